@@ -1,0 +1,1 @@
+"""The ledger: every job, its state, and why."""

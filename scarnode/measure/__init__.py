@@ -1,0 +1,1 @@
+"""From labels to volumes, mass and %LGE."""

@@ -1,0 +1,1 @@
+"""From a DICOM association to durable files."""

@@ -1,0 +1,1 @@
+"""From a measured stack to DICOM SEG, SR and a picture."""

@@ -1,0 +1,59 @@
+"""The types that leave the segment room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+
+class Tissue(IntEnum):
+    """Label of a voxel, in the network's and the SEG's order."""
+
+    BACKGROUND = 0
+    BLOOD = 1
+    MYOCARDIUM = 2
+    """Normal left-ventricular myocardium (without scar)."""
+    SCAR = 3
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which network made a segmentation.
+
+    Attributes
+    ----------
+    name, version : str
+        As in the model card.
+    sha256 : str
+        Hex digest of the weight file.
+    training_data : str
+        One line naming what it was trained on, for the report's provenance.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    training_data: str
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Labels on the stack's own grid.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray
+        uint8, shape (slices, rows, columns), values of `Tissue`, slices base to apex.
+    heart_center : tuple of float or None
+        (row, column) of the left ventricle's centre in pixels of the stack's grid; None where no heart was found.
+    model : ModelIdentity
+    flags : tuple of str
+        Quality flags, e.g. ``NO_MYOCARDIUM``.
+    """
+
+    labels: np.ndarray
+    heart_center: tuple[float, float] | None
+    model: ModelIdentity
+    flags: tuple[str, ...] = ()
