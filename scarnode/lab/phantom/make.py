@@ -1,0 +1,179 @@
+"""One seed in, one phantom out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scarnode.errors import InputError
+from scarnode.lab.phantom.anatomy import Heart, draw_heart
+from scarnode.lab.phantom.corrupt import corrupt, draw_corruption, store
+from scarnode.lab.phantom.model import PATTERNS, PHENOTYPES, Phantom, PhantomSettings
+from scarnode.lab.phantom.render import TISSUES, SlicePlan, heart_fractions, labels_of
+from scarnode.lab.phantom.scar import LARGEST, draw_fraction, draw_scar
+from scarnode.lab.phantom.signal import draw_contrast
+from scarnode.lab.phantom.surroundings import paint_surroundings
+
+MATRICES = (192, 208, 224, 256, 320)
+"""Usual numbers of columns."""
+
+
+def make_phantom(seed: int, settings: PhantomSettings | None = None, device: torch.device | str = "cpu") -> Phantom:
+    """Make a synthetic short-axis LGE stack of hypertrophic cardiomyopathy, with its truth.
+
+    The same seed and settings give the same phantom. Anatomy, scar, contrast and corruption draw from streams
+    of their own: changing one setting leaves the rest of a seed as it was.
+
+    Parameters
+    ----------
+    seed : int
+        0 or more.
+    settings : PhantomSettings, optional
+    device : torch.device or str
+        Where to render.
+
+    Returns
+    -------
+    Phantom
+        Arrays on the CPU.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of its range.
+    """
+    settings = settings or PhantomSettings()
+    _check(seed, settings)
+    device = torch.device(device)
+    plan_rng, anatomy_rng, scar_rng, signal_rng, paint_rng, corrupt_rng = (
+        np.random.default_rng(s) for s in np.random.SeedSequence([seed]).spawn(6)
+    )
+    heart = draw_heart(anatomy_rng, settings.phenotype)
+    fraction = draw_fraction(scar_rng, settings.training, settings.scar_probability)
+    if settings.scar_fraction is not None:
+        fraction = settings.scar_fraction
+    scar = draw_scar(scar_rng, heart, fraction, settings.pattern, settings.training)
+    drawn_component = "magnitude" if plan_rng.random() < 0.65 else "psir"
+    component = settings.component or drawn_component
+    plan = _draw_plan(plan_rng, heart, settings)
+    acquisition = draw_corruption(
+        corrupt_rng, plan.spacing, min(plan.rows, plan.columns), settings.training, settings.snr
+    )
+    contrast = draw_contrast(signal_rng, settings.random_contrast, acquisition.noise)
+
+    wrap = acquisition.wrap if settings.corruption else 0
+    wide = _widened(plan, wrap, acquisition.phase_axis)
+    fractions = heart_fractions(heart, scar, wide, paint_rng, device)
+    around = paint_surroundings(heart, wide, contrast.signals, paint_rng, device)
+    signal = _compose(fractions, around, contrast.signals, paint_rng)
+    label, right = labels_of(fractions)
+    if wrap:
+        size = plan.rows if acquisition.phase_axis == -2 else plan.columns
+        label, right = (x.narrow(acquisition.phase_axis, wrap, size) for x in (label, right))
+    if settings.corruption:
+        image = corrupt(signal, plan.spacing, component, acquisition, corrupt_rng)
+    else:
+        image = store(signal if component == "psir" else signal.abs(), component, 1.0, acquisition.full_scale)
+    sequence = contrast.sequence
+    return Phantom(
+        seed=seed,
+        image=image.cpu().numpy().astype(np.float32),
+        label=label.cpu().numpy(),
+        right_ventricle=right.cpu().numpy(),
+        pixel_spacing=(plan.spacing, plan.spacing),
+        slice_distance=plan.distance,
+        slice_thickness=plan.thickness,
+        component=component,
+        phenotype=heart.phenotype,
+        pattern=scar.pattern,
+        insertion_angles=(plan.septum + heart.insertions[0], plan.septum + heart.insertions[1]),
+        inversion_time=round(sequence.inversion_time, 1),
+        repetition_time=round(sequence.pulse_spacing, 2),
+        echo_time=round(sequence.echo_time, 2),
+        flip_angle=round(sequence.flip_angle, 1),
+        rr_interval=round(contrast.rr_interval, 1),
+        true_scar_volume=scar.volume,
+        true_myocardium_volume=heart.myocardium_volume,
+    )
+
+
+def _check(seed: int, settings: PhantomSettings) -> None:
+    where = "phantom settings"
+    if seed < 0:
+        raise InputError(f"seed is {seed}", where, "give a whole number from 0 on")
+    if settings.phenotype not in (None, *PHENOTYPES):
+        raise InputError(f"unknown phenotype {settings.phenotype!r}", where, f"take one of {', '.join(PHENOTYPES)}")
+    if settings.pattern not in (None, "infarct", *PATTERNS):
+        raise InputError(
+            f"unknown pattern {settings.pattern!r}", where, f"take infarct or one of {', '.join(PATTERNS)}"
+        )
+    if settings.scar_fraction is not None and not 0 <= settings.scar_fraction <= LARGEST:
+        raise InputError(f"scar_fraction is {settings.scar_fraction}", where, f"give 0 to {LARGEST}")
+    if settings.component not in (None, "magnitude", "psir"):
+        raise InputError(f"unknown component {settings.component!r}", where, "take magnitude or psir")
+
+
+def _draw_plan(rng: np.random.Generator, heart: Heart, settings: PhantomSettings) -> SlicePlan:
+    """Lay the slices through the heart: 2D with 8 + 2 mm as a rule, thin 3D partitions in a fifth."""
+    three_d = rng.random() < 0.2
+    drawn_thickness = rng.uniform(3, 5) if three_d else float(rng.choice([6, 7, 8, 8, 8, 10]))
+    thickness = settings.slice_thickness or round(drawn_thickness, 1)
+    drawn_gap = 0.0 if three_d else float(rng.choice([0, 0, 1, 2, 2, 2, 4]))
+    distance = settings.slice_distance or (thickness + drawn_gap)
+    beyond = rng.uniform(-0.3, 1.4, 2) * min(distance, 12)
+    count = int(np.clip(np.ceil((heart.apex + beyond.sum()) / distance), 2, 40))
+    first = -beyond[0] + distance / 2
+    if settings.slices:
+        # As many slices as asked for, their middle on the middle of what would have been covered.
+        first += (count - settings.slices) / 2 * distance
+        count = settings.slices
+    columns = int(rng.choice(MATRICES))
+    rows = int(round(columns * rng.choice([1.0, 0.9, 0.8125, 0.75]) / 8) * 8)
+    field = rng.uniform(290, 410)
+    rows, columns = settings.matrix or (rows, columns)
+    spacing = settings.pixel_spacing or round(float(np.clip(field / max(rows, columns), 0.7, 2.2)), 4)
+    off = np.clip(rng.normal(0, 12, 2), -25, 25)
+    room = np.array([rows, columns]) * spacing / 2
+    off = np.clip(off, -0.3 * room, 0.3 * room)
+    shifts = rng.normal(0, 1.8, (count, 2))
+    outlier = rng.random(count) < 0.03
+    shifts[outlier] += rng.uniform(5, 10, (int(outlier.sum()), 1)) * rng.choice([-1, 1], (int(outlier.sum()), 2)) * 0.7
+    if not settings.corruption:
+        shifts[:] = 0
+    return SlicePlan(
+        rows=rows,
+        columns=columns,
+        spacing=spacing,
+        positions=first + distance * np.arange(count),
+        thickness=thickness,
+        distance=distance,
+        center=(rows / 2 + off[0] / spacing, columns / 2 + off[1] / spacing),
+        septum=np.pi + rng.normal(0.15, 0.4),
+        tilt=tuple(np.clip(rng.normal(0, np.deg2rad(5), 2), -np.deg2rad(10), np.deg2rad(10))),
+        shifts=shifts,
+    )
+
+
+def _widened(plan: SlicePlan, wrap: int, phase_axis: int) -> SlicePlan:
+    """The plan with `wrap` more pixels at each end of the phase axis, to be folded back."""
+    if not wrap:
+        return plan
+    row, column = plan.center
+    if phase_axis == -2:
+        return replace(plan, rows=plan.rows + 2 * wrap, center=(row + wrap, column))
+    return replace(plan, columns=plan.columns + 2 * wrap, center=(row, column + wrap))
+
+
+def _compose(fractions: Tensor, around: Tensor, signals: dict[str, float], rng: np.random.Generator) -> Tensor:
+    """Lay the heart over its surroundings: sum of fraction x signed signal, so that voxels mix before rectification."""
+    same = {"rv_blood": "blood", "muscle": "myocardium"}
+    values = torch.tensor([signals[same.get(name, name)] for name in TISSUES], device=fractions.device)
+    heart = torch.tensordot(values, fractions[: len(TISSUES)], dims=1)
+    filled = fractions[: len(TISSUES)].sum(0).clamp(0, 1)
+    uneven = torch.from_numpy(rng.standard_normal((1, len(heart), 14, 14), dtype=np.float32)).to(heart.device)
+    uneven = torch.nn.functional.interpolate(uneven, size=heart.shape[-2:], mode="bicubic", align_corners=False)[0]
+    heart = heart * (1 + rng.uniform(0, 0.07) * uneven) + rng.uniform(0, 0.04) * uneven * filled
+    return heart + (1 - filled) * around
