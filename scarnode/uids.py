@@ -19,7 +19,7 @@ def derived_uid(*parts: str) -> UID:
         A UID under the root 2.25 (UUID-derived, PS3.5 B.2): the first 128 bits of the
         SHA-256 of the parts, marked as a version 8 UUID (RFC 9562).
     """
-    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()[:16]
+    digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).digest()[:16]
     number = int.from_bytes(digest, "big")
     number = (number & ~(0xF << 76)) | (0x8 << 76)
     number = (number & ~(0x3 << 62)) | (0x2 << 62)

@@ -1,0 +1,139 @@
+"""The listener: an AE that answers C-ECHO and C-STORE. Success is answered only for what is durable in the spool."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from errno import EADDRINUSE
+from pathlib import Path
+from typing import Any
+
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.events import Event
+from pynetdicom.sop_class import Verification
+from pynetdicom.transport import ThreadedAssociationServer
+
+from scarnode.errors import ScarnodeError
+from scarnode.receive.spool import Incoming, Spool
+
+log = logging.getLogger(__name__)
+
+TRANSFER_SYNTAXES = (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    JPEG2000Lossless,
+    JPEG2000,
+    RLELossless,
+)
+"""What a sender may choose from, for every storage class."""
+
+SUCCESS = 0x0000
+OUT_OF_RESOURCES = 0xA700
+"""PS3.4 B.2.3: refused, out of resources. The sender keeps the image and may try again."""
+
+
+def listen(
+    spool: Spool,
+    stored: Callable[[Path], None],
+    ae_title: str,
+    host: str,
+    port: int,
+    calling_ae_titles: tuple[str, ...] = (),
+    max_associations: int = 25,
+    network_timeout: float = 60.0,
+) -> ThreadedAssociationServer:
+    """Open the AE's port and serve associations in the background until ``shutdown()``.
+
+    Parameters
+    ----------
+    spool : Spool
+    stored : callable
+        Called with the path of every instance after it is durable, before Success is answered. Must be quick.
+    ae_title : str
+        Our AE title; an association that calls another one is rejected.
+    host, port
+        Address to listen on.
+    calling_ae_titles : tuple of str
+        Who may send; empty: anyone.
+    max_associations : int
+        More are rejected as "local limit exceeded" (transient).
+    network_timeout : float
+        Seconds after which a silent peer is aborted.
+
+    Returns
+    -------
+    pynetdicom.transport.ThreadedAssociationServer
+
+    Raises
+    ------
+    ScarnodeError
+        The port is in use, or the address can not be bound.
+    """
+    entity = AE(ae_title)
+    entity.maximum_pdu_size = 131072  # the most that dcmtk's senders use
+    entity.maximum_associations = max_associations
+    entity.network_timeout = network_timeout
+    entity.require_called_aet = True
+    entity.require_calling_aet = list(calling_ae_titles)
+    entity.add_supported_context(Verification)
+    for context in AllStoragePresentationContexts:
+        entity.add_supported_context(context.abstract_syntax, list(TRANSFER_SYNTAXES))
+    handlers: list[Any] = [
+        (evt.EVT_C_ECHO, _echo),
+        (evt.EVT_C_STORE, _store, [spool, stored]),
+        (evt.EVT_REJECTED, _rejected),
+    ]
+    try:
+        return entity.start_server((host, port), block=False, evt_handlers=handlers)
+    except OSError as error:
+        reason = "the port is in use" if error.errno == EADDRINUSE else f"can not listen there ({error.strerror})"
+        raise ScarnodeError(
+            reason, f"{host}:{port}", "Stop the other program, or set [node] host and port in config.ini"
+        ) from None
+
+
+def _echo(_event: Event) -> int:
+    return SUCCESS
+
+
+def _store(event: Event, spool: Spool, stored: Callable[[Path], None]) -> int:
+    """Make one instance durable, then answer."""
+    request = event.request
+    incoming = Incoming(
+        sop_class_uid=str(request.AffectedSOPClassUID),
+        sop_instance_uid=str(request.AffectedSOPInstanceUID),
+        transfer_syntax_uid=str(event.context.transfer_syntax),
+        calling_ae=event.assoc.requestor.ae_title,
+        called_ae=event.assoc.acceptor.ae_title,
+        dataset=event.encoded_dataset(include_meta=False),
+    )
+    try:
+        path = spool.store(incoming)
+    except OSError as error:
+        log.error("C-STORE refused: the spool can not be written (%s)", error.strerror)
+        return OUT_OF_RESOURCES
+    stored(path)
+    return SUCCESS
+
+
+def _rejected(event: Event) -> None:
+    log.warning("Association rejected: called AE title or caller not ours, or too many associations")

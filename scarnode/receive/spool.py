@@ -1,0 +1,175 @@
+"""The spool: received instances on disk, byte for byte as they came. It is the truth for what was received."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO, FileIO
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from pydicom.dataset import FileMetaDataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
+
+from scarnode import __version__
+from scarnode.errors import SpoolError
+from scarnode.uids import derived_uid
+
+SAFE_UID = re.compile(r"[0-9.]{1,64}")
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A C-STORE request as it stands on the wire.
+
+    Attributes
+    ----------
+    sop_class_uid, sop_instance_uid : str
+        AffectedSOPClassUID and AffectedSOPInstanceUID of the request.
+    transfer_syntax_uid : str
+        Of the presentation context.
+    calling_ae, called_ae : str
+    dataset : bytes
+        The encoded dataset.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    calling_ae: str
+    called_ae: str
+    dataset: bytes
+
+
+class Spool:
+    """A folder of received instances.
+
+    A file is named after its SOP Instance UID and the SHA-256 of its dataset, so that a re-send overwrites
+    itself with the same bytes and other content under the same UID gets a file of its own. Files are spread
+    over 256 folders by that digest.
+
+    Parameters
+    ----------
+    root : Path
+        Created (mode 0700) where absent.
+
+    Raises
+    ------
+    SpoolError
+        The folder can not be created or written, or another node uses it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._partial = root / "partial"
+        try:
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = (root / "lock").open("w")
+            _lock_or_raise(self._lock, root)
+            self._partial.mkdir(exist_ok=True, mode=0o700)
+            for left_over in self._partial.iterdir():  # never answered with Success: the sender sends it again
+                left_over.unlink()
+            for number in range(256):
+                (root / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
+            probe = self._partial / f"probe-{uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise SpoolError(
+                f"can not be written ({error.strerror})", str(root), "Set [spool] path to a folder this user can write"
+            ) from None
+
+    def store(self, incoming: Incoming) -> Path:
+        """Write an instance durably: when this returns, the bytes survive a power loss.
+
+        Parameters
+        ----------
+        incoming : Incoming
+
+        Returns
+        -------
+        Path
+            The DICOM file: preamble, file meta information (PS3.10), then the dataset's bytes as they came.
+
+        Raises
+        ------
+        OSError
+            Disk full or the like; no part of the file is left behind.
+        """
+        digest = hashlib.sha256(incoming.dataset).hexdigest()
+        path = self.root / digest[:2] / f"{_safe(incoming.sop_instance_uid)}.{digest}.dcm"
+        temporary = self._partial / uuid4().hex
+        try:
+            with temporary.open("xb", buffering=0) as file:
+                os.fchmod(file.fileno(), 0o600)
+                _write_all(file, _file_meta(incoming))
+                _write_all(file, incoming.dataset)
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _fsync_folder(path.parent)
+        return path
+
+    def close(self) -> None:
+        """Let another node have the spool."""
+        self._lock.close()
+
+    def __iter__(self) -> Iterator[Path]:
+        """Every stored instance, in no particular order."""
+        for number in range(256):
+            for entry in os.scandir(self.root / f"{number:02x}"):
+                if entry.name.endswith(".dcm"):
+                    yield Path(entry.path)
+
+
+def _lock_or_raise(lock: IO[str], root: Path) -> None:
+    """Hold the spool until this process ends, however it ends."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SpoolError("another scarnode uses it", str(root), "Stop that node, or set another [spool] path") from None
+
+
+def _safe(uid: str) -> UID:
+    """Give the UID, fit for a file name; what is none (``../..``, control characters) is replaced by a derived one."""
+    return UID(uid) if SAFE_UID.fullmatch(uid) and uid.strip(".") else derived_uid("not a UID", uid)
+
+
+def _file_meta(incoming: Incoming) -> bytes:
+    """Give preamble, prefix and group 0002 for a dataset that came without them."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = _safe(incoming.sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = _safe(incoming.sop_instance_uid)
+    meta.TransferSyntaxUID = UID(incoming.transfer_syntax_uid)
+    meta.ImplementationClassUID = derived_uid("scarnode")
+    meta.ImplementationVersionName = f"SCARNODE_{__version__}"[:16]
+    meta.SourceApplicationEntityTitle = incoming.calling_ae
+    meta.ReceivingApplicationEntityTitle = incoming.called_ae
+    buffer = BytesIO()
+    buffer.write(b"\x00" * 128 + b"DICM")
+    write_file_meta_info(buffer, meta, enforce_standard=True)
+    return buffer.getvalue()
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    """Write everything: a raw write may stop short, e.g. on a disk that fills up."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,127 @@
+"""The listener on the wire, spoken to by pynetdicom."""
+
+import socket
+import threading
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossless, MRImageStorage, RLELossless
+from pynetdicom import AE
+from pynetdicom.sop_class import EncapsulatedPDFStorage, Verification
+
+from scarnode.errors import ScarnodeError
+from scarnode.receive import Spool, listen
+
+from .builders import instance, write
+
+
+@pytest.fixture
+def scp(tmp_path):
+    spool, stored = Spool(tmp_path / "spool"), []
+    server = listen(spool, stored.append, "SCARNODE", "127.0.0.1", 0, max_associations=3)
+    yield server.socket.getsockname()[1], spool, stored
+    server.shutdown()
+    spool.close()
+
+
+def associate(port, contexts, called="SCARNODE"):
+    ae = AE("SCANNER")
+    for abstract, *syntaxes in contexts:
+        ae.add_requested_context(abstract, syntaxes or None)
+    return ae.associate("127.0.0.1", port, ae_title=called)
+
+
+def test_echo(scp):
+    association = associate(scp[0], [(Verification,)])
+    assert association.send_c_echo().Status == 0
+    association.release()
+
+
+def test_stored_instance_is_in_the_spool_when_success_is_answered(scp):
+    port, spool, stored = scp
+    sent = instance()
+    association = associate(port, [(MRImageStorage,)])
+    assert association.send_c_store(sent).Status == 0
+    assert stored == list(spool)
+    association.release()
+    kept = dcmread(stored[0])
+    assert kept.PixelData == sent.PixelData
+    assert kept.SOPInstanceUID == sent.SOPInstanceUID
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, JPEGLSLossless])
+def test_syntaxes_are_kept_as_they_came(scp, tmp_path, syntax):
+    port, _, stored = scp
+    sent = instance(value=7)
+    if syntax.is_compressed:
+        sent.compress(syntax)
+    else:
+        sent.file_meta.TransferSyntaxUID = syntax
+        if not syntax.is_little_endian:
+            from numpy import frombuffer
+
+            sent.PixelData = frombuffer(sent.PixelData, "<u2").astype(">u2").tobytes()
+    [path] = write(tmp_path / "sent", sent)
+    association = associate(port, [(MRImageStorage, syntax)])
+    assert association.send_c_store(path).Status == 0
+    association.release()
+    kept = dcmread(stored[0])
+    assert kept.file_meta.TransferSyntaxUID == syntax
+    assert (kept.pixel_array == 7).all()
+
+
+def test_other_storage_classes_are_taken_and_unknown_ones_refused(scp):
+    association = associate(scp[0], [(EncapsulatedPDFStorage,), ("1.2.3.4.5",), (Verification,)])
+    accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+    assert accepted == {str(EncapsulatedPDFStorage), str(Verification)}
+    assert association.send_c_echo().Status == 0
+    association.release()
+
+
+def test_a_wrong_called_ae_title_is_rejected(scp):
+    association = associate(scp[0], [(Verification,)], called="SOMEONE")
+    assert association.is_rejected
+
+
+def test_disk_trouble_is_answered_out_of_resources(scp, monkeypatch):
+    port, spool, _ = scp
+
+    def full(_incoming):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spool, "store", full)
+    association = associate(port, [(MRImageStorage,)])
+    assert association.send_c_store(instance()).Status == 0xA700
+    monkeypatch.undo()
+    assert association.send_c_store(instance()).Status == 0
+    association.release()
+
+
+def test_one_study_over_interleaved_associations(scp):
+    port, spool, _ = scp
+
+    def push(numbers):
+        association = associate(port, [(MRImageStorage,)])
+        for number in numbers:
+            assert association.send_c_store(instance(number)).Status == 0
+        association.release()
+
+    senders = [threading.Thread(target=push, args=(range(start, 30, 3),)) for start in range(3)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert len(list(spool)) == 30
+
+
+def test_garbage_on_the_port_does_no_harm(scp):
+    with socket.create_connection(("127.0.0.1", scp[0])) as link:
+        link.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
+    association = associate(scp[0], [(Verification,)])
+    assert association.send_c_echo().Status == 0
+    association.release()
+
+
+def test_a_port_in_use_is_named(scp, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ScarnodeError, match="in use"):
+        listen(scp[1], print, "SCARNODE", "127.0.0.1", taken.getsockname()[1])

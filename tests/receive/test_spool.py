@@ -1,0 +1,110 @@
+"""The spool keeps what it was given, whole or not at all."""
+
+import errno
+import os
+import stat
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from scarnode.errors import SpoolError
+from scarnode.receive import Incoming, Spool, describe
+
+
+def incoming(uid: str = "1.2.3", dataset: bytes = b"") -> Incoming:
+    return Incoming(str(MRImageStorage), uid, str(ExplicitVRLittleEndian), "SCANNER", "SCARNODE", dataset)
+
+
+STUDY_ELEMENT = b"\x20\x00\x0d\x00UI\x04\x001.2\x00"
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool(tmp_path / "spool")
+    yield spool
+    spool.close()
+
+
+def test_bytes_lie_as_they_came_behind_a_file_meta_group(spool):
+    path = spool.store(incoming(dataset=STUDY_ELEMENT))
+    assert path.read_bytes().endswith(STUDY_ELEMENT)
+    dataset = dcmread(path)
+    assert dataset.StudyInstanceUID == "1.2"
+    assert dataset.file_meta.MediaStorageSOPInstanceUID == "1.2.3"
+    assert dataset.file_meta.SourceApplicationEntityTitle == "SCANNER"
+    assert list(spool) == [path]
+
+
+def test_a_resend_is_one_file_and_other_content_under_the_same_uid_is_two(spool):
+    first = spool.store(incoming(dataset=STUDY_ELEMENT))
+    assert spool.store(incoming(dataset=STUDY_ELEMENT)) == first
+    other = spool.store(incoming(dataset=STUDY_ELEMENT.replace(b"1.2", b"1.3")))
+    assert other != first
+    assert sorted(spool) == sorted([first, other])
+
+
+def test_files_and_folders_are_readable_by_the_owner_alone(spool):
+    path = spool.store(incoming(dataset=STUDY_ELEMENT))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(uid=st.one_of(st.text(max_size=80), st.sampled_from(["../../etc/passwd", "..", ".", "/", "a\0b", "1.2\n3"])))
+def test_no_uid_leaves_the_spool(spool, uid):
+    path = spool.store(incoming(uid, STUDY_ELEMENT))
+    assert path.resolve().is_relative_to(spool.root.resolve())
+    assert path.is_file()
+    assert path in set(spool)
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(spool, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        spool.store(incoming(dataset=STUDY_ELEMENT))
+    assert list(spool) == []
+    assert [path for path in spool.root.rglob("*") if path.is_file()] == [spool.root / "lock"]
+
+
+def test_parts_left_by_a_crash_are_removed_at_start(tmp_path):
+    Spool(tmp_path).close()
+    (tmp_path / "partial" / "left").write_bytes(b"half")
+    spool = Spool(tmp_path)
+    assert list((tmp_path / "partial").iterdir()) == []
+    spool.close()
+
+
+def test_a_second_node_may_not_use_the_spool(tmp_path):
+    spool = Spool(tmp_path)
+    with pytest.raises(SpoolError, match="another scarnode"):
+        Spool(tmp_path)
+    spool.close()
+    Spool(tmp_path).close()
+
+
+def test_a_spool_that_can_not_be_written_says_what_to_do(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolError, match=r"\[spool\] path"):
+        Spool(tmp_path / "file" / "spool")
+
+
+def test_describe_reads_what_the_ledger_wants(spool):
+    row = describe(spool.root, spool.store(incoming(dataset=STUDY_ELEMENT)))
+    assert row.study_instance_uid == "1.2"
+    assert row.sop_instance_uid == "1.2.3"
+    assert row.calling_ae == "SCANNER"
+    assert row.problem == ""
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(junk=st.binary(max_size=300))
+def test_describe_takes_any_bytes_for_a_fact(spool, junk):
+    row = describe(spool.root, spool.store(incoming(dataset=junk)))
+    assert row.study_instance_uid or row.problem
+    assert row.sop_instance_uid == "1.2.3"
