@@ -1,0 +1,588 @@
+"""The ledger: the only place that changes a state. Every change is one transaction and leaves an event row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+from pydantic import TypeAdapter
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from scarnode.errors import LedgerError
+from scarnode.jobs.database import READ_ONLY, open_engine, upgrade
+from scarnode.jobs.model import Analysed, ClaimedJob, DeliveryReport, DueDelivery, PlannedJob
+from scarnode.jobs.tables import Delivery, DeliveryState, Event, Instance, Job, JobState, Result, Series, Study
+from scarnode.receive import ReceivedInstance
+from scarnode.stack import SeriesVerdict, Stack
+
+STACK_JSON = TypeAdapter(Stack)
+
+MOVES: dict[JobState, tuple[JobState, ...]] = {
+    JobState.QUEUED: (JobState.RUNNING, JobState.SUPERSEDED),
+    JobState.RUNNING: (
+        JobState.QUEUED,
+        JobState.DELIVERING,
+        JobState.HELD,
+        JobState.FAILED,
+        JobState.SUPERSEDED,
+    ),
+    JobState.DELIVERING: (JobState.DONE, JobState.FAILED, JobState.SUPERSEDED),
+    JobState.HELD: (JobState.DELIVERING, JobState.SUPERSEDED),
+    JobState.FAILED: (JobState.QUEUED, JobState.DELIVERING, JobState.SUPERSEDED),
+    JobState.DONE: (JobState.DELIVERING,),
+    JobState.SUPERSEDED: (),
+}
+"""Every change of state there is."""
+
+MAX_INTERRUPTIONS = 20
+"""How often a job may be running when the node ends before it counts as the job's fault."""
+
+FIRST_RETRY_SECONDS = 2.0
+"""Pause before a failed attempt is repeated; doubles with every further one."""
+
+
+class Ledger:
+    """The job database.
+
+    Parameters
+    ----------
+    url : str
+        Any SQLAlchemy URL. The schema is created or brought up to date.
+    actor : str
+        Stands in the event rows: who makes the changes.
+
+    Raises
+    ------
+    LedgerError
+        The database can not be opened, or was written by a newer scarnode.
+    """
+
+    def __init__(self, url: str, actor: str) -> None:
+        self.actor = actor
+        self.engine = open_engine(url)
+        upgrade(self.engine)
+
+    def close(self) -> None:
+        """Give back the database connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a session that sees one consistent state and waits for nobody."""
+        with self.engine.connect().execution_options(**READ_ONLY) as connection, Session(connection) as session:
+            yield session
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with Session(self.engine) as session, session.begin():
+            yield session
+
+    # -- what was received -------------------------------------------------------------------------------------------
+
+    def known_paths(self) -> set[str]:
+        """Give the spool-relative paths of all registered instances."""
+        with self.reading() as session:
+            return set(session.scalars(select(Instance.path)))
+
+    def add_instances(self, received: Sequence[ReceivedInstance]) -> None:
+        """Register instances that lie in the spool; those already known only keep their study open."""
+        with self._writing() as session:
+            for one in received:
+                study = self._study_of(session, one)
+                if session.scalar(select(Instance.id).where(Instance.path == one.path)) is not None:
+                    continue
+                row = Instance(
+                    study_id=study.id if study else None,
+                    series_instance_uid=one.series_instance_uid,
+                    sop_instance_uid=one.sop_instance_uid,
+                    sop_class_uid=one.sop_class_uid,
+                    digest=one.digest,
+                    path=one.path,
+                    calling_ae=one.calling_ae,
+                    received_at=one.received_at,
+                    size=one.size,
+                    problem=one.problem,
+                )
+                session.add(row)
+                session.flush()
+                if study:
+                    study.newest_instance = row.id
+
+    def _study_of(self, session: Session, one: ReceivedInstance) -> Study | None:
+        if not one.study_instance_uid:
+            return None
+        study = session.scalar(select(Study).where(Study.study_instance_uid == one.study_instance_uid))
+        if study is None:
+            study = Study(
+                study_instance_uid=one.study_instance_uid,
+                patient_id=one.patient_id,
+                patient_name=one.patient_name,
+                accession_number=one.accession_number,
+                study_date=one.study_date,
+                calling_ae=one.calling_ae,
+                first_received_at=one.received_at,
+                last_received_at=one.received_at,
+                newest_instance=0,
+                searched_instance=0,
+            )
+            session.add(study)
+            session.flush()
+            session.add(self._event(study.id, None, "", "", f"first instance received from {one.calling_ae}"))
+        study.last_received_at = max(study.last_received_at, one.received_at)
+        return study
+
+    # -- from studies to jobs ----------------------------------------------------------------------------------------
+
+    def quiet_studies(self, quiet_seconds: float, limit: int = 20) -> list[int]:
+        """Give studies with unsearched instances of which nothing arrived for `quiet_seconds`, oldest first."""
+        query = (
+            select(Study.id)
+            .where(Study.newest_instance > Study.searched_instance)
+            .where(Study.last_received_at <= time.time() - quiet_seconds)
+            .order_by(Study.last_received_at)
+            .limit(limit)
+        )
+        with self.reading() as session:
+            return list(session.scalars(query))
+
+    def study_files(self, study_id: int) -> tuple[int, list[str]]:
+        """Give the id of the study's newest instance and the spool-relative paths of all, in order of arrival."""
+        with self.reading() as session:
+            rows = session.execute(
+                select(Instance.id, Instance.path).where(Instance.study_id == study_id).order_by(Instance.id)
+            ).all()
+        return (rows[-1].id if rows else 0), [row.path for row in rows]
+
+    def close_study(
+        self,
+        study_id: int,
+        newest_instance: int,
+        verdicts: Sequence[SeriesVerdict],
+        planned: Sequence[PlannedJob],
+        problems: Mapping[str, str] | None = None,
+        note: str = "",
+    ) -> None:
+        """Write down what was found in a quiet study, and queue a job for every stack that has none yet.
+
+        Parameters
+        ----------
+        study_id : int
+        newest_instance : int
+            Of `study_files`; instances that came meanwhile keep the study open.
+        verdicts : sequence of SeriesVerdict
+            Replace the study's former ones.
+        planned : sequence of PlannedJob
+            A key that exists already makes no second job. A stack that shares images with an older job's
+            makes a revision: the older job is superseded where nothing was sent yet, else named as predecessor.
+        problems : mapping of str to str, optional
+            Spool-relative path of each file that can not be used, and why.
+        note : str
+            For the event row, e.g. why the search failed.
+        """
+        now = time.time()
+        with self._writing() as session:
+            session.execute(delete(Series).where(Series.study_id == study_id))
+            session.add_all(
+                Series(
+                    study_id=study_id,
+                    series_instance_uid=verdict.series_instance_uid,
+                    verdict=verdict.verdict.value,
+                    reason=verdict.reason,
+                    detail=verdict.detail,
+                    score=verdict.score,
+                    instances=verdict.instances,
+                    description=verdict.description,
+                    modality=verdict.modality,
+                    searched_at=now,
+                )
+                for verdict in verdicts
+            )
+            session.execute(update(Study).where(Study.id == study_id).values(searched_instance=newest_instance))
+            for path, problem in (problems or {}).items():
+                session.execute(update(Instance).where(Instance.path == path).values(problem=problem))
+            why = note or f"study quiet: {len(verdicts)} series, {len(planned)} short-axis LGE stacks"
+            session.add(self._event(study_id, None, "", "", why))
+            for plan in planned:
+                self._add_job(session, study_id, plan, now)
+
+    def _add_job(self, session: Session, study_id: int, plan: PlannedJob, now: float) -> None:
+        existing = session.scalar(select(Job).where(Job.key == plan.key))
+        if existing is not None:
+            session.add(self._event(study_id, existing.id, "", "", "the same input came again: its job stands"))
+            return
+        job = Job(
+            key=plan.key,
+            study_id=study_id,
+            state=JobState.QUEUED,
+            reason="",
+            stack=STACK_JSON.dump_json(plan.stack).decode(),
+            input_digest=plan.input_digest,
+            predecessor_id=None,
+            created_at=now,
+            due_at=now,
+            attempts=0,
+            interruptions=0,
+            owner="",
+            lease_until=None,
+            finished_at=None,
+            slices=len(plan.stack.frames),
+            flags=",".join(flag.value for flag in plan.stack.flags),
+            model_sha256=plan.model_sha256,
+            seconds=None,
+            scar_volume_cm3=None,
+            myocardium_volume_cm3=None,
+            lge_percent=None,
+        )
+        session.add(job)
+        session.flush()
+        session.add(self._event(study_id, job.id, "", job.state.value, f"stack of {job.slices} slices"))
+        self._revise(session, job, plan.stack)
+
+    def _revise(self, session: Session, job: Job, stack: Stack) -> None:
+        """Link a job to the one it revises: the latest of the study that used any of the same images."""
+        images = {frame.sop_instance_uid for frame in stack.frames}
+        older = select(Job).where(Job.study_id == job.study_id, Job.id != job.id).order_by(Job.id.desc())
+        for other in session.scalars(older):
+            frames = STACK_JSON.validate_json(other.stack).frames
+            if images.isdisjoint(frame.sop_instance_uid for frame in frames):
+                continue
+            if other.state in (JobState.DONE, JobState.DELIVERING):
+                job.predecessor_id = other.id
+            else:
+                job.predecessor_id = other.predecessor_id
+                if other.state != JobState.SUPERSEDED:
+                    self._move(session, other, JobState.SUPERSEDED, f"late images made job {job.id}")
+            return
+
+    # -- running jobs ------------------------------------------------------------------------------------------------
+
+    def claim(self, owner: str, lease_seconds: float) -> ClaimedJob | None:
+        """Take the oldest queued job that is due; None where there is none.
+
+        Parameters
+        ----------
+        owner : str
+            ``host:slot``; `requeue_interrupted` finds the jobs of a host by it.
+        lease_seconds : float
+            After this time the job counts as lost and is tried again.
+        """
+        now = time.time()
+        due = select(Job.id).where(Job.state == JobState.QUEUED, Job.due_at <= now).order_by(Job.id).limit(1)
+        with self.reading() as session:  # an idle node asks often: do not take the write lock for nothing
+            if session.scalar(due) is None:
+                return None
+        with self._writing() as session:
+            job = session.scalar(select(Job).where(Job.id == due.scalar_subquery()).with_for_update(skip_locked=True))
+            if job is None:
+                return None
+            job.attempts += 1
+            job.owner = owner
+            job.lease_until = now + lease_seconds
+            self._move(session, job, JobState.RUNNING, f"attempt {job.attempts} by {owner}")
+            revised = (
+                session.scalar(select(Result).where(Result.job_id == job.predecessor_id, Result.kind == "sr"))
+                if job.predecessor_id
+                else None
+            )
+            return ClaimedJob(
+                id=job.id,
+                key=job.key,
+                attempt=job.attempts + job.interruptions,
+                input_digest=job.input_digest,
+                made_at=datetime.fromtimestamp(job.created_at, timezone.utc),
+                stack=STACK_JSON.validate_json(job.stack),
+                predecessor=(revised.sop_instance_uid, revised.series_instance_uid) if revised else None,
+            )
+
+    def finish(
+        self,
+        claimed: ClaimedJob,
+        analysed: Analysed,
+        destinations: Mapping[str, Sequence[str]],
+        hold_flags: Sequence[str] = (),
+    ) -> None:
+        """Register a job's results and send them on their way, or hold them for a person.
+
+        Parameters
+        ----------
+        claimed : ClaimedJob
+        analysed : Analysed
+        destinations : mapping of str to sequence of str
+            Name of each destination, and the kinds of object it takes.
+        hold_flags : sequence of str
+            A result with one of these is `held`.
+        """
+        now = time.time()
+        with self._writing() as session:
+            job = self._running(session, claimed)
+            if job is None:
+                return
+            job.flags = ",".join(analysed.flags)
+            job.seconds = analysed.seconds
+            job.scar_volume_cm3 = analysed.measurements.scar_volume
+            job.myocardium_volume_cm3 = analysed.measurements.myocardium_volume
+            job.lge_percent = analysed.measurements.lge_percent
+            for file in analysed.files:
+                result = Result(job_id=job.id, **vars(file))
+                session.add(result)
+                session.flush()
+                session.add_all(
+                    self._new_delivery(result, name, now) for name, kinds in destinations.items() if file.kind in kinds
+                )
+            holding = [flag for flag in analysed.flags if flag in hold_flags]
+            if holding:
+                self._move(session, job, JobState.HELD, f"waits for a person: {', '.join(holding)}")
+            else:
+                self._move(session, job, JobState.DELIVERING, "analysed")
+                self._close_if_delivered(session, job)
+
+    def fail(self, claimed: ClaimedJob, why: str, max_attempts: int, permanent: bool = False) -> None:
+        """Note a failed attempt: the job is queued again after a pause, or `failed` when its attempts are used up.
+
+        Parameters
+        ----------
+        claimed : ClaimedJob
+        why : str
+            For a person; holds no patient data.
+        max_attempts : int
+        permanent : bool
+            Trying again can not help (e.g. pixel data that can not be decoded).
+        """
+        with self._writing() as session:
+            job = self._running(session, claimed)
+            if job is not None:
+                self._fail(session, job, why, max_attempts, permanent)
+
+    def _fail(self, session: Session, job: Job, why: str, max_attempts: int, permanent: bool = False) -> None:
+        if permanent or job.attempts >= max_attempts:
+            self._move(session, job, JobState.FAILED, f"{why} (attempt {job.attempts} of {max_attempts})")
+            return
+        job.due_at = time.time() + FIRST_RETRY_SECONDS * 2 ** (job.attempts - 1)
+        self._move(session, job, JobState.QUEUED, f"{why} (attempt {job.attempts} of {max_attempts}, will be repeated)")
+
+    def interrupt(self, claimed: ClaimedJob) -> None:
+        """Put a running job back because the node stops; this does not count as an attempt."""
+        with self._writing() as session:
+            job = self._running(session, claimed)
+            if job is not None:
+                self._interrupt(session, job)
+
+    def requeue_interrupted(self, host: str) -> int:
+        """Put back the jobs that were running on this host when it ended without a word; called once at start.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        with self._writing() as session:
+            jobs = session.scalars(
+                select(Job).where(Job.state == JobState.RUNNING, Job.owner.startswith(host + ":", autoescape=True))
+            ).all()
+            for job in jobs:
+                self._interrupt(session, job)
+            return len(jobs)
+
+    def _interrupt(self, session: Session, job: Job) -> None:
+        job.attempts -= 1
+        job.interruptions += 1
+        if job.interruptions > MAX_INTERRUPTIONS:
+            self._move(session, job, JobState.FAILED, f"the node ended {job.interruptions} times while it ran")
+        else:
+            self._move(session, job, JobState.QUEUED, "the node ended while it ran")
+
+    def fail_expired(self, max_attempts: int) -> None:
+        """Take running jobs whose lease ended from their owner: nothing may be stuck."""
+        with self._writing() as session:
+            expired = select(Job).where(Job.state == JobState.RUNNING, Job.lease_until < time.time())
+            for job in session.scalars(expired).all():
+                self._fail(session, job, "its worker was not heard of again", max_attempts)
+
+    def _running(self, session: Session, claimed: ClaimedJob) -> Job | None:
+        """Give the job if this claim still holds it; else the outcome of a former attempt is dropped."""
+        job = session.get(Job, claimed.id, with_for_update=True)
+        if job is None or job.state != JobState.RUNNING or job.attempts + job.interruptions != claimed.attempt:
+            return None
+        return job
+
+    # -- deliveries --------------------------------------------------------------------------------------------------
+
+    def due_deliveries(self, destination: str, limit: int = 60) -> list[DueDelivery]:
+        """Give what a destination should get now, oldest job first."""
+        query = (
+            select(Delivery.id, Delivery.job_id, Delivery.attempts, Result.path)
+            .join(Result, Result.id == Delivery.result_id)
+            .join(Job, Job.id == Delivery.job_id)
+            .where(Delivery.destination == destination, Delivery.state == DeliveryState.PENDING)
+            .where(Delivery.due_at <= time.time(), Job.state == JobState.DELIVERING)
+            .order_by(Delivery.job_id, Delivery.id)
+            .limit(limit)
+        )
+        with self.reading() as session:
+            return [DueDelivery(*row) for row in session.execute(query)]
+
+    def report_deliveries(self, reports: Sequence[DeliveryReport]) -> None:
+        """Note what became of tries to deliver; a job is done when all its objects are with all destinations."""
+        now = time.time()
+        with self._writing() as session:
+            touched: dict[int, Job] = {}
+            for report in reports:
+                row = session.get(Delivery, report.id, with_for_update=True)
+                if row is None or row.state == DeliveryState.SENT:
+                    continue
+                row.attempts += 1
+                row.detail = report.detail
+                if report.sent:
+                    row.state, row.sent_at = DeliveryState.SENT, now
+                elif report.retry_at is None:
+                    row.state = DeliveryState.FAILED
+                else:
+                    row.due_at = report.retry_at
+                why = f"{row.destination}: {report.detail}"
+                job = session.get_one(Job, row.job_id)
+                session.add(self._event(job.study_id, job.id, "", row.state.value, why))
+                touched[job.id] = job
+            session.flush()
+            for job in touched.values():
+                self._close_if_delivered(session, job)
+
+    def fail_unknown_destinations(self, known: Sequence[str]) -> None:
+        """End deliveries to destinations that config.ini no longer names; called once at start."""
+        with self._writing() as session:
+            orphans = session.scalars(
+                select(Delivery).where(Delivery.state == DeliveryState.PENDING, Delivery.destination.not_in(known))
+            ).all()
+            for row in orphans:
+                row.state, row.detail = DeliveryState.FAILED, "the destination is no longer in config.ini"
+            session.flush()
+            for job_id in {row.job_id for row in orphans}:
+                self._close_if_delivered(session, session.get_one(Job, job_id))
+
+    def _close_if_delivered(self, session: Session, job: Job) -> None:
+        if job.state != JobState.DELIVERING:
+            return
+        rows = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
+        states = [row.state for row in rows]
+        if DeliveryState.PENDING in states:
+            return
+        failed = [row for row in rows if row.state == DeliveryState.FAILED]
+        if failed:
+            names = ", ".join(sorted({row.destination for row in failed}))
+            self._move(session, job, JobState.FAILED, f"{len(failed)} of {len(rows)} deliveries failed ({names})")
+        else:
+            why = (
+                f"{len(rows)} deliveries made" if rows else "no destination is configured: results stay on this machine"
+            )
+            self._move(session, job, JobState.DONE, why)
+
+    # -- what a person asks ------------------------------------------------------------------------------------------
+
+    def retry(self, job_id: int, destinations: Mapping[str, Sequence[str]]) -> JobState:
+        """Do what a person means by "again".
+
+        A job that failed before it had results is analysed again; one with results (held, done, or with failed
+        deliveries) has them sent, to the destinations that config.ini names now.
+
+        Returns
+        -------
+        JobState
+            The job's new state.
+
+        Raises
+        ------
+        LedgerError
+            No such job, or it is queued, running or superseded.
+        """
+        now = time.time()
+        with self._writing() as session:
+            job = self._job(session, job_id)
+            state = job.state
+            if state in (JobState.QUEUED, JobState.RUNNING):
+                raise LedgerError(f"is {state.value} already", f"job {job_id}", "Wait, or see: scarnode jobs show")
+            if state is JobState.SUPERSEDED:
+                raise LedgerError("is superseded", f"job {job_id}", "See `scarnode jobs list` for its revision")
+            results = session.scalars(select(Result).where(Result.job_id == job.id)).all()
+            if not results:
+                job.attempts, job.interruptions, job.due_at = 0, 0, now
+                self._move(session, job, JobState.QUEUED, "asked for again")
+                return JobState.QUEUED
+            self._send_again(session, job, results, destinations, now)
+            if state is not JobState.DELIVERING:
+                self._move(session, job, JobState.DELIVERING, "asked for again")
+            self._close_if_delivered(session, job)
+            return job.state
+
+    def _send_again(
+        self,
+        session: Session,
+        job: Job,
+        results: Sequence[Result],
+        destinations: Mapping[str, Sequence[str]],
+        now: float,
+    ) -> None:
+        rows = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
+        known = {(row.result_id, row.destination): row for row in rows}
+        resend = job.state == JobState.DONE
+        for result in results:
+            for name, kinds in destinations.items():
+                row = known.get((result.id, name))
+                if row is None and result.kind in kinds:
+                    session.add(self._new_delivery(result, name, now))
+                elif row is not None and (resend or row.state != DeliveryState.SENT):
+                    row.state, row.due_at, row.attempts = DeliveryState.PENDING, now, 0
+        session.flush()
+
+    def cancel(self, job_id: int) -> None:
+        """End a job by hand; what it has sent stays sent.
+
+        Raises
+        ------
+        LedgerError
+            No such job, or it has ended already.
+        """
+        with self._writing() as session:
+            job = self._job(session, job_id)
+            if JobState.SUPERSEDED not in MOVES[job.state]:
+                raise LedgerError(f"is {job.state.value} already", f"job {job_id}", "Nothing to cancel")
+            self._move(session, job, JobState.SUPERSEDED, "cancelled by hand")
+
+    # -- the one place ----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _new_delivery(result: Result, destination: str, now: float) -> Delivery:
+        return Delivery(
+            job_id=result.job_id,
+            result_id=result.id,
+            destination=destination,
+            state=DeliveryState.PENDING,
+            attempts=0,
+            due_at=now,
+            sent_at=None,
+            detail="",
+        )
+
+    @staticmethod
+    def _job(session: Session, job_id: int) -> Job:
+        job = session.get(Job, job_id, with_for_update=True)
+        if job is None:
+            raise LedgerError("there is no such job", f"job {job_id}", "See: scarnode jobs list")
+        return job
+
+    def _move(self, session: Session, job: Job, to: JobState, why: str) -> None:
+        """Change a job's state: the only line of scarnode that does."""
+        old = job.state
+        if to not in MOVES[old]:
+            raise LedgerError(f"can not go from {old.value} to {to.value}", f"job {job.id}", "This is a bug: report it")
+        job.state, job.reason = to, why
+        job.finished_at = time.time() if to in (JobState.DONE, JobState.FAILED, JobState.SUPERSEDED) else None
+        if to is not JobState.RUNNING:
+            job.owner, job.lease_until = "", None
+        session.add(self._event(job.study_id, job.id, old.value, to.value, why))
+
+    def _event(self, study_id: int, job_id: int | None, old: str, new: str, why: str) -> Event:
+        return Event(
+            study_id=study_id, job_id=job_id, at=time.time(), actor=self.actor, from_state=old, to_state=new, why=why
+        )

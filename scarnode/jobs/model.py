@@ -1,0 +1,91 @@
+"""The types that enter and leave the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from scarnode.measure import Measurements
+from scarnode.stack import Stack
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A stack that wants to be analysed.
+
+    Attributes
+    ----------
+    key : str
+        Digest of input, model and settings.
+    stack : Stack
+        Its paths relative to the spool.
+    """
+
+    key: str
+    input_digest: str
+    model_sha256: str
+    stack: Stack
+
+
+@dataclass(frozen=True)
+class ClaimedJob:
+    """A job that this process may run until its lease ends.
+
+    Attributes
+    ----------
+    attempt : int
+        Names this claim: an outcome reported for an older attempt is ignored.
+    made_at : datetime
+        When the job was made; stands in the results, so that every attempt writes the same objects.
+    predecessor : tuple of (str, str) or None
+        (SOP Instance UID, Series Instance UID) of the SR that this result revises.
+    """
+
+    id: int
+    key: str
+    attempt: int
+    input_digest: str
+    made_at: datetime
+    stack: Stack
+    predecessor: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A result object on disk; `path` is relative to the results folder."""
+
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """What came out of running a job."""
+
+    files: tuple[ResultFile, ...]
+    measurements: Measurements
+    flags: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DueDelivery:
+    """An object that a destination should get now."""
+
+    id: int
+    job_id: int
+    attempts: int
+    path: str
+
+
+@dataclass(frozen=True)
+class DeliveryReport:
+    """What became of one try; `retry_at` is None where no further try makes sense."""
+
+    id: int
+    sent: bool
+    detail: str
+    retry_at: float | None

@@ -1,0 +1,189 @@
+"""The ledger's tables. An admin may read them with plain sqlite3; only `ledger.py` writes them.
+
+Times are UTC seconds since 1970 (REAL), so that every database orders and subtracts them alike;
+the views give them as text.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from sqlalchemy import Enum as EnumColumn
+from sqlalchemy import Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class JobState(str, Enum):
+    """Where a job stands: ``queued -> running -> delivering -> done``, or one of the ends beside it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DELIVERING = "delivering"
+    DONE = "done"
+    FAILED = "failed"
+    """Attempts are used up, or the input can not be analysed; `scarnode jobs retry` tries again."""
+    HELD = "held"
+    """Needs a person: the result is there but not sent; `scarnode jobs retry` sends it."""
+    SUPERSEDED = "superseded"
+    """Late images made a new revision, or an admin cancelled it; nothing more will happen."""
+
+
+FINAL = (JobState.DONE, JobState.FAILED, JobState.HELD, JobState.SUPERSEDED)
+"""States in which the node does nothing more by itself."""
+
+
+class DeliveryState(str, Enum):
+    """Where one object on its way to one destination stands."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+def _by_value(kind: type[Enum]) -> EnumColumn:
+    """Store a state as its own word, readable in plain SQL."""
+    return EnumColumn(kind, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states])
+
+
+class Base(DeclarativeBase):
+    """Base of the ledger's tables."""
+
+
+class Study(Base):
+    """A study of which at least one instance was received."""
+
+    __tablename__ = "study"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(String(128), unique=True)
+    patient_id: Mapped[str] = mapped_column(Text, index=True)
+    patient_name: Mapped[str] = mapped_column(Text)
+    accession_number: Mapped[str] = mapped_column(Text, index=True)
+    study_date: Mapped[str] = mapped_column(String(32))
+    calling_ae: Mapped[str] = mapped_column(String(64))
+    first_received_at: Mapped[float] = mapped_column(Float)
+    last_received_at: Mapped[float] = mapped_column(Float)
+    newest_instance: Mapped[int] = mapped_column(Integer)
+    """id of the instance received last."""
+    searched_instance: Mapped[int] = mapped_column(Integer)
+    """`newest_instance` at the time the study was last searched for stacks; less means there is work."""
+    __table_args__ = (Index("study_unsearched", "last_received_at"),)
+
+
+class Instance(Base):
+    """A received instance. The spool holds its bytes; this row only says where."""
+
+    __tablename__ = "instance"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"), index=True)
+    """NULL where the file names no study."""
+    series_instance_uid: Mapped[str] = mapped_column(String(128), index=True)
+    sop_instance_uid: Mapped[str] = mapped_column(String(128))
+    sop_class_uid: Mapped[str] = mapped_column(String(128))
+    digest: Mapped[str] = mapped_column(String(64))
+    path: Mapped[str] = mapped_column(Text, unique=True)
+    """Relative to the spool."""
+    calling_ae: Mapped[str] = mapped_column(String(64))
+    received_at: Mapped[float] = mapped_column(Float)
+    size: Mapped[int] = mapped_column(Integer)
+    problem: Mapped[str] = mapped_column(Text)
+    """Why the file can not be read; empty where it can."""
+
+
+class Series(Base):
+    """What became of a series at the last search of its study, and why."""
+
+    __tablename__ = "series"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
+    series_instance_uid: Mapped[str] = mapped_column(String(128), index=True)
+    verdict: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[str] = mapped_column(Text)
+    score: Mapped[int] = mapped_column(Integer)
+    instances: Mapped[int] = mapped_column(Integer)
+    description: Mapped[str] = mapped_column(Text)
+    modality: Mapped[str] = mapped_column(String(32))
+    searched_at: Mapped[float] = mapped_column(Float)
+
+
+class Job(Base):
+    """The work on one stack of one study."""
+
+    __tablename__ = "job"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), unique=True)
+    """Digest of input, model and settings: the same input never makes a second job."""
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
+    state: Mapped[JobState] = mapped_column(_by_value(JobState))
+    reason: Mapped[str] = mapped_column(Text)
+    """Why it is in this state, for a person."""
+    stack: Mapped[str] = mapped_column(Text)
+    """The `Stack` as JSON, paths included."""
+    input_digest: Mapped[str] = mapped_column(String(64))
+    predecessor_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
+    created_at: Mapped[float] = mapped_column(Float)
+    due_at: Mapped[float] = mapped_column(Float)
+    """Not to be started before this time."""
+    attempts: Mapped[int] = mapped_column(Integer)
+    interruptions: Mapped[int] = mapped_column(Integer)
+    """How often the node ended (crash, power) while this job ran; not the input's fault, but capped too."""
+    owner: Mapped[str] = mapped_column(Text)
+    lease_until: Mapped[float | None] = mapped_column(Float)
+    finished_at: Mapped[float | None] = mapped_column(Float)
+    slices: Mapped[int] = mapped_column(Integer)
+    flags: Mapped[str] = mapped_column(Text)
+    """Comma-separated."""
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    seconds: Mapped[float | None] = mapped_column(Float)
+    scar_volume_cm3: Mapped[float | None] = mapped_column(Float)
+    myocardium_volume_cm3: Mapped[float | None] = mapped_column(Float)
+    lge_percent: Mapped[float | None] = mapped_column(Float)
+    __table_args__ = (Index("job_queue", "state", "due_at", "id"),)
+
+
+class Result(Base):
+    """A result object of a job, written to the results folder."""
+
+    __tablename__ = "result"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    sop_class_uid: Mapped[str] = mapped_column(String(128))
+    sop_instance_uid: Mapped[str] = mapped_column(String(128))
+    series_instance_uid: Mapped[str] = mapped_column(String(128))
+    path: Mapped[str] = mapped_column(Text)
+    """Relative to the results folder."""
+    __table_args__ = (UniqueConstraint("job_id", "kind"),)
+
+
+class Delivery(Base):
+    """One result object on its way to one destination."""
+
+    __tablename__ = "delivery"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), index=True)
+    result_id: Mapped[int] = mapped_column(ForeignKey("result.id"))
+    destination: Mapped[str] = mapped_column(String(64))
+    state: Mapped[DeliveryState] = mapped_column(_by_value(DeliveryState))
+    attempts: Mapped[int] = mapped_column(Integer)
+    due_at: Mapped[float] = mapped_column(Float)
+    sent_at: Mapped[float | None] = mapped_column(Float)
+    detail: Mapped[str] = mapped_column(Text)
+    __table_args__ = (
+        UniqueConstraint("result_id", "destination"),
+        Index("delivery_queue", "destination", "state", "due_at"),
+    )
+
+
+class Event(Base):
+    """Who changed what, when and why. Never changed, never deleted."""
+
+    __tablename__ = "event"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"), index=True)
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"), index=True)
+    at: Mapped[float] = mapped_column(Float)
+    actor: Mapped[str] = mapped_column(Text)
+    from_state: Mapped[str] = mapped_column(String(16))
+    to_state: Mapped[str] = mapped_column(String(16))
+    why: Mapped[str] = mapped_column(Text)

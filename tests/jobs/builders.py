@@ -1,0 +1,73 @@
+"""Ledger rows without a network or a scanner."""
+
+from pathlib import Path
+
+from scarnode.jobs.model import Analysed, PlannedJob, ResultFile
+from scarnode.measure import Measurements
+from scarnode.receive import ReceivedInstance
+from scarnode.stack import Component, Flag, SeriesVerdict, SourceFrame, Stack, Verdict
+
+STUDY = "1.2.3"
+TO_PACS = {"pacs": ("seg", "sr", "sc")}
+
+
+def received(number: int, study: str = STUDY, at: float = 1000.0) -> ReceivedInstance:
+    return ReceivedInstance(
+        path=f"00/{study}.{number}.dcm",
+        digest=f"{number:064x}",
+        size=100,
+        received_at=at,
+        calling_ae="SCANNER",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
+        sop_instance_uid=f"{study}.{number}",
+        study_instance_uid=study,
+        series_instance_uid=f"{study}.0",
+        patient_id="SYN-1",
+        patient_name="PHANTOM^ONE",
+        accession_number="A1",
+        study_date="20260102",
+    )
+
+
+def plan(key: str, numbers: range = range(1, 4), flags: tuple[Flag, ...] = ()) -> PlannedJob:
+    frames = tuple(
+        SourceFrame(
+            Path(f"00/{STUDY}.{n}.dcm"),
+            "1.2.840.10008.5.1.4.1.1.4",
+            f"{STUDY}.{n}",
+            f"{STUDY}.0",
+            1,
+            (0.0, 0.0, 10.0 * n),
+        )
+        for n in numbers
+    )
+    stack = Stack(
+        study_instance_uid=STUDY,
+        frame_of_reference_uid="1.2.3.4",
+        component=Component.MAGNITUDE,
+        description="LGE",
+        rows=16,
+        columns=16,
+        pixel_spacing=(1.5, 1.5),
+        orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+        slice_thickness=8.0,
+        spacing_between_slices=None,
+        frames=frames,
+        flags=flags,
+    )
+    return PlannedJob(key=key, input_digest=f"digest of {key}", model_sha256="f" * 64, stack=stack)
+
+
+def verdict(uid: str = f"{STUDY}.0", accepted: bool = True) -> SeriesVerdict:
+    kind = Verdict.ACCEPTED if accepted else Verdict.REJECTED
+    reason = "LGE_SHORT_AXIS" if accepted else "CINE"
+    return SeriesVerdict(STUDY, uid, kind, reason, "because", 8, 3, "LGE", "MR")
+
+
+def analysed(key: str, flags: tuple[str, ...] = ()) -> Analysed:
+    files = tuple(
+        ResultFile(kind, "1.2.840", f"9.{key}.{number}", f"9.{key}.{number}.0", f"{key}/{kind}.dcm")
+        for number, kind in enumerate(("seg", "sr", "sc"), 1)
+    )
+    numbers = Measurements(12.0, 100.0, 90.0, 112.0, 12.6, 117.6, 10.7, None, None, ())
+    return Analysed(files, numbers, flags, 1.5)

@@ -1,0 +1,333 @@
+"""The ledger's promises: nothing twice, nothing stuck, every change with a reason."""
+
+import stat
+import time
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sqlalchemy import text
+
+from scarnode.errors import LedgerError
+from scarnode.jobs import FINAL, JobState, Ledger, queries
+from scarnode.jobs.model import DeliveryReport
+from scarnode.jobs.tables import Base
+
+from .builders import STUDY, TO_PACS, analysed, plan, received, verdict
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "test")
+    yield ledger
+    ledger.close()
+
+
+def close(ledger, *plans, numbers=range(1, 4)):
+    """Register a study's instances and queue the planned jobs."""
+    ledger.add_instances([received(number) for number in numbers])
+    [study] = ledger.quiet_studies(0)
+    newest, _ = ledger.study_files(study)
+    ledger.close_study(study, newest, [verdict()], plans)
+    return study
+
+
+def state(ledger, job=1):
+    return queries.get_job(ledger, job).state
+
+
+def deliver(ledger, sent=True, retry_at=None, destination="pacs"):
+    reports = [DeliveryReport(due.id, sent, "as it went", retry_at) for due in ledger.due_deliveries(destination)]
+    ledger.report_deliveries(reports)
+    return len(reports)
+
+
+def test_the_walk_of_a_job(ledger):
+    close(ledger, plan("a"))
+    assert state(ledger) == "queued"
+    claimed = ledger.claim("host:0", 60)
+    assert state(ledger) == "running"
+    assert ledger.claim("host:1", 60) is None
+    ledger.finish(claimed, analysed("a"), TO_PACS)
+    assert state(ledger) == "delivering"
+    assert deliver(ledger) == 3
+    assert state(ledger) == "done"
+    story = [event.to_state for event in queries.list_events(ledger, 1) if event.to_state]
+    assert story == ["queued", "running", "delivering", "sent", "sent", "sent", "done"]
+    summary = queries.get_job(ledger, 1)
+    assert (summary.scar_volume_cm3, summary.lge_percent) == (12.0, 10.7)
+
+
+def test_a_study_is_quiet_only_after_its_last_instance(ledger):
+    ledger.add_instances([received(1, at=time.time() - 100), received(2, at=time.time() - 5)])
+    assert ledger.quiet_studies(10) == []
+    assert len(ledger.quiet_studies(4)) == 1
+
+
+def test_instances_that_come_during_the_search_reopen_the_study(ledger):
+    ledger.add_instances([received(1)])
+    [study] = ledger.quiet_studies(0)
+    newest, paths = ledger.study_files(study)
+    assert len(paths) == 1
+    ledger.add_instances([received(2)])
+    ledger.close_study(study, newest, [], [])
+    assert ledger.quiet_studies(0) == [study]
+
+
+def test_a_resend_makes_no_second_instance_and_no_second_job(ledger):
+    close(ledger, plan("a"))
+    ledger.add_instances([received(1)])
+    assert ledger.quiet_studies(0) == []
+    ledger.add_instances([received(9)])
+    [study] = ledger.quiet_studies(0)
+    ledger.close_study(study, 4, [verdict()], [plan("a")])
+    assert len(queries.list_jobs(ledger)) == 1
+
+
+def test_late_images_supersede_a_waiting_job_and_name_a_delivered_one(ledger):
+    close(ledger, plan("a"))
+    close(ledger, plan("b", range(1, 5)), numbers=[4])
+    assert state(ledger, 1) == "superseded"
+    ledger.finish(ledger.claim("host:0", 60), analysed("b"), TO_PACS)
+    deliver(ledger)
+    close(ledger, plan("c", range(1, 6)), numbers=[5])
+    claimed = ledger.claim("host:0", 60)
+    assert claimed.predecessor == ("9.b.2", "9.b.2.0")
+    assert queries.get_job(ledger, 3).revises == 2
+    assert state(ledger, 2) == "done"
+
+
+def test_a_running_job_that_was_superseded_can_not_finish(ledger):
+    close(ledger, plan("a"))
+    claimed = ledger.claim("host:0", 60)
+    close(ledger, plan("b", range(1, 5)), numbers=[4])
+    ledger.finish(claimed, analysed("a"), TO_PACS)
+    assert state(ledger, 1) == "superseded"
+    assert deliver(ledger) == 0
+
+
+def test_attempts_are_capped(ledger, monkeypatch):
+    monkeypatch.setattr("scarnode.jobs.ledger.FIRST_RETRY_SECONDS", 0.0)
+    close(ledger, plan("a"))
+    for attempt in range(1, 4):
+        ledger.fail(ledger.claim("host:0", 60), "the worker process ended", 3)
+        assert state(ledger) == ("failed" if attempt == 3 else "queued")
+    assert ledger.claim("host:0", 60) is None
+    assert "attempt 3 of 3" in queries.get_job(ledger, 1).reason
+
+
+def test_a_failed_attempt_waits_before_the_next(ledger):
+    close(ledger, plan("a"))
+    ledger.fail(ledger.claim("host:0", 60), "no memory", 3)
+    assert ledger.claim("host:0", 60) is None
+    assert state(ledger) == "queued"
+
+
+def test_a_permanent_failure_is_not_repeated(ledger):
+    close(ledger, plan("a"))
+    ledger.fail(ledger.claim("host:0", 60), "pixel data can not be decoded", 3, permanent=True)
+    assert state(ledger) == "failed"
+
+
+def test_a_crash_of_the_node_is_not_the_jobs_fault_but_is_capped(ledger):
+    close(ledger, plan("a"))
+    for _ in range(21):
+        assert state(ledger) == "queued"
+        ledger.claim("host:0", 60)
+        assert ledger.requeue_interrupted("other") == 0
+        assert ledger.requeue_interrupted("host") == 1
+    assert state(ledger) == "failed"
+
+
+def test_an_outcome_of_a_former_attempt_is_dropped(ledger):
+    close(ledger, plan("a"))
+    former = ledger.claim("host:0", 60)
+    ledger.requeue_interrupted("host")
+    current = ledger.claim("host:0", 60)
+    ledger.fail(former, "late", 1)
+    assert state(ledger) == "running"
+    ledger.finish(former, analysed("a"), TO_PACS)
+    assert state(ledger) == "running"
+    ledger.finish(current, analysed("a"), TO_PACS)
+    assert state(ledger) == "delivering"
+
+
+def test_a_lost_lease_is_taken_back(ledger):
+    close(ledger, plan("a"))
+    ledger.claim("elsewhere:0", -1)
+    ledger.fail_expired(3)
+    assert state(ledger) == "queued"
+
+
+def test_a_flagged_result_is_held_until_a_person_sends_it(ledger):
+    close(ledger, plan("a"))
+    ledger.finish(ledger.claim("host:0", 60), analysed("a", ("FEW_SLICES",)), TO_PACS, ("FEW_SLICES",))
+    assert state(ledger) == "held"
+    assert deliver(ledger) == 0
+    assert ledger.retry(1, TO_PACS) is JobState.DELIVERING
+    assert deliver(ledger) == 3
+    assert state(ledger) == "done"
+
+
+def test_a_destination_that_is_down_delays_only_itself(ledger):
+    close(ledger, plan("a"))
+    ledger.finish(ledger.claim("host:0", 60), analysed("a"), {"pacs": ("seg", "sr"), "down": ("sc",)})
+    assert deliver(ledger, destination="pacs") == 2
+    assert deliver(ledger, sent=False, retry_at=time.time() + 60, destination="down") == 1
+    assert ledger.due_deliveries("down") == []
+    assert state(ledger) == "delivering"
+    assert ledger.retry(1, {"pacs": ("seg", "sr"), "down": ("sc",)}) is JobState.DELIVERING
+    assert len(ledger.due_deliveries("down")) == 1
+    assert ledger.due_deliveries("pacs") == []
+
+
+def test_a_delivery_given_up_is_a_failed_job_that_can_be_retried(ledger):
+    close(ledger, plan("a"))
+    ledger.finish(ledger.claim("host:0", 60), analysed("a"), TO_PACS)
+    deliver(ledger, sent=False)
+    assert state(ledger) == "failed"
+    assert ledger.retry(1, TO_PACS) is JobState.DELIVERING
+    deliver(ledger)
+    assert state(ledger) == "done"
+
+
+def test_a_done_job_can_be_sent_again_also_to_a_new_destination(ledger):
+    close(ledger, plan("a"))
+    ledger.finish(ledger.claim("host:0", 60), analysed("a"), {})
+    assert state(ledger) == "done"
+    ledger.retry(1, TO_PACS)
+    assert deliver(ledger) == 3
+    ledger.retry(1, TO_PACS)
+    assert deliver(ledger) == 3
+
+
+def test_a_destination_no_longer_configured_does_not_keep_a_job_open(ledger):
+    close(ledger, plan("a"))
+    ledger.finish(ledger.claim("host:0", 60), analysed("a"), TO_PACS)
+    ledger.fail_unknown_destinations(["other"])
+    assert state(ledger) == "failed"
+    assert "no longer" in queries.list_deliveries(ledger, 1)[0].detail
+
+
+def test_what_can_not_be_done_says_why(ledger):
+    with pytest.raises(LedgerError, match="no such job"):
+        ledger.retry(5, {})
+    close(ledger, plan("a"))
+    with pytest.raises(LedgerError, match="queued already"):
+        ledger.retry(1, {})
+    ledger.cancel(1)
+    with pytest.raises(LedgerError, match="superseded already"):
+        ledger.cancel(1)
+
+
+def test_verdicts_and_unreadable_files_are_listed(ledger):
+    study = close(ledger)
+    ledger.close_study(study, 3, [verdict(accepted=False)], [], {f"00/{STUDY}.2.dcm": "pixel data is cut short"})
+    [row] = queries.list_series(ledger, accession="A1")
+    assert (row.verdict, row.reason) == ("rejected", "CINE")
+    assert queries.list_series(ledger, accession="A2") == []
+    [problem] = queries.list_unreadable(ledger)
+    assert problem.problem == "pixel data is cut short"
+
+
+def test_schema_and_migrations_agree(ledger):
+    with ledger.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_a_newer_ledger_is_refused(tmp_path):
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    ledger = Ledger(url, "test")
+    with ledger.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    ledger.close()
+    with pytest.raises(LedgerError, match="newer scarnode"):
+        Ledger(url, "test")
+
+
+def test_the_file_is_private_and_a_bad_url_is_explained(tmp_path):
+    Ledger(f"sqlite:///{tmp_path / 'a.sqlite'}", "test").close()
+    assert stat.S_IMODE((tmp_path / "a.sqlite").stat().st_mode) == 0o600
+    for url in ("nonsense", "sqlite:////proc/no/ledger.sqlite"):
+        with pytest.raises(LedgerError, match=r"\[ledger\] url"):
+            Ledger(url, "test")
+
+
+class Walk(RuleBasedStateMachine):
+    """Whatever happens in whatever order: no job is stuck, none runs twice at once, none ends twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.ledger = Ledger("sqlite://", "test")
+        self.images = 0
+        self.claims = []
+
+    @rule()
+    def images_arrive(self):
+        self.images += 1
+        self.ledger.add_instances([received(self.images)])
+
+    @rule()
+    def study_goes_quiet(self):
+        for study in self.ledger.quiet_studies(0):
+            newest, _ = self.ledger.study_files(study)
+            self.ledger.close_study(study, newest, [], [plan(str(newest), range(1, newest + 1))])
+
+    @rule()
+    def claim(self):
+        if claimed := self.ledger.claim("host:0", 60):
+            self.claims.append(claimed)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), what=st.sampled_from(["finish", "hold", "fail", "permanent", "interrupt"]))
+    def outcome(self, data, what):
+        claimed = data.draw(st.sampled_from(self.claims))
+        if what in ("finish", "hold"):
+            self.ledger.finish(claimed, analysed(claimed.key, ("X",)), TO_PACS, ("X",) if what == "hold" else ())
+        elif what == "interrupt":
+            self.ledger.interrupt(claimed)
+        else:
+            self.ledger.fail(claimed, "trouble", 3, permanent=what == "permanent")
+
+    @rule(sent=st.booleans())
+    def deliveries(self, sent):
+        deliver(self.ledger, sent, retry_at=0.0 if not sent else None)
+
+    @rule()
+    def node_restarts(self):
+        self.ledger.requeue_interrupted("host")
+
+    @rule(job=st.integers(1, 4))
+    def retry(self, job):
+        try:
+            self.ledger.retry(job, TO_PACS)
+        except LedgerError:
+            pass
+
+    @invariant()
+    def one_result_per_destination(self):
+        with self.ledger.reading() as session:
+            twice = "SELECT result_id FROM delivery GROUP BY result_id, destination HAVING count(*) > 1"
+            assert session.execute(text(twice)).all() == []
+            assert (
+                session.execute(text("SELECT job_id FROM result GROUP BY job_id, kind HAVING count(*) > 1")).all() == []
+            )
+
+    def teardown(self):
+        """Let the node work on in peace: everything must come to an end."""
+        self.study_goes_quiet()
+        self.ledger.requeue_interrupted("host")
+        with self.ledger.engine.begin() as connection:
+            connection.execute(text("UPDATE job SET due_at = 0"))
+        while claimed := self.ledger.claim("host:0", 60):
+            self.ledger.finish(claimed, analysed(claimed.key), TO_PACS)
+        deliver(self.ledger)
+        assert {job.state for job in queries.list_jobs(self.ledger)} <= {end.value for end in FINAL}
+        self.ledger.close()
+
+
+Walk.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestWalk = Walk.TestCase
