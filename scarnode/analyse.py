@@ -1,0 +1,104 @@
+"""From a stack to its result objects: segment, measure, report in one function, for node and command line alike."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+
+from scarnode import __version__
+from scarnode.measure import Measurements, measure
+from scarnode.report import Provenance, ResultObjects, build_results
+from scarnode.stack import Stack, read_volume
+
+if TYPE_CHECKING:  # the node's main process never loads torch
+    from scarnode.segment import Segmentation, Segmenter
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that came out of one stack.
+
+    Attributes
+    ----------
+    volume : numpy.ndarray
+        float32, shape (slices, rows, columns), base to apex.
+    flags : tuple of str
+        The stack's and the segmentation's, in that order.
+    """
+
+    stack: Stack
+    volume: np.ndarray
+    segmentation: Segmentation
+    measurements: Measurements
+    objects: ResultObjects
+    flags: tuple[str, ...]
+
+
+def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance) -> Analysis:
+    """Segment, measure and report one stack.
+
+    Parameters
+    ----------
+    stack : Stack
+    segmenter : Segmenter
+    provenance : Provenance
+
+    Returns
+    -------
+    Analysis
+
+    Raises
+    ------
+    InputError
+        The pixel data can not be decoded.
+    """
+    volume = read_volume(stack)
+    segmentation = segmenter.segment(volume, stack.pixel_spacing)
+    measurements = measure(stack, segmentation)
+    objects = build_results(stack, volume, segmentation, measurements, provenance)
+    flags = tuple(dict.fromkeys([*(flag.value for flag in stack.flags), *segmentation.flags]))
+    return Analysis(stack, volume, segmentation, measurements, objects, flags)
+
+
+def job_key(input_digest: str, model_sha256: str, settings_digest: str) -> str:
+    """Give the digest that names an analysis: the same input, model, settings and version make the same objects."""
+    parts = (input_digest, model_sha256, settings_digest, __version__)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def write_objects(objects: ResultObjects, folder: Path) -> dict[str, Path]:
+    """Write the result objects durably: a file is whole or absent, also after a crash.
+
+    Parameters
+    ----------
+    objects : ResultObjects
+    folder : Path
+        Created where absent.
+
+    Returns
+    -------
+    dict of str to Path
+        ``seg``, ``sr`` and ``sc`` with their files.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = {}
+    for kind in ("seg", "sr", "sc"):
+        path = folder / f"{kind}.dcm"
+        temporary = folder / f".{kind}-{uuid4().hex}"
+        with temporary.open("wb") as file:
+            getattr(objects, kind).save_as(file, enforce_file_format=True)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o600)
+        temporary.replace(path)
+        files[kind] = path
+    handle = os.open(folder, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+    return files

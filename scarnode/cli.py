@@ -1,0 +1,331 @@
+"""The commands. Each is thin: it reads the settings, calls a room, and prints."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from scarnode import RESEARCH_USE, __version__
+from scarnode.errors import ScarnodeError
+
+app = typer.Typer(
+    help=f"Measures scar in late-gadolinium-enhancement short-axis stacks, as a DICOM node. {RESEARCH_USE}.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # they would print patient data
+)
+jobs_app = typer.Typer(help="Ask and move the ledger's jobs.", no_args_is_help=True)
+series_app = typer.Typer(help="Why does a series have, or lack, a result?", no_args_is_help=True)
+config_app = typer.Typer(help="Check config.ini.", no_args_is_help=True)
+db_app = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+for name, sub in (("jobs", jobs_app), ("series", series_app), ("config", config_app), ("db", db_app)):
+    app.add_typer(sub, name=name)
+
+out = Console()
+err = Console(stderr=True)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar="SCARNODE_CONFIG", help="The node's config.ini.", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+CONFIG = Path("/etc/scarnode/config.ini")
+
+
+def main() -> None:
+    """Run the command line; what goes wrong on purpose is one clear line and exit code 2."""
+    try:
+        app()
+    except ScarnodeError as error:
+        err.print(f"scarnode: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"scarnode {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(config: ConfigOption = CONFIG) -> None:
+    """Run the node until SIGTERM."""
+    from scarnode.config import read_settings
+    from scarnode.node import serve as run
+
+    run(read_settings(config))
+
+
+@app.command()
+def segment(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files or folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for SEG, SR and pictures.")],
+    weights: Annotated[Path | None, typer.Option(help="A .safetensors file; default: the shipped weights.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Analyse files without a network.
+
+    Exit code 0: at least one stack was analysed. 3: nothing is a short-axis LGE stack. 2: unusable input.
+    """
+    from scarnode.offline import analyse_files
+
+    outcome = analyse_files(paths, output, weights, device, err)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(outcome), indent=2, default=str))
+    else:
+        _print_outcome(outcome)
+    raise typer.Exit(0 if outcome.stacks else 3)
+
+
+def _print_outcome(outcome: Any) -> None:
+    table = Table("Stack", "Slices", "Scar cm³", "Myocardium cm³", "%LGE", "Flags", "Result", title=RESEARCH_USE)
+    for number, stack in enumerate(outcome.stacks, 1):
+        table.add_row(
+            str(number),
+            str(stack.slices),
+            _number(stack.scar_volume_cm3),
+            _number(stack.myocardium_volume_cm3),
+            _number(stack.lge_percent),
+            " ".join(stack.flags),
+            str(Path(stack.seg).parent),
+        )
+    if outcome.stacks:
+        out.print(table)
+    if outcome.rejected:
+        rejected = Table("Series Instance UID", "Reason", "Detail", title="Not analysed")
+        for row in outcome.rejected:
+            rejected.add_row(row.series_uid, row.reason, row.detail)
+        out.print(rejected)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("scarnode-demo"),
+) -> None:
+    """Show the whole walk on this machine: a synthetic LGE study goes in over DICOM, SEG and SR come back."""
+    from scarnode.demo import run
+
+    raise typer.Exit(run(output, out))
+
+
+@app.command()
+def phantom(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; one sub-folder per patient.")],
+    count: Annotated[int, typer.Option("-n", min=1, help="How many patients.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same patients.")] = 0,
+    vendor: Annotated[str, typer.Option(help="siemens, ge, philips, canon or mix.")] = "mix",
+) -> None:
+    """Write synthetic LGE series as DICOM, with their true segmentation."""
+    from scarnode.lab.phantom import write_cohort
+
+    write_cohort(output, count, seed, vendor)
+    out.print(f"{count} synthetic patients written to {output}", highlight=False)
+
+
+@config_app.command("check")
+def config_check(config: ConfigOption = CONFIG) -> None:
+    """Say whether config.ini can be used, and if not, every reason why."""
+    from scarnode.config import read_settings
+
+    settings = read_settings(config)
+    out.print(f"{config}: good. AE {settings.node.ae_title} on port {settings.node.port}.", highlight=False)
+    for name, destination in settings.destinations.items():
+        address = f"{destination.ae_title}@{destination.host}:{destination.port}"
+        out.print(f"destination {name}: {address} takes {', '.join(destination.objects)}", highlight=False)
+
+
+@db_app.command("upgrade")
+def db_upgrade(config: ConfigOption = CONFIG) -> None:
+    """Bring the ledger's schema up to this version's (`serve` does so too)."""
+    _ledger(config).close()
+    out.print("the ledger is up to date")
+
+
+@jobs_app.command("list")
+def jobs_list(
+    config: ConfigOption = CONFIG,
+    state: Annotated[str, typer.Option(help="queued, running, delivering, done, failed, held or superseded.")] = "",
+    patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
+    accession: Annotated[str, typer.Option(help="Accession number.")] = "",
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List jobs, the newest first."""
+    from scarnode.jobs import queries
+
+    rows = queries.list_jobs(_ledger(config), state, patient, accession, limit)
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("Job", "State", "Patient ID", "Accession", "Slices", "Scar cm³", "%LGE", "Made", "Why")
+    for row in rows:
+        table.add_row(
+            str(row.job),
+            row.state,
+            row.patient_id,
+            row.accession_number,
+            str(row.slices),
+            _number(row.scar_volume_cm3),
+            _number(row.lge_percent),
+            _time(row.created_at),
+            row.reason,
+        )
+    out.print(table)
+
+
+@jobs_app.command("show")
+def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
+    """Tell a job's whole story: numbers, deliveries, and every change with its reason."""
+    from scarnode.jobs import queries
+
+    ledger = _ledger(config)
+    summary = queries.get_job(ledger, job)
+    deliveries, events = queries.list_deliveries(ledger, job), queries.list_events(ledger, job)
+    if as_json:
+        print(json.dumps({k: _plain(v) for k, v in (("job", summary), ("deliveries", deliveries), ("events", events))}))
+        return
+    facts = Table(show_header=False, title=f"Job {job} · {RESEARCH_USE}")
+    for key, value in _plain(summary).items():
+        facts.add_row(key.replace("_", " "), _time(value) if key.endswith("_at") and value else str(value))
+    out.print(facts)
+    table = Table("Destination", "Object", "State", "Attempts", "Detail", title="Deliveries")
+    for row in deliveries:
+        table.add_row(row.destination, row.kind, row.state, str(row.attempts), row.detail)
+    out.print(table)
+    story = Table("When", "Who", "From", "To", "Why", title="Story")
+    for row in events:
+        story.add_row(_time(row.at), row.actor, row.from_state, row.to_state, row.why)
+    out.print(story)
+
+
+@jobs_app.command("retry")
+def jobs_retry(job: int, config: ConfigOption = CONFIG) -> None:
+    """Analyse a failed job again; release a held one; send a job's results again."""
+    from scarnode.config import read_settings
+
+    destinations = read_settings(config).destinations
+    state = _ledger(config).retry(job, {name: one.objects for name, one in destinations.items()})
+    out.print(f"job {job} is {state.value}", highlight=False)
+
+
+@jobs_app.command("cancel")
+def jobs_cancel(job: int, config: ConfigOption = CONFIG) -> None:
+    """End a job that has not ended; what was sent stays sent."""
+    _ledger(config).cancel(job)
+    out.print(f"job {job} is superseded", highlight=False)
+
+
+@jobs_app.command("export")
+def jobs_export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A CSV file.")], config: ConfigOption = CONFIG
+) -> None:
+    """Write all jobs with their numbers as CSV. Holds patient data: the file is readable by you alone."""
+    from scarnode.jobs import queries
+
+    rows = queries.list_jobs(_ledger(config), limit=sys.maxsize)
+    output.touch(mode=0o600)
+    with output.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(queries.JobSummary)])
+        writer.writeheader()
+        writer.writerows(_plain(rows))
+    out.print(f"{len(rows)} jobs written to {output}", highlight=False)
+
+
+@series_app.command("list")
+def series_list(
+    config: ConfigOption = CONFIG,
+    study: Annotated[str, typer.Option(help="Study Instance UID.")] = "",
+    accession: Annotated[str, typer.Option(help="Accession number.")] = "",
+    patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
+    limit: Annotated[int, typer.Option(min=1)] = 200,
+    as_json: JsonOption = False,
+) -> None:
+    """List every series received and what became of it; then what could not be read at all."""
+    from scarnode.jobs import queries
+
+    ledger = _ledger(config)
+    rows, unreadable = queries.list_series(ledger, study, accession, patient, limit), queries.list_unreadable(ledger)
+    if as_json:
+        print(json.dumps({"series": _plain(rows), "unreadable": _plain(unreadable)}))
+        return
+    table = Table("Series Instance UID", "Description", "Images", "Verdict", "Reason", "Detail")
+    for row in rows:
+        table.add_row(row.series_instance_uid, row.description, str(row.instances), row.verdict, row.reason, row.detail)
+    out.print(table)
+    if unreadable:
+        table = Table("SOP Instance UID", "From", "Received", "Problem", title="Not readable")
+        for row in unreadable:
+            table.add_row(row.sop_instance_uid, row.calling_ae, _time(row.received_at), row.problem)
+        out.print(table)
+
+
+@series_app.command("show")
+def series_show(series: str, config: ConfigOption = CONFIG) -> None:
+    """Explain the verdict on one series (give its Series Instance UID)."""
+    from scarnode.jobs import queries
+    from scarnode.stack import REASONS
+
+    rows = queries.list_one_series(_ledger(config), series)
+    if not rows:
+        raise ScarnodeError(
+            "no such series was searched", series, "It may still be arriving, or never came: see scarnode series list"
+        )
+    for row in rows:
+        facts = Table(show_header=False, title=f"{row.verdict}: {row.reason}")
+        for key, value in _plain(row).items():
+            facts.add_row(key.replace("_", " "), _time(value) if key.endswith("_at") else str(value))
+        facts.add_row("meaning", REASONS.get(row.reason, ""))
+        out.print(facts)
+
+
+def _ledger(config: Path) -> Any:
+    from scarnode.config import read_settings
+    from scarnode.jobs import Ledger
+
+    return Ledger(read_settings(config).ledger.url, actor=f"command line, user {_user()}")
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, e.g. in a container
+        return "unknown"
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(row) for row in value] if isinstance(value, list) else dataclasses.asdict(value)
+
+
+def _print_json(rows: list) -> None:
+    print(json.dumps(_plain(rows)))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""config.ini, read once into typed settings; every error names file, section, key, value and what is allowed."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from scarnode.errors import ConfigError
+from scarnode.stack import Rules
+
+
+def _ae_title(value: str) -> str:
+    """Hold an AE title to PS3.5 (VR AE): 1-16 characters of the default repertoire, no backslash."""
+    value = value.strip()
+    if not 1 <= len(value) <= 16 or not value.isascii() or not value.isprintable() or "\\" in value:
+        raise ValueError("an AE title is 1 to 16 printable ASCII characters without a backslash")
+    return value
+
+
+def _words(value: Any) -> Any:
+    """Split a comma- or line-separated list, as config.ini writes it."""
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.replace("\n", ",").split(",") if word.strip())
+    return value
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+AETitles = Annotated[tuple[AETitle, ...], BeforeValidator(_words)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A section of config.ini: unknown keys are errors, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSection(Section):
+    """[node]: the AE that scanners and PACS send to."""
+
+    ae_title: AETitle = "SCARNODE"
+    host: str = "0.0.0.0"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 11112
+    """0: any free port."""
+    calling_ae_titles: AETitles = ()
+    """Who may send; empty: anyone."""
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 25
+    network_timeout_seconds: Seconds = 60.0
+
+
+class SpoolSection(Section):
+    """[spool]: where received instances lie, byte for byte as they came."""
+
+    path: Path = Path("/var/lib/scarnode/spool")
+
+
+class ResultsSection(Section):
+    """[results]: where result objects lie until (and after) they are delivered."""
+
+    path: Path = Path("/var/lib/scarnode/results")
+
+
+class LedgerSection(Section):
+    """[ledger]: the job database, any SQLAlchemy URL."""
+
+    url: str = "sqlite:////var/lib/scarnode/ledger.sqlite"
+
+
+class StudySection(Section):
+    """[study]: when a study counts as complete, and which results wait for a person."""
+
+    quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    """A study is complete when no instance of it arrived for this long."""
+    hold_flags: Words = ("FEW_SLICES", "MISSING_SLICE", "CONFLICTING_CONTENT", "NO_HEART", "NO_MYOCARDIUM")
+    """A result with one of these flags is held until `scarnode jobs retry`."""
+
+
+class SegmentSection(Section):
+    """[segment]: the network and the processes that run it."""
+
+    weights: Path | None = None
+    """A .safetensors file with its card beside it; empty: the shipped weights."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """CPU threads of a worker; 0: all cores shared among the workers."""
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    time_limit_seconds: Seconds = 600.0
+    """A worker that takes longer over one stack is ended, and the attempt counted."""
+
+
+class DeliverSection(Section):
+    """[deliver]: how often a destination that does not take a result is asked again."""
+
+    first_delay_seconds: Seconds = 5.0
+    max_delay_seconds: Seconds = 900.0
+    max_attempts: Annotated[int, Field(ge=1)] = 200
+
+
+class DestinationSection(Section):
+    """[destination:NAME]: a PACS that gets results by C-STORE."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+    ae_title: AETitle
+    objects: Annotated[tuple[Literal["seg", "sr", "sc"], ...], BeforeValidator(_words), Field(min_length=1)] = (
+        "seg",
+        "sr",
+        "sc",
+    )
+    timeout_seconds: Seconds = 30.0
+
+
+class LogSection(Section):
+    """[log]: to standard error, where systemd's journal takes it up."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Settings(BaseModel):
+    """Everything that config.ini says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node: NodeSection = NodeSection()
+    spool: SpoolSection = SpoolSection()
+    results: ResultsSection = ResultsSection()
+    ledger: LedgerSection = LedgerSection()
+    study: StudySection = StudySection()
+    segment: SegmentSection = SegmentSection()
+    deliver: DeliverSection = DeliverSection()
+    log: LogSection = LogSection()
+    recognition: Rules = Rules()
+    destinations: dict[str, DestinationSection] = {}
+
+    def digest(self) -> str:
+        """Give the hex digest of the settings that change a result (not where it is stored or sent)."""
+        return hashlib.sha256(TypeAdapter(Rules).dump_json(self.recognition)).hexdigest()
+
+
+SECTIONS = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if name not in ("recognition", "destinations")
+}
+DESTINATION = "destination:"
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a config.ini.
+
+    Parameters
+    ----------
+    path : Path
+        Relative paths inside the file count from the folder the file lies in. A value
+        ``SCARNODE_<SECTION>_<KEY>`` in the environment (e.g. ``SCARNODE_LEDGER_URL``) replaces the file's.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    ConfigError
+        Listing every fault found, each with file, section, key, value and what is allowed.
+    """
+    raw = _parse(path)
+    faults: list[str] = []
+    values: dict[str, Any] = {"destinations": {}}
+    for section, items in raw.items():
+        if section.startswith(DESTINATION):
+            name = section.removeprefix(DESTINATION).strip()
+            if value := _validated(DestinationSection, section, items, path, faults):
+                values["destinations"][name] = value
+        elif section == "recognition":
+            values[section] = _validated(Rules, section, _listed(items), path, faults)
+        elif section in SECTIONS:
+            values[section] = _validated(
+                SECTIONS[section], section, _anchored(section, items, path.parent), path, faults
+            )
+        else:
+            allowed = ", ".join([*SECTIONS, "recognition", DESTINATION + "NAME"])
+            faults.append(f"{path}: [{section}]: no such section; allowed: {allowed}")
+    if faults:
+        raise ConfigError("\n".join(faults), todo="Correct the file and run: scarnode config check")
+    return Settings(**values)
+
+
+def _parse(path: Path) -> dict[str, dict[str, str]]:
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",), default_section="\0")
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+    except OSError as error:
+        raise ConfigError(
+            error.strerror or "can not be read", str(path), "Name a readable file with --config"
+        ) from None
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"not an INI file: {error}", str(path), "Correct the line") from None
+    raw = {section: dict(parser[section]) for section in parser.sections()}
+    for section in {*SECTIONS, *raw}:
+        prefix = f"SCARNODE_{section.replace(':', '_').upper()}_"
+        for name, value in os.environ.items():
+            if name.startswith(prefix) and value:
+                raw.setdefault(section, {})[name.removeprefix(prefix).lower()] = value
+    return raw
+
+
+def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, Any]:
+    """Resolve relative paths, a SQLite file's too, against the folder of config.ini; drop empty values."""
+    anchored: dict[str, Any] = {key: value for key, value in items.items() if value != ""}
+    if section in ("spool", "results") and "path" in anchored:
+        anchored["path"] = folder / anchored["path"]
+    if section == "segment" and "weights" in anchored:
+        anchored["weights"] = folder / anchored["weights"]
+    if section == "ledger" and anchored.get("url", "").startswith("sqlite:///"):
+        anchored["url"] = "sqlite:///" + str((folder / anchored["url"].removeprefix("sqlite:///")).absolute())
+    return anchored
+
+
+def _listed(items: dict[str, str]) -> dict[str, Any]:
+    """Give Rules' tuples one element per line: patterns may hold commas."""
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(Rules)}
+    listed: dict[str, Any] = {}
+    for key, value in items.items():
+        if kinds.get(key, "").startswith("tuple"):
+            separator = "\n" if "str" in kinds[key] else None
+            listed[key] = (
+                tuple(part.strip() for part in value.replace(",", separator or " ").split(separator) if part.strip())
+                if separator is None
+                else tuple(line.strip() for line in value.splitlines() if line.strip())
+            )
+        else:
+            listed[key] = value
+    return listed
+
+
+def _validated(kind: Any, section: str, items: dict[str, Any], path: Path, faults: list[str]) -> Any:
+    """Give the section as its type, or None after noting each fault."""
+    if kind is Rules:
+        known = {field.name for field in dataclasses.fields(Rules)}
+        for key in sorted(items.keys() - known):
+            faults.append(f"{path}: [{section}] {key}: no such key; allowed: {', '.join(sorted(known))}")
+        items = {key: value for key, value in items.items() if key in known}
+    try:
+        return TypeAdapter(kind).validate_python(items)
+    except ValidationError as error:
+        for fault in error.errors():
+            key = str(fault["loc"][0]) if fault["loc"] else ""
+            if fault["type"] == "extra_forbidden":
+                allowed = ", ".join(kind.model_fields)
+                faults.append(f"{path}: [{section}] {key}: no such key; allowed: {allowed}")
+            elif fault["type"] == "missing":
+                faults.append(f"{path}: [{section}] {key}: is missing")
+            else:
+                message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+                faults.append(f"{path}: [{section}] {key} = {items.get(key)!r}: allowed: {message}")
+        return None

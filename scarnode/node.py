@@ -1,0 +1,216 @@
+"""The node: listener, ledger, scheduler and workers put together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import warnings
+from functools import partial
+from types import FrameType
+
+from scarnode.config import Settings
+from scarnode.deliver import Destination
+from scarnode.jobs.ledger import Ledger
+from scarnode.jobs.outbox import deliver_due
+from scarnode.jobs.registrar import Registrar
+from scarnode.jobs.scheduler import Scheduler
+from scarnode.jobs.search import search_study
+from scarnode.jobs.worker import Failure, Worker, WorkerError, WorkerSettings
+from scarnode.receive import Spool, listen
+from scarnode.segment import read_identity
+
+log = logging.getLogger(__name__)
+
+LEASE_MARGIN = 60.0
+"""Seconds by which a lease outlives the worker's time limit."""
+
+
+class Node:
+    """A running scarnode.
+
+    Construction opens everything and serves; `stop` ends it. What was answered with Success before, is analysed
+    and delivered after any kind of end.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Raises
+    ------
+    ScarnodeError
+        Weights missing or not the ones their card describes, spool or ledger not usable, port in use.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._host = socket.gethostname()
+        self._stopping = threading.Event()
+        self._warmed: set[int] = set()
+        self._model = read_identity(settings.segment.weights)
+        self.ledger = Ledger(settings.ledger.url, actor=f"node {self._host}")
+        self._spool = Spool(settings.spool.path)
+        settings.results.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._registrar = Registrar(self.ledger, self._spool)
+        self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
+        self._server = listen(
+            self._spool,
+            self._registrar.add,
+            settings.node.ae_title,
+            settings.node.host,
+            settings.node.port,
+            settings.node.calling_ae_titles,
+            settings.node.max_associations,
+            settings.node.network_timeout_seconds,
+        )
+        self._recover()
+        self._scheduler = Scheduler(self._tasks())
+        self._scheduler.start()
+        log.info("%s listens on %s:%d", settings.node.ae_title, settings.node.host, self.port)
+
+    @property
+    def port(self) -> int:
+        """The port the AE listens on."""
+        return self._server.socket.getsockname()[1]
+
+    def stop(self) -> None:
+        """End: no new association, running work goes back to the queue, what is in hand is written down."""
+        self._stopping.set()
+        self._server.shutdown()
+        self._registrar.stop()
+        for worker in self._workers:
+            worker.kill()
+        self._scheduler.stop()
+        self.ledger.close()
+        self._spool.close()
+        log.info("stopped")
+
+    def _recover(self) -> None:
+        """Take up what the last run left: files the ledger does not know, jobs that were running."""
+        requeued = self.ledger.requeue_interrupted(self._host)
+        self.ledger.fail_unknown_destinations(list(self.settings.destinations))
+        found = self._registrar.recover()
+        if requeued or found:
+            log.info("taken up again: %d jobs, %d instances that the ledger did not know", requeued, found)
+
+    def _tasks(self) -> dict[str, partial]:
+        tasks = {"search": partial(self._search), "leases": partial(self._end_lost_leases)}
+        for slot, worker in enumerate(self._workers):
+            tasks[f"work-{slot}"] = partial(self._work, slot, worker)
+        for name in self.settings.destinations:
+            tasks[f"deliver-{name}"] = partial(self._deliver, name)
+        if "NOTIFY_SOCKET" in os.environ:
+            tasks["watchdog"] = partial(self._tell_systemd)
+        return tasks
+
+    def _new_worker(self) -> Worker:
+        segment = self.settings.segment
+        threads = segment.threads or max(1, (os.cpu_count() or 1) // segment.workers)
+        settings = WorkerSettings(
+            weights=segment.weights,
+            device=segment.device,
+            threads=threads,
+            spool=self.settings.spool.path,
+            results=self.settings.results.path,
+        )
+        return Worker(settings, segment.time_limit_seconds)
+
+    def _search(self) -> None:
+        """Search the studies that went quiet."""
+        digest = self.settings.digest()
+        for study_id in self.ledger.quiet_studies(self.settings.study.quiet_seconds):
+            if self._stopping.is_set():
+                return
+            rules = self.settings.recognition
+            search_study(self.ledger, self._spool.root, study_id, rules, self._model.sha256, digest)
+            for slot in range(len(self._workers)):
+                self._scheduler.wake(f"work-{slot}")
+
+    def _work(self, slot: int, worker: Worker) -> None:
+        """Run queued jobs in this slot's worker until there is none."""
+        segment = self.settings.segment
+        if slot not in self._warmed:
+            self._warmed.add(slot)
+            self._warm(worker)
+        while not self._stopping.is_set():
+            claimed = self.ledger.claim(f"{self._host}:{slot}", segment.time_limit_seconds + LEASE_MARGIN)
+            if claimed is None:
+                return
+            try:
+                outcome = worker.run(claimed)
+            except WorkerError as death:
+                if self._stopping.is_set():
+                    self.ledger.interrupt(claimed)
+                    return
+                log.error("job %d: %s", claimed.id, death)
+                outcome = Failure(str(death), permanent=False)
+            if isinstance(outcome, Failure):
+                self.ledger.fail(claimed, outcome.why, segment.max_attempts, outcome.permanent)
+                continue
+            objects = {name: destination.objects for name, destination in self.settings.destinations.items()}
+            self.ledger.finish(claimed, outcome, objects, self.settings.study.hold_flags)
+            log.info("job %d: analysed in %.1f s", claimed.id, outcome.seconds)
+            for name in objects:
+                self._scheduler.wake(f"deliver-{name}")
+
+    def _warm(self, worker: Worker) -> None:
+        """Load the network before the first study needs it; a worker that can not is tried again with the first job."""
+        try:
+            if not self._stopping.is_set():
+                worker.start()
+        except WorkerError as death:
+            log.error("worker: %s", death)
+
+    def _deliver(self, name: str) -> None:
+        """Send a destination what it should get now."""
+        section = self.settings.destinations[name]
+        destination = Destination(
+            name, section.host, section.port, section.ae_title, section.objects, section.timeout_seconds
+        )
+        deliver_due(
+            self.ledger, self.settings.results.path, destination, self.settings.node.ae_title, self.settings.deliver
+        )
+
+    def _end_lost_leases(self) -> None:
+        self.ledger.fail_expired(self.settings.segment.max_attempts)
+
+    def _tell_systemd(self) -> None:
+        """Feed the watchdog, which restarts a node whose ledger or scheduler hangs."""
+        self.ledger.quiet_studies(0, limit=1)
+        notify_systemd("WATCHDOG=1")
+
+
+def notify_systemd(state: str) -> None:
+    """Send systemd a state (sd_notify(3)); does nothing where systemd did not start us."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+            link.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+
+def keep_quiet_about_patients() -> None:
+    """Silence what quotes header values or whole datasets: patient data has no place in a log."""
+    warnings.filterwarnings("ignore", module="pydicom|pynetdicom|highdicom")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    logging.getLogger("pynetdicom").setLevel(logging.WARNING)
+
+
+def serve(settings: Settings) -> None:
+    """Run a node until SIGTERM or SIGINT."""
+    keep_quiet_about_patients()
+    logging.basicConfig(level=settings.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.umask(0o077)
+    ended = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    node = Node(settings)
+    notify_systemd("READY=1")
+    ended.wait()
+    notify_systemd("STOPPING=1")
+    node.stop()

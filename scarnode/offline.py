@@ -1,0 +1,157 @@
+"""`scarnode segment`: the same analysis as the node's, on files, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from scarnode import RESEARCH_USE, __version__
+from scarnode.analyse import Analysis, analyse, job_key, write_objects
+from scarnode.errors import InputError, ScarnodeError
+from scarnode.report import Provenance, render_sheet
+from scarnode.stack import Rules, Stack, Verdict, find_stacks, input_digest
+
+
+@dataclass(frozen=True)
+class StackOutcome:
+    """Numbers and files of one analysed stack."""
+
+    study_uid: str
+    series_uids: tuple[str, ...]
+    component: str
+    scar_volume_cm3: float
+    myocardium_volume_cm3: float
+    lge_percent: float | None
+    slices: int
+    flags: tuple[str, ...]
+    seg: str
+    sr: str
+    sc: str
+    png: str
+
+
+@dataclass(frozen=True)
+class RejectedSeries:
+    """A series, or a file, that was not analysed, and why."""
+
+    series_uid: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `scarnode segment` prints."""
+
+    stacks: tuple[StackOutcome, ...]
+    rejected: tuple[RejectedSeries, ...]
+    notice: str = RESEARCH_USE
+
+
+def analyse_files(
+    paths: Sequence[Path], output: Path, weights: Path | None, device: str, console: Console, rules: Rules | None = None
+) -> Outcome:
+    """Find and analyse every short-axis LGE stack in files and folders.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        DICOM files, or folders searched to any depth.
+    output : Path
+        Gets one sub-folder per stack with ``seg.dcm``, ``sr.dcm``, ``sc.dcm`` and ``sheet.png``.
+    weights : Path or None
+        None: the shipped ones.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    console : rich.console.Console
+        For the progress bar.
+    rules : Rules, optional
+        How a stack is recognised.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    InputError
+        No file is there, or none of them is readable DICOM.
+    """
+    rules = rules or Rules()
+    found = find_stacks(_files(paths), rules)
+    if not found.series:
+        raise InputError(
+            f"none of the {len(found.unreadable)} files is readable DICOM", _names(paths), "Give DICOM files or folders"
+        )
+    rejected = [
+        RejectedSeries(series.series_instance_uid, series.reason, series.detail)
+        for series in found.series
+        if series.verdict is not Verdict.ACCEPTED
+    ]
+    rejected += [RejectedSeries(str(path), "UNREADABLE", why) for path, why in found.unreadable]
+    stacks: list[StackOutcome] = []
+    if found.stacks:
+        from scarnode.segment import Segmenter
+
+        segmenter = Segmenter(weights, device)
+        for stack in track(found.stacks, "Analysing", console=console, transient=True):
+            try:
+                stacks.append(_analyse_one(stack, segmenter, output))
+            except ScarnodeError as error:
+                rejected.append(RejectedSeries(stack.series_instance_uids[0], "FAILED", str(error)))
+    return Outcome(tuple(stacks), tuple(rejected))
+
+
+def _analyse_one(stack: Stack, segmenter: object, output: Path) -> StackOutcome:
+    from scarnode.config import Settings
+
+    digest = input_digest(stack)
+    key = job_key(digest, segmenter.identity.sha256, Settings().digest())
+    provenance = Provenance(key, digest, __version__, datetime.now(timezone.utc))
+    analysis = analyse(stack, segmenter, provenance)
+    folder = output / key[:16]
+    files = write_objects(analysis.objects, folder)
+    picture = folder / "sheet.png"
+    _sheet(analysis, provenance).save(picture)
+    numbers = analysis.measurements
+    return StackOutcome(
+        study_uid=stack.study_instance_uid,
+        series_uids=stack.series_instance_uids,
+        component=stack.component.value,
+        scar_volume_cm3=numbers.scar_volume,
+        myocardium_volume_cm3=numbers.myocardium_volume,
+        lge_percent=numbers.lge_percent,
+        slices=len(stack.frames),
+        flags=analysis.flags,
+        seg=str(files["seg"]),
+        sr=str(files["sr"]),
+        sc=str(files["sc"]),
+        png=str(picture),
+    )
+
+
+def _sheet(analysis: Analysis, provenance: Provenance) -> object:
+    return render_sheet(analysis.stack, analysis.volume, analysis.segmentation, analysis.measurements, provenance)
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(file for file in path.rglob("*") if file.is_file())
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError("there is no such file or folder", str(path), "Give DICOM files or folders")
+    if not files:
+        raise InputError("there is no file", _names(paths), "Give DICOM files or folders")
+    return files
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(str(path) for path in paths)
