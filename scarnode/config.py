@@ -227,40 +227,31 @@ def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, An
 
 
 def _listed(items: dict[str, str]) -> dict[str, Any]:
-    """Give Rules' tuples one element per line: patterns may hold commas."""
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(Rules)}
-    listed: dict[str, Any] = {}
-    for key, value in items.items():
-        if kinds.get(key, "").startswith("tuple"):
-            separator = "\n" if "str" in kinds[key] else None
-            listed[key] = (
-                tuple(part.strip() for part in value.replace(",", separator or " ").split(separator) if part.strip())
-                if separator is None
-                else tuple(line.strip() for line in value.splitlines() if line.strip())
-            )
-        else:
-            listed[key] = value
-    return listed
+    """Give Rules' patterns one element per line: a pattern may hold commas."""
+    lists = {field.name for field in dataclasses.fields(Rules) if str(field.type).startswith("tuple")}
+    return {
+        key: tuple(filter(None, map(str.strip, value.splitlines()))) if key in lists else value
+        for key, value in items.items()
+    }
 
 
 def _validated(kind: Any, section: str, items: dict[str, Any], path: Path, faults: list[str]) -> Any:
     """Give the section as its type, or None after noting each fault."""
-    if kind is Rules:
-        known = {field.name for field in dataclasses.fields(Rules)}
-        for key in sorted(items.keys() - known):
-            faults.append(f"{path}: [{section}] {key}: no such key; allowed: {', '.join(sorted(known))}")
-        items = {key: value for key, value in items.items() if key in known}
+    allowed = [field.name for field in dataclasses.fields(Rules)] if kind is Rules else list(kind.model_fields)
+    known = {key: value for key, value in items.items() if key in allowed}
+    faults += [
+        f"{path}: [{section}] {key}: no such key; allowed: {', '.join(allowed)}" for key in items if key not in known
+    ]
     try:
-        return TypeAdapter(kind).validate_python(items)
+        return TypeAdapter(kind).validate_python(known)
+    except ConfigError as error:  # from Rules
+        faults.append(f"{path}: {error}")
     except ValidationError as error:
         for fault in error.errors():
             key = str(fault["loc"][0]) if fault["loc"] else ""
-            if fault["type"] == "extra_forbidden":
-                allowed = ", ".join(kind.model_fields)
-                faults.append(f"{path}: [{section}] {key}: no such key; allowed: {allowed}")
-            elif fault["type"] == "missing":
+            if fault["type"] == "missing":
                 faults.append(f"{path}: [{section}] {key}: is missing")
             else:
                 message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
                 faults.append(f"{path}: [{section}] {key} = {items.get(key)!r}: allowed: {message}")
-        return None
+    return None

@@ -96,9 +96,9 @@ def run(output: Path, console: Console) -> int:
         reasons = "; ".join(f"job {job.job} is {job.state}: {job.reason}" for job in jobs) or "no job was made"
         console.print(f"Not received within {PATIENCE:.0f} s: {missing}. {reasons}", style="red", highlight=False)
         return 1
-    for kind in NAMES:
-        dataset = inbox.objects[kind]
-        console.print(f"4. received by the PACS: {NAMES[kind]}, series {dataset.SeriesDescription!r}", highlight=False)
+    for kind, name in NAMES.items():
+        series = inbox.objects[kind].SeriesDescription
+        console.print(f"4. received by the PACS: {name}, series {series!r}", highlight=False)
     _save_picture(inbox.objects["sc"], output / "sheet.png")
     console.print(_table(phantom, jobs[0]))
     console.print(f"Contact sheet: {output / 'sheet.png'} · {time.monotonic() - start:.0f} s in all", highlight=False)

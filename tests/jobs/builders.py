@@ -8,6 +8,7 @@ from scarnode.receive import ReceivedInstance
 from scarnode.stack import Component, Flag, SeriesVerdict, SourceFrame, Stack, Verdict
 
 STUDY = "1.2.3"
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 TO_PACS = {"pacs": ("seg", "sr", "sc")}
 
 
@@ -18,7 +19,7 @@ def received(number: int, study: str = STUDY, at: float = 1000.0) -> ReceivedIns
         size=100,
         received_at=at,
         calling_ae="SCANNER",
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
+        sop_class_uid=MR_IMAGE,
         sop_instance_uid=f"{study}.{number}",
         study_instance_uid=study,
         series_instance_uid=f"{study}.0",
@@ -31,14 +32,7 @@ def received(number: int, study: str = STUDY, at: float = 1000.0) -> ReceivedIns
 
 def plan(key: str, numbers: range = range(1, 4), flags: tuple[Flag, ...] = ()) -> PlannedJob:
     frames = tuple(
-        SourceFrame(
-            Path(f"00/{STUDY}.{n}.dcm"),
-            "1.2.840.10008.5.1.4.1.1.4",
-            f"{STUDY}.{n}",
-            f"{STUDY}.0",
-            1,
-            (0.0, 0.0, 10.0 * n),
-        )
+        SourceFrame(Path(f"00/{STUDY}.{n}.dcm"), MR_IMAGE, f"{STUDY}.{n}", f"{STUDY}.0", 1, (0.0, 0.0, 10.0 * n))
         for n in numbers
     )
     stack = Stack(
