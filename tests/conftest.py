@@ -15,3 +15,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real images not present: {folder} (set SCARNODE_TEST_DATA)")
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    """Where every tool is installed (CI), a test that skips would be one that nobody runs: let it fail."""
+    report = yield
+    if report.skipped and os.environ.get("SCARNODE_TESTS_MUST_RUN") and "real images not present" not in str(call.excinfo):
+        report.outcome, report.longrepr = "failed", f"may not skip here: {call.excinfo.value}"
+    return report
