@@ -1,1 +1,86 @@
 """From a measured stack to DICOM SEG, SR and a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scarnode.report.model import Provenance, ResultObjects
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from scarnode.measure.model import Measurements
+    from scarnode.segment.model import Segmentation
+    from scarnode.stack.model import Stack
+
+__all__ = ["Provenance", "ResultObjects", "build_results", "render_sheet"]
+
+
+def build_results(
+    stack: Stack,
+    volume: np.ndarray,
+    segmentation: Segmentation,
+    measurements: Measurements,
+    provenance: Provenance,
+) -> ResultObjects:
+    """Build the DICOM objects of one result, in the study of the source images.
+
+    The same arguments always give the same bytes.
+
+    Parameters
+    ----------
+    stack : Stack
+        Its first frame's file is read for patient and study; no file is changed.
+    volume : numpy.ndarray
+        float32, shape (slices, rows, columns): the images, for the picture.
+    segmentation : Segmentation
+        Labels of the same shape.
+    measurements : Measurements
+        From `scarnode.measure.measure`.
+    provenance : Provenance
+        Every UID derives from its job_key, every date from its made_at.
+
+    Returns
+    -------
+    ResultObjects
+        SEG, SR and Secondary Capture.
+
+    Raises
+    ------
+    InputError
+        A source image can not be read any more.
+    """
+    # highdicom takes half a second to import: not for those who only need the types
+    from scarnode.report.pictures import build_sc
+    from scarnode.report.seg import build_seg
+    from scarnode.report.source import read_header
+    from scarnode.report.sr import build_sr
+
+    header = read_header(stack)
+    seg = build_seg(stack, segmentation, header, provenance)
+    sr = build_sr(stack, segmentation, measurements, seg, header, provenance)
+    sc = build_sc(stack, volume, segmentation, measurements, header, provenance)
+    return ResultObjects(seg=seg, sr=sr, sc=sc)
+
+
+def render_sheet(
+    stack: Stack,
+    volume: np.ndarray,
+    segmentation: Segmentation,
+    measurements: Measurements,
+    provenance: Provenance,
+) -> Image.Image:
+    """Draw the contact sheet: every slice with its contours, the numbers, the provenance.
+
+    Takes what `build_results` takes.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB, the picture of the Secondary Capture.
+    """
+    from scarnode.report.pictures import draw_sheet
+    from scarnode.report.source import read_header
+
+    return draw_sheet(stack, volume, segmentation, measurements, read_header(stack), provenance)

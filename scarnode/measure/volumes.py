@@ -1,0 +1,96 @@
+"""Volumes, mass and %LGE by counting voxels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scarnode.errors import InputError
+from scarnode.measure.model import Measurements, SliceMeasurements
+from scarnode.segment.model import Segmentation, Tissue
+from scarnode.stack.model import Stack
+
+DENSITY = 1.05
+"""Density of myocardium, g/mL (Schulz-Menger et al., J Cardiovasc Magn Reson 2020, 22:19)."""
+
+MM3_PER_CM3 = 1000.0
+
+
+def measure(stack: Stack, segmentation: Segmentation) -> Measurements:
+    """Measure a segmentation in the geometry of its stack.
+
+    The volume of a voxel is its pixel area times the centre-to-centre distance of the slices
+    (`Stack.slice_extents`), so that the gaps between slices are counted. %LGE is scar over scar plus
+    normal myocardium, by volume.
+
+    Parameters
+    ----------
+    stack : Stack
+        Gives pixel area, slice distances and slice thickness, all mm.
+    segmentation : Segmentation
+        Labels of shape (slices, rows, columns), slices base to apex, on the stack's own grid.
+
+    Returns
+    -------
+    Measurements
+        Volumes in cm3, masses in g, percentages 0 to 100; None where a ratio has no denominator or the
+        slice thickness is not stated.
+
+    Raises
+    ------
+    InputError
+        The labels do not fit the stack, or the stack can not tell how deep a slice is (a single slice
+        whose header states neither SpacingBetweenSlices nor SliceThickness).
+    """
+    expected = (len(stack.frames), stack.rows, stack.columns)
+    if segmentation.labels.shape != expected:
+        raise InputError(
+            f"the labels have shape {segmentation.labels.shape}, the stack has {expected} (slices, rows, columns)",
+            "segmentation",
+            "segment the same stack that is measured",
+        )
+    extents = stack.slice_extents
+    if not np.all(extents > 0):
+        raise InputError(
+            "the depth of a slice is unknown, so no volume can be given",
+            "SpacingBetweenSlices, SliceThickness",
+            "send the whole stack, or images whose header states one of the two",
+        )
+
+    pixel_area = stack.pixel_spacing[0] * stack.pixel_spacing[1]
+    pixels = {
+        tissue: np.count_nonzero(segmentation.labels == tissue, axis=(1, 2))
+        for tissue in (Tissue.SCAR, Tissue.MYOCARDIUM, Tissue.BLOOD)
+    }
+    volumes = {tissue: counts * pixel_area * extents / MM3_PER_CM3 for tissue, counts in pixels.items()}
+    scar, normal, blood = (float(volumes[tissue].sum()) for tissue in (Tissue.SCAR, Tissue.MYOCARDIUM, Tissue.BLOOD))
+
+    scar_by_thickness = myocardium_by_thickness = None
+    if stack.slice_thickness:
+        voxel = pixel_area * stack.slice_thickness / MM3_PER_CM3
+        scar_pixels, normal_pixels = int(pixels[Tissue.SCAR].sum()), int(pixels[Tissue.MYOCARDIUM].sum())
+        scar_by_thickness = scar_pixels * voxel
+        myocardium_by_thickness = (scar_pixels + normal_pixels) * voxel
+
+    return Measurements(
+        scar_volume=scar,
+        normal_volume=normal,
+        blood_volume=blood,
+        myocardium_volume=scar + normal,
+        scar_mass=scar * DENSITY,
+        myocardium_mass=(scar + normal) * DENSITY,
+        lge_percent=_percent(scar, normal),
+        scar_volume_by_thickness=scar_by_thickness,
+        myocardium_volume_by_thickness=myocardium_by_thickness,
+        slices=tuple(
+            SliceMeasurements(index, float(s), float(n), float(b), _percent(float(s), float(n)))
+            for index, (s, n, b) in enumerate(
+                zip(volumes[Tissue.SCAR], volumes[Tissue.MYOCARDIUM], volumes[Tissue.BLOOD], strict=True)
+            )
+        ),
+    )
+
+
+def _percent(scar: float, normal: float) -> float | None:
+    """Give 100 x scar / (scar + normal), None where there is neither."""
+    myocardium = scar + normal
+    return 100.0 * scar / myocardium if myocardium > 0 else None

@@ -1,0 +1,83 @@
+"""Outlines of masks, for the SR's coordinates and for the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+import numpy as np
+from scipy import ndimage
+from skimage.measure import find_contours
+
+from scarnode.segment.model import Tissue
+
+
+def outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Trace the closed borders of a mask.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        bool, shape (rows, columns).
+
+    Returns
+    -------
+    list of numpy.ndarray
+        Longest first; each of shape (points, 2), (column, row), first point = last point, in DICOM's image-relative
+        coordinates: (0, 0) is the outer corner of the first pixel, (0.5, 0.5) its centre (PS3.3 section C.18.6).
+    """
+    if not mask.any():
+        return []
+    traced = find_contours(np.pad(mask, 1).astype(np.float32), 0.5)
+    return sorted((contour[:, ::-1] - 0.5 for contour in traced), key=len, reverse=True)
+
+
+def left_ventricle(labels: np.ndarray) -> np.ndarray:
+    """Give everything inside the epicardium: blood, myocardium, scar and what they enclose.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        uint8, shape (rows, columns), values of `Tissue`.
+    """
+    return ndimage.binary_fill_holes(labels != Tissue.BACKGROUND)
+
+
+def region(labels: np.ndarray, tissue: Tissue | None, taken: Container[int] = ()) -> tuple[int, np.ndarray]:
+    """Choose the slice and the outline on which a viewer shows what a number was measured from.
+
+    The slice with the most of the tissue; where there is none of it, the outline of the left ventricle that was
+    searched; where there is no heart, the border of the middle image.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        uint8, shape (slices, rows, columns).
+    tissue : Tissue or None
+        None for the whole left ventricle.
+    taken : container of int
+        Slices to leave alone while there are others: viewers write the texts of one slice over each other.
+
+    Returns
+    -------
+    tuple of int and numpy.ndarray
+        Index of the slice, and its outline as `outlines` gives it.
+    """
+    for wanted in (labels == tissue if tissue is not None else None, labels != Tissue.BACKGROUND):
+        if wanted is not None and wanted.any():
+            counts = np.count_nonzero(wanted, axis=(1, 2))
+            free = [index for index in np.flatnonzero(counts) if index not in taken] or np.flatnonzero(counts)
+            index = int(max(free, key=lambda index: counts[index]))
+            return index, outlines(wanted[index])[0]
+    free = [index for index in range(len(labels)) if index not in taken]
+    return min(free or [0], key=lambda index: abs(index - len(labels) // 2)), _border(labels.shape[1:])
+
+
+def slice_region(labels: np.ndarray) -> np.ndarray:
+    """Give the outline of the left ventricle on one slice, the border of the image where it shows none."""
+    found = outlines(left_ventricle(labels))
+    return found[0] if found else _border(labels.shape)
+
+
+def _border(shape: tuple[int, ...]) -> np.ndarray:
+    rows, columns = shape
+    return np.array([(0, 0), (columns, 0), (columns, rows), (0, rows), (0, 0)], dtype=float)

@@ -1,0 +1,136 @@
+"""What all result objects have in common: who made them, when, for which patient, under which UIDs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+
+from highdicom import ContributingEquipment
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pydicom.valuerep import DT
+
+from scarnode.report import codes
+from scarnode.report.model import Provenance
+from scarnode.report.source import PATIENT_AND_STUDY
+from scarnode.segment.model import ModelIdentity
+from scarnode.stack.model import Component, Stack
+from scarnode.uids import derived_uid
+
+MANUFACTURER = "scarnode"
+IMPLEMENTATION_CLASS_UID = derived_uid("scarnode", "implementation class")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the objects of a result.
+
+    Attributes
+    ----------
+    name : str
+        SEG, SR or SC: part of its UIDs and its SeriesDescription.
+    series_number : int
+        High, so that the results list after the images.
+    """
+
+    name: str
+    series_number: int
+
+
+SEG = Kind("SEG", 9001)
+SR = Kind("SR", 9002)
+SC = Kind("SC", 9003)
+
+
+def series_uid(kind: Kind, provenance: Provenance) -> UID:
+    """SeriesInstanceUID of one object of a result: always the same for the same job."""
+    return derived_uid(provenance.job_key, kind.name, "series")
+
+
+def instance_uid(kind: Kind, provenance: Provenance) -> UID:
+    """SOPInstanceUID of one object of a result: always the same for the same job."""
+    return derived_uid(provenance.job_key, kind.name, "instance")
+
+
+def device_uid(model: ModelIdentity, provenance: Provenance) -> UID:
+    """UID of the algorithm: changes with the weights and with the software version."""
+    return derived_uid("device", model.sha256, provenance.software_version)
+
+
+def tracking_uid(stack: Stack, what: str) -> UID:
+    """UID of a finding in these images: stays the same when they are analysed again by another model."""
+    return derived_uid("tracking", stack.study_instance_uid, *stack.series_instance_uids, what)
+
+
+def series_description(kind: Kind, stack: Stack) -> str:
+    """Name the object, and the component where it is not the usual one."""
+    return f"scarnode LGE {kind.name}" + (" (PSIR)" if stack.component is Component.PSIR else "")
+
+
+def equipment(model: ModelIdentity, provenance: Provenance) -> dict[str, object]:
+    """General Equipment arguments shared by highdicom's constructors."""
+    return {
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": model.name[:64],
+        "software_versions": [f"scarnode {provenance.software_version}"[:64], f"model {model.version}"[:64]],
+        "device_serial_number": model.sha256[:16],
+    }
+
+
+def finish(
+    dataset: Dataset, kind: Kind, header: Dataset, stack: Stack, model: ModelIdentity, provenance: Provenance
+) -> Dataset:
+    """Give a result object its common attributes and return it as it will be written.
+
+    highdicom stamps the present time and its own name; here they become the provenance's, so that the same input
+    always gives the same bytes.
+    """
+    for keyword in PATIENT_AND_STUDY:
+        if keyword in header:
+            setattr(dataset, keyword, header.get(keyword))
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    date, time = provenance.made_at.strftime("%Y%m%d"), provenance.made_at.strftime("%H%M%S.%f")
+    dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = date
+    dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = time
+    dataset.SeriesDescription = series_description(kind, stack)
+    if kind is not SR:  # an SR document series has no body part
+        dataset.BodyPartExamined = "HEART"
+    dataset.ContributingEquipmentSequence = _contributing_equipment(header, model, provenance)
+
+    meta = dataset.file_meta
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = f"SCARNODE_{provenance.software_version}"[:16]
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    buffer.seek(0)
+    return dcmread(buffer)
+
+
+def _contributing_equipment(
+    header: Dataset, model: ModelIdentity, provenance: Provenance
+) -> list[ContributingEquipment]:
+    """Scanner, algorithm (with its Device UID, as IHE AI Results asks) and software library."""
+    now = provenance.made_at.strftime("%Y%m%d%H%M%S.%f")
+    items = []
+    if header.get("Manufacturer"):
+        items.append(ContributingEquipment.for_image_acquisition(_scanner(header)))
+    shared = equipment(model, provenance)
+    algorithm = ContributingEquipment(
+        purpose_of_reference=codes.PROCESSING_EQUIPMENT,
+        contribution_datetime=now,
+        contribution_description="LGE scar segmentation and measurement",
+        **shared,
+    )
+    algorithm.DeviceUID = device_uid(model, provenance)
+    library = ContributingEquipment.for_highdicom()
+    library.ContributionDateTime = DT(now)
+    return [*items, algorithm, library]
+
+
+def _scanner(header: Dataset) -> Dataset:
+    """Give the equipment attributes the form that ContributingEquipment takes."""
+    scanner = Dataset()
+    scanner.update(header)
+    scanner.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    return scanner

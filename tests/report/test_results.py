@@ -1,0 +1,337 @@
+"""SEG, SR and Secondary Capture read back with pydicom: right masks on right images, right numbers, right references."""
+
+import dataclasses
+import io
+import pickle
+from collections import Counter
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from sources import MADE_AT, MODEL, Spec, make_case
+
+from scarnode import RESEARCH_USE
+from scarnode.errors import InputError
+from scarnode.report import build_results
+from scarnode.segment.model import Tissue
+from scarnode.stack.model import Component, Flag
+
+FORMS = {
+    "series": Spec(),
+    "series per slice": Spec(slices=10, form="series per slice"),
+    "enhanced": Spec(form="enhanced"),
+    "enhanced mixed": Spec(form="enhanced mixed"),
+    "unequal gaps": Spec(slices=5, depths=(0, 10, 20, 40, 50.5)),
+    "one slice": Spec(slices=1),
+    "three slices": Spec(slices=3),
+    "forty slices": Spec(
+        slices=40, rows=32, columns=40, pixel_spacing=(2.5, 2.5), depths=tuple(3.0 * k for k in range(40))
+    ),
+    "non-square": Spec(pixel_spacing=(1.2, 1.9)),
+    "251 x 253": Spec(slices=3, rows=251, columns=253),
+    "no scar": Spec(scar=False),
+    "no heart": Spec(heart=False),
+}
+
+
+@pytest.fixture(scope="module", params=FORMS, ids=str)
+def built(request, tmp_path_factory):
+    case = make_case(tmp_path_factory.mktemp("study"), FORMS[request.param])
+    return case, build_results(*case.arguments)
+
+
+def written(dataset):
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def texts(sr):
+    """Every (name, value) of TEXT and CODE items in the tree."""
+    found = []
+
+    def walk(item):
+        for child in item.get("ContentSequence", []):
+            name = child.ConceptNameCodeSequence[0].CodeMeaning
+            if child.ValueType == "TEXT":
+                found.append((name, child.TextValue))
+            if child.ValueType == "CODE":
+                found.append((name, child.ConceptCodeSequence[0].CodeMeaning))
+            walk(child)
+
+    walk(sr)
+    return found
+
+
+def groups(sr):
+    """Measurement groups: tracking identifier -> list of (code value, number, unit, NUM item)."""
+    (container,) = [i for i in sr.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010"]
+    result = {}
+    for group in container.ContentSequence:
+        name = next(i.TextValue for i in group.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "112039")
+        result[name] = [
+            (
+                item.ConceptNameCodeSequence[0].CodeValue,
+                float(item.MeasuredValueSequence[0].NumericValue),
+                item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue,
+                item,
+            )
+            for item in group.ContentSequence
+            if item.ValueType == "NUM"
+        ]
+    return result
+
+
+def number(group, code):
+    (value,) = [value for name, value, _, _ in group if name == code]
+    return value
+
+
+def test_every_mask_lies_on_its_own_image(built):
+    """Each SEG frame against the label slice of the frame that it references; geometry as in that source frame."""
+    case, results = built
+    seg = dcmread(io.BytesIO(written(results.seg)))
+    count = len(case.stack.frames)
+    index = {(frame.sop_instance_uid, frame.frame_number): k for k, frame in enumerate(case.stack.frames)}
+    seen = Counter()
+    pixels = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    for mask, item in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        (reference,) = item.DerivationImageSequence[0].SourceImageSequence
+        k = index[reference.ReferencedSOPInstanceUID, reference.get("ReferencedFrameNumber", 1)]
+        assert reference.ReferencedSOPClassUID == case.stack.frames[k].sop_class_uid
+        segment = item.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        assert np.array_equal(mask != 0, case.segmentation.labels[k] == segment)
+        position = [float(v) for v in item.PlanePositionSequence[0].ImagePositionPatient]
+        assert position == list(case.stack.frames[k].position)
+        seen[segment, k] += 1
+    assert seen == {(s, k): 1 for s in (1, 2, 3) for k in range(count)}
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    assert [float(v) for v in shared.PlaneOrientationSequence[0].ImageOrientationPatient] == list(
+        case.stack.orientation
+    )
+    assert [float(v) for v in shared.PixelMeasuresSequence[0].PixelSpacing] == list(case.stack.pixel_spacing)
+
+
+def test_segments(built):
+    _, results = built
+    seg = results.seg
+    labels = {s.SegmentNumber: s for s in seg.SegmentSequence}
+    assert {n: s.SegmentLabel for n, s in labels.items()} == {
+        Tissue.BLOOD: "LV blood pool",
+        Tissue.MYOCARDIUM: "Normal LV myocardium",
+        Tissue.SCAR: "LV scar",
+    }
+    assert labels[3].SegmentedPropertyTypeCodeSequence[0].CodeValue == "12402003"
+    for segment in labels.values():
+        algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
+        assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == (MODEL.name, MODEL.version)
+        assert MODEL.sha256 in algorithm.AlgorithmParameters
+        assert len(segment.RecommendedDisplayCIELabValue) == 3
+        assert segment.TrackingID
+    assert len({s.TrackingUID for s in labels.values()}) == 3
+    assert (seg.SegmentationType, seg.SegmentsOverlap, seg.ContentCreatorName) == ("BINARY", "NO", "scarnode^")
+
+
+def test_references_name_the_sources_and_nothing_else(built):
+    case, results = built
+    wanted = {}
+    for frame in case.stack.frames:
+        wanted.setdefault(frame.series_instance_uid, set()).add(frame.sop_instance_uid)
+    listed = {
+        item.SeriesInstanceUID: {i.ReferencedSOPInstanceUID for i in item.ReferencedInstanceSequence}
+        for item in results.seg.ReferencedSeriesSequence
+    }
+    assert listed == wanted
+
+    evidence = {}
+    for study in results.sr.CurrentRequestedProcedureEvidenceSequence:
+        assert study.StudyInstanceUID == case.stack.study_instance_uid
+        for series in study.ReferencedSeriesSequence:
+            evidence[series.SeriesInstanceUID] = {i.ReferencedSOPInstanceUID for i in series.ReferencedSOPSequence}
+    assert evidence == wanted | {results.seg.SeriesInstanceUID: {results.seg.SOPInstanceUID}}
+
+
+def test_numbers(built):
+    case, results = built
+    expected, found = case.measurements, groups(results.sr)
+    scar, whole = found["LV scar"], found["LV myocardium, scar included"]
+    assert number(scar, "118565006") == pytest.approx(expected.scar_volume, abs=1e-4)
+    assert number(scar, "118538004") == pytest.approx(expected.scar_mass, abs=1e-4)
+    assert number(found["Normal LV myocardium"], "118565006") == pytest.approx(expected.normal_volume, abs=1e-4)
+    assert number(found["LV blood pool"], "118565006") == pytest.approx(expected.blood_volume, abs=1e-4)
+    assert number(whole, "118565006") == pytest.approx(expected.myocardium_volume, abs=1e-4)
+    assert number(whole, "18087-7") == pytest.approx(expected.myocardium_mass, abs=1e-4)
+    assert number(found["Run"], "121140") == len(case.stack.frames)
+    count = len(case.stack.frames)
+    for item in expected.slices:
+        group = found[f"Slice {item.index + 1} of {count}, base to apex"]
+        assert number(group, "SCAR_VOLUME") == pytest.approx(item.scar_volume, abs=1e-4)
+        assert number(group, "NORMAL_VOLUME") == pytest.approx(item.normal_volume, abs=1e-4)
+    if expected.lge_percent is None:
+        assert "LGE_PERCENT" not in {name for name, *_ in scar}
+    else:
+        assert number(scar, "LGE_PERCENT") == pytest.approx(expected.lge_percent, abs=1e-4)
+    units = {name: unit for group in found.values() for name, _, unit, _ in group}
+    assert (units["118565006"], units["18087-7"]) == ("cm3", "g")
+
+
+def test_every_group_has_a_number_with_an_outline_on_a_source_image(built):
+    """Without one, stock OHIF can not open the report. The outline lies within its image."""
+    case, results = built
+    index = {(frame.sop_instance_uid, frame.frame_number): k for k, frame in enumerate(case.stack.frames)}
+    for name, numbers in groups(results.sr).items():
+        assert numbers, name
+        for *_, item in numbers:
+            (outline,) = [i for i in item.ContentSequence if i.ValueType == "SCOORD"]
+            points = np.array(outline.GraphicData).reshape(-1, 2)
+            assert outline.GraphicType == "POLYLINE"
+            assert np.array_equal(points[0], points[-1])
+            assert points.min() >= 0
+            assert (points <= (case.stack.columns, case.stack.rows)).all()
+            reference = outline.ContentSequence[0].ReferencedSOPSequence[0]
+            k = index[reference.ReferencedSOPInstanceUID, reference.get("ReferencedFrameNumber", 1)]
+            if name == "LV scar" and case.measurements.scar_volume > 0:
+                _assert_encloses(points, case.segmentation.labels[k] == Tissue.SCAR)
+            if name.startswith("Slice "):
+                assert k == int(name.split()[1]) - 1
+
+
+def _assert_encloses(points, mask):
+    """The area inside the outline is that of the mask's largest island (find_contours cuts corners: some pixels less)."""
+    x, y = points.T
+    area = abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2
+    rows, columns = np.nonzero(mask)
+    assert (x.min(), x.max()) == (columns.min(), columns.max() + 1)
+    assert (y.min(), y.max()) == (rows.min(), rows.max() + 1)
+    assert 0.8 * mask.sum() < area <= mask.sum()
+
+
+def test_status_and_late_enhancement(built):
+    case, results = built
+    found = texts(results.sr)
+    status = dict(found)["Summary of Analyses"]
+    enhancement = dict(found)["Late Contrast Enhancement"]
+    if case.measurements.lge_percent is None:
+        assert (status, enhancement, results.sr.CompletionFlag) == ("Failed", "Undetermined", "PARTIAL")
+        assert ("Quality flags", "NO_MYOCARDIUM") in found
+    else:
+        present = "Present" if case.measurements.scar_volume > 0 else "Absent"
+        assert (status, enhancement, results.sr.CompletionFlag) == ("Succeeded", present, "COMPLETE")
+    assert ("Intended use", RESEARCH_USE) in found
+    assert ("SHA-256 of the model weights", MODEL.sha256) in found
+    assert ("Digest of the source images", case.provenance.input_digest) in found
+    assert results.sr.PreliminaryFlag == "PRELIMINARY"
+    assert results.sr.VerificationFlag == "UNVERIFIED"
+
+
+def test_same_study_same_patient(built):
+    case, results = built
+    source = dcmread(case.stack.frames[0].path, stop_before_pixels=True)
+    for dataset in (results.seg, results.sr, results.sc):
+        assert dataset.SpecificCharacterSet == "ISO_IR 192"
+        assert dataset.StudyInstanceUID == source.StudyInstanceUID
+        for keyword in (
+            "PatientName",
+            "PatientID",
+            "PatientBirthDate",
+            "PatientSex",
+            "StudyDate",
+            "StudyTime",
+            "StudyID",
+        ):
+            assert dataset[keyword].value == source[keyword].value
+        assert dataset.AccessionNumber == source.AccessionNumber
+        assert dataset.SeriesDescription.startswith("scarnode LGE ")
+        devices = {item.get("DeviceUID") for item in dataset.ContributingEquipmentSequence} - {None}
+        assert len(devices) == 1
+    assert results.seg.FrameOfReferenceUID == source.FrameOfReferenceUID
+    uids = {uid for d in (results.seg, results.sr, results.sc) for uid in (d.SOPInstanceUID, d.SeriesInstanceUID)}
+    assert len(uids) == 6
+
+
+def test_same_input_same_bytes(built):
+    case, first = built
+    second = build_results(*case.arguments)
+    for name in ("seg", "sr", "sc"):
+        assert written(getattr(first, name)) == written(getattr(second, name)), name
+
+
+def test_survives_the_way_back_from_a_worker_process(built):
+    _, results = built
+    copy = pickle.loads(pickle.dumps(results))
+    assert written(copy.seg) == written(results.seg)
+    assert written(copy.sr) == written(results.sr)
+
+
+def test_picture(built):
+    _, results = built
+    sc = dcmread(io.BytesIO(written(results.sc)))
+    assert (sc.PhotometricInterpretation, sc.BurnedInAnnotation, sc.Columns) == ("RGB", "YES", 1400)
+    assert sc.pixel_array.shape == (sc.Rows, 1400, 3)
+    assert sc.pixel_array.std() > 5
+
+
+def test_another_job_or_model_gives_other_uids(tmp_path):
+    case = make_case(tmp_path, Spec(slices=3))
+    first = build_results(*case.arguments)
+    other_job = dataclasses.replace(case.provenance, job_key="0" * 48)
+    second = build_results(*case.arguments[:-1], other_job)
+    model = dataclasses.replace(MODEL, sha256="cd" * 32)
+    third = build_results(
+        *case.arguments[:2], dataclasses.replace(case.segmentation, model=model), case.measurements, other_job
+    )
+
+    def device(dataset):
+        return next(i.DeviceUID for i in dataset.ContributingEquipmentSequence if "DeviceUID" in i)
+
+    for name in ("seg", "sr", "sc"):
+        a, b, c = (getattr(results, name) for results in (first, second, third))
+        assert a.SOPInstanceUID != b.SOPInstanceUID
+        assert a.SeriesInstanceUID != b.SeriesInstanceUID
+        assert device(a) == device(b) != device(c)
+    # the finding is the same one, whoever measures it
+    assert first.seg.SegmentSequence[2].TrackingUID == second.seg.SegmentSequence[2].TrackingUID
+
+
+def test_dates_come_from_the_provenance(tmp_path):
+    case = make_case(tmp_path, Spec(slices=3))
+    later = dataclasses.replace(case.provenance, made_at=MADE_AT + timedelta(days=1))
+    results = build_results(*case.arguments[:-1], later)
+    for dataset in (results.seg, results.sr, results.sc):
+        assert dataset.ContentDate == dataset.InstanceCreationDate == dataset.SeriesDate == "20260315"
+        assert dataset.ContentTime == "150926.535897"
+
+
+def test_revision_names_its_predecessor(tmp_path):
+    case = make_case(tmp_path, Spec(slices=3))
+    provenance = dataclasses.replace(case.provenance, predecessor=("1.2.3.4", "1.2.3"))
+    results = build_results(*case.arguments[:-1], provenance)
+    (study,) = results.sr.PredecessorDocumentsSequence
+    assert study.StudyInstanceUID == case.stack.study_instance_uid
+    assert study.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3"
+    assert study.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3.4"
+    assert "PredecessorDocumentsSequence" not in build_results(*case.arguments).sr
+
+
+def test_part_of_the_ventricle_is_no_success(tmp_path):
+    case = make_case(tmp_path, Spec(slices=4, flags=(Flag.MISSING_SLICE, Flag.PSIR_ONLY), component=Component.PSIR))
+    results = build_results(*case.arguments)
+    assert dict(texts(results.sr))["Summary of Analyses"] == "Partially Succeeded"
+    assert results.sr.CompletionFlag == "PARTIAL"
+    assert ("Quality flags", "MISSING_SLICE, PSIR_ONLY") in texts(results.sr)
+    assert results.seg.SeriesDescription == "scarnode LGE SEG (PSIR)"
+
+
+def test_source_files_are_not_touched(tmp_path):
+    case = make_case(tmp_path, Spec(slices=3, header={"StudyID": None}))
+    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in case.files]
+    build_results(*case.arguments)
+    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in case.files] == before
+
+
+def test_a_source_that_is_gone_is_named(tmp_path):
+    case = make_case(tmp_path, Spec(slices=3))
+    case.files[0].unlink()
+    with pytest.raises(InputError, match=r"src000\.dcm: a source image can not be read"):
+        build_results(*case.arguments)
