@@ -1,0 +1,428 @@
+"""Results go out by C-STORE: one association, one outcome for every file, whatever the peer does."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, _config, build_context, evt
+from pynetdicom.association import Association
+from pynetdicom.pdu import A_ABORT_RQ
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import Verification
+from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, STORAGE_SERVICE_CLASS_STATUS, code_to_category
+
+# A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
+_config.STORE_SEND_CHUNKED_DATASET = True
+
+OBJECTS = ("seg", "sr", "sc")
+"""The kinds of result object a destination can take."""
+
+_MOST_CONTEXTS = 128
+"""Presentation context IDs are odd and below 256 (PS3.8 9.3.2.2)."""
+
+_MAX_PDU = 131072
+"""What we can receive at once; what we send is bounded by the peer."""
+
+_SLOWEST_LINK = 64 * 1024
+"""Bytes per second below which a transfer counts as hung: pynetdicom's DIMSE timer runs while the object goes out."""
+
+_DUPLICATE_SOP_INSTANCE = 0x0111
+_PERMANENT_STATUSES = (
+    frozenset(range(0xA900, 0xAA00))  # data set does not match SOP class
+    | {0x0117, 0x0122, 0x0124}  # invalid object instance, SOP class not supported, not authorised
+)
+"""Failures that the same object will meet again (PS3.4 Table B.2-1, PS3.7 Annex C).
+
+0xCxxx ("cannot understand") is not among them: PACS and toolkits answer it for a full disk or an exception of
+their own as well (pynetdicom itself: 0xC211).
+"""
+
+
+_CONVERTIBLE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian})
+"""Transfer syntaxes that differ in the coding of headers only: pynetdicom turns one into the other."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A peer that takes results by C-STORE.
+
+    Attributes
+    ----------
+    name : str
+        What config.ini calls it.
+    host : str
+        Name or address.
+    port : int
+    ae_title : str
+        The AE title we call.
+    objects : tuple of str
+        Which of ``seg``, ``sr``, ``sc`` it gets.
+    timeout : float
+        Seconds for which the peer may leave us without an answer: to the TCP connection, the association request, a
+        C-STORE (here the time the transfer takes is added) and the release.
+
+    Raises
+    ------
+    ValueError
+        If an attribute can not be used.
+    """
+
+    name: str
+    host: str
+    port: int
+    ae_title: str
+    objects: tuple[str, ...] = OBJECTS
+    timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not self.host.strip():
+            raise ValueError("host is empty")
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"port {self.port} is not within 1 to 65535")
+        title = self.ae_title.strip()
+        if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
+            raise ValueError(f"AE title {title!r} is not 1 to 16 printable ASCII characters without a backslash")
+        if not self.objects or not set(self.objects) <= set(OBJECTS):
+            raise ValueError(f"objects {self.objects!r} are not one or more of {', '.join(OBJECTS)}")
+        if not 0 < self.timeout < float("inf"):
+            raise ValueError(f"timeout {self.timeout} is not a number of seconds above 0")
+
+    def __str__(self) -> str:
+        return f"{self.ae_title} at {self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file, or of a C-ECHO.
+
+    Attributes
+    ----------
+    path : Path or None
+        The file; None for a C-ECHO.
+    ok : bool
+        The peer acknowledged it.
+    permanent : bool
+        Not ok, and trying again without a change by a person is pointless.
+    status : int or None
+        The DIMSE status the peer answered with, None where none came.
+    detail : str
+        One sentence without patient data.
+    """
+
+    path: Path | None
+    ok: bool
+    permanent: bool
+    status: int | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A file that can be sent: what its meta information says, and its size in bytes."""
+
+    path: Path
+    sop_class_uid: UID
+    transfer_syntax_uid: UID
+    size: int
+
+
+@dataclass
+class _Line:
+    """What is known of an association besides what pynetdicom keeps."""
+
+    destination: Destination
+    longest: float
+    link: Association | None = None
+    trouble: Outcome | None = None
+    """Why there is no association, or none any more."""
+    connected: bool = False
+    aborted_by_peer: bool = False
+    cut: threading.Timer | None = None
+
+    def opened(self, event: evt.Event) -> None:
+        """Put limits on the socket, which pynetdicom leaves without any once it is connected.
+
+        A peer that stops reading, or stops in the middle of a PDU, would else hold the sending thread for ever; one
+        that trickles single bytes is cut off after `longest` seconds. TCP_NODELAY: the command and the data are small
+        writes, and Nagle's algorithm with the peer's delayed ACK costs 40 ms for each object.
+        """
+        self.connected = True
+        link = event.assoc.dul.socket.socket
+        link.settimeout(self.destination.timeout)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.cut = threading.Timer(self.longest, _shut, [link])
+        self.cut.daemon = True
+        self.cut.start()
+
+    def end(self) -> None:
+        """Use the association no more: an answer did not come, or can not be trusted to be for what is asked next.
+
+        `Association.is_established` stays true for a moment after the peer's abort; a request made in that moment
+        would wait its whole time for nothing.
+        """
+        self.trouble = _unable(None, f"The association with {self.destination} ended before this object's turn.")
+
+    def received(self, event: evt.Event) -> None:
+        """Note the peer's A-ABORT: pynetdicom tells it from a lost connection in its log only."""
+        if isinstance(event.pdu, A_ABORT_RQ):
+            self.aborted_by_peer = True
+
+
+def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str) -> tuple[Outcome, ...]:
+    """C-STORE files to a destination over one association.
+
+    A file goes out in its own encoded bytes when the peer takes its transfer syntax; an uncompressed one is encoded
+    anew when the peer takes only another uncompressed syntax.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        DICOM files with file meta information.
+    destination : Destination
+    calling_ae_title : str
+        Our own AE title.
+
+    Returns
+    -------
+    tuple of Outcome
+        One for each path, in their order. Files acknowledged before an association broke are ok, the others can be
+        retried. Warnings (0xBxxx) mean "stored": ok. A duplicate (0x0111) is ok too: the peer has that instance.
+    """
+    outcomes: dict[int, Outcome] = {}
+    items: dict[int, _Item] = {}
+    for index, path in enumerate(paths):
+        found = _read_item(path)
+        if isinstance(found, _Item):
+            items[index] = found
+        else:
+            outcomes[index] = found
+    if items:
+        longest = sum(_patience(item, destination) for item in items.values())
+        with _association(destination, calling_ae_title, _contexts(items.values()), longest) as line:
+            for number, (index, item) in enumerate(items.items()):
+                outcomes[index] = _store(line, item, number % 0xFFFF + 1)
+    return tuple(outcomes[index] for index in range(len(paths)))
+
+
+def echo(destination: Destination, calling_ae_title: str) -> Outcome:
+    """Ask a destination by C-ECHO whether it is there and takes our calls.
+
+    Parameters
+    ----------
+    destination : Destination
+    calling_ae_title : str
+        Our own AE title.
+
+    Returns
+    -------
+    Outcome
+        With path None.
+    """
+    contexts = [build_context(Verification, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])]
+    with _association(destination, calling_ae_title, contexts, destination.timeout) as line:
+        if line.trouble or line.link is None:
+            return line.trouble or _unable(None, "There is no association.")
+        if line.link.rejected_contexts:
+            return _refusal(None, line.link.rejected_contexts, destination)
+        started = time.monotonic()
+        try:
+            answer = line.link.send_c_echo()
+        except (RuntimeError, ValueError):  # the association ended in this very moment
+            answer = Dataset()
+        if "Status" not in answer:
+            return _unable(None, _silence(line, "the C-ECHO", started, destination.timeout))
+        status = int(answer.Status)
+        text = f"{destination} answered the C-ECHO with status 0x{status:04X}."
+        return Outcome(None, status == 0x0000, status in _PERMANENT_STATUSES, status, text)
+
+
+def _read_item(path: Path) -> _Item | Outcome:
+    """Give what negotiation needs to know of a file, or why it can not be sent."""
+    try:
+        size = path.stat().st_size
+        meta = read_file_meta_info(path)
+        item = _Item(path, UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID), size)
+        build_context(item.sop_class_uid, item.transfer_syntax_uid)
+    except FileNotFoundError:
+        return _unable(path, "The file is missing.", permanent=True)
+    except OSError as error:
+        return _unable(path, f"The file can not be read: {error.strerror}.")
+    except InvalidDicomError:
+        return _unable(path, "The file is not a DICOM file.", permanent=True)
+    except Exception as error:  # pydicom fails on a broken header in many ways; their text may quote values
+        return _unable(path, f"The file's meta information can not be used ({type(error).__name__}).", permanent=True)
+    return item
+
+
+def _contexts(items: Iterable[_Item]) -> list[PresentationContext]:
+    """Propose every SOP class with the file's own transfer syntax and with those it can be brought into.
+
+    One context per syntax, so that a peer that takes several can not choose one that makes us encode anew.
+    """
+    wanted: dict[tuple[UID, UID], None] = {}
+    for item in items:
+        own = item.transfer_syntax_uid
+        others = (ExplicitVRLittleEndian, ImplicitVRLittleEndian) if own in _CONVERTIBLE else ()
+        wanted.update(dict.fromkeys((item.sop_class_uid, syntax) for syntax in (own, *others)))
+    return [build_context(sop_class, syntax) for sop_class, syntax in list(wanted)[:_MOST_CONTEXTS]]
+
+
+@contextmanager
+def _association(
+    destination: Destination, calling_ae_title: str, contexts: list[PresentationContext], longest: float
+) -> Iterator[_Line]:
+    """Open an association, and release it; `trouble` says why there is none."""
+    timeout = destination.timeout
+    ae = AE(calling_ae_title)
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = timeout
+    ae.network_timeout = None  # `_Line.opened` bounds every read and write; we never leave an association idle
+    line = _Line(destination, longest + 3 * timeout)
+    started = time.monotonic()
+    try:
+        line.link = ae.associate(
+            destination.host,
+            destination.port,
+            contexts,
+            ae_title=destination.ae_title,
+            max_pdu=_MAX_PDU,
+            evt_handlers=[(evt.EVT_CONN_OPEN, line.opened), (evt.EVT_PDU_RECV, line.received)],
+        )
+    except OSError as error:
+        text = f"{destination} can not be reached: {error.strerror or type(error).__name__}."
+        line.trouble = _unable(None, text)
+    else:
+        # Where every context was refused pynetdicom aborts; that is not trouble, but an answer for each object.
+        if not line.link.is_established and not line.link.rejected_contexts:
+            line.trouble = _no_association(line, line.link, started)
+    try:
+        yield line
+    finally:
+        if line.link and line.link.is_established:
+            (line.link.abort if line.trouble else line.link.release)()
+        if line.cut:
+            line.cut.cancel()
+
+
+def _no_association(line: _Line, link: Association, started: float) -> Outcome:
+    """Say why no association came about."""
+    destination, answer = line.destination, link.acceptor.primitive
+    if not line.connected:
+        late = time.monotonic() - started >= destination.timeout
+        why = (
+            f"no answer within {destination.timeout:g} s"
+            if late
+            else "refused, or no way there (nothing listens on that port, or a firewall rejects us)"
+        )
+        return _unable(None, f"No connection to {destination}: {why}.")
+    if link.is_rejected and answer is not None:
+        # Congestion and limits (source 3) pass, whichever of the two results the peer says it with.
+        permanent = answer.result == 1 and answer.result_source != 3
+        result = "permanent" if answer.result == 1 else "transient"
+        text = (
+            f"{destination} rejected the association "
+            f"({result}; source: {answer.source_str}; reason: {answer.reason_str})."
+        )
+        return _unable(None, text, permanent)
+    return _unable(None, _silence(line, "the association request", started, destination.timeout))
+
+
+def _store(line: _Line, item: _Item, message_id: int) -> Outcome:
+    """C-STORE one file over an association, if there is one that takes it."""
+    own, sop_class = item.transfer_syntax_uid, item.sop_class_uid
+    if line.trouble or line.link is None:
+        return dataclasses.replace(line.trouble or _unable(None, "There is no association."), path=item.path)
+    contexts = [context for context in line.link.accepted_contexts if context.abstract_syntax == sop_class]
+    accepted = {context.transfer_syntax[0] for context in contexts}
+    if own in accepted:
+        return _exchange(line, line.link, item.path, item, message_id)
+    if own in _CONVERTIBLE and accepted & _CONVERTIBLE:
+        try:
+            dataset = dcmread(item.path)
+        except Exception as error:  # pydicom fails on a bad file in many ways; their text may quote values
+            return _unable(item.path, f"The file can not be read ({type(error).__name__}).")
+        return _exchange(line, line.link, dataset, item, message_id)
+    refused = [context for context in line.link.rejected_contexts if context.abstract_syntax == sop_class]
+    if refused:
+        return _refusal(item.path, refused, line.destination)
+    return _unable(item.path, f"{sop_class.name} did not fit into one association; it goes with the next one.")
+
+
+def _patience(item: _Item, destination: Destination) -> float:
+    """Give the seconds that an object may take from its first byte to its answer."""
+    return destination.timeout + item.size / _SLOWEST_LINK
+
+
+def _exchange(line: _Line, link: Association, thing: Path | Dataset, item: _Item, message_id: int) -> Outcome:
+    """Make one C-STORE request and wait for its answer."""
+    link.dimse_timeout = wait = _patience(item, line.destination)
+    started = time.monotonic()
+    try:
+        answer = link.send_c_store(thing, message_id)
+    except RuntimeError:  # the association ended in this very moment
+        answer = Dataset()
+    except OSError as error:  # the command may be out already, its data never will be
+        line.end()
+        return _unable(item.path, f"The file can not be read: {error.strerror}.")
+    except Exception as error:  # what pynetdicom can not encode
+        return _unable(item.path, f"The file can not be encoded ({type(error).__name__}).", permanent=True)
+    if "Status" not in answer:
+        line.end()
+        return _unable(item.path, _silence(line, "the C-STORE", started, wait))
+    return _answered(item.path, int(answer.Status), line.destination)
+
+
+def _answered(path: Path, status: int, destination: Destination) -> Outcome:
+    """Read a C-STORE status."""
+    category = code_to_category(status)
+    meaning = STORAGE_SERVICE_CLASS_STATUS.get(status, ("", ""))[1] or category
+    text = f"{destination} answered 0x{status:04X}" + (f" ({meaning})" if meaning else "")
+    if category in (STATUS_SUCCESS, STATUS_WARNING):
+        return Outcome(path, True, False, status, f"{text}: stored.")
+    if status == _DUPLICATE_SOP_INSTANCE:
+        return Outcome(path, True, False, status, f"{text}: it has the instance already.")
+    return Outcome(path, False, status in _PERMANENT_STATUSES, status, f"{text}: not stored.")
+
+
+def _refusal(path: Path | None, refused: Sequence[PresentationContext], destination: Destination) -> Outcome:
+    """Say that the peer refused every presentation context an object could go by.
+
+    "Abstract syntax not supported" (3) and "transfer syntaxes not supported" (4) last until someone changes the
+    peer's settings; "user rejection" (1) and "no reason" (2) may pass (PS3.8 Table 9-18).
+    """
+    reasons = {1: "user rejection", 2: "no reason", 3: "SOP class not supported", 4: "transfer syntax not supported"}
+    results = {context.result or 2 for context in refused}
+    why = ", ".join(reasons.get(result, f"result {result}") for result in sorted(results))
+    text = f"{destination} does not take {UID(str(refused[0].abstract_syntax)).name}: {why}."
+    return _unable(path, text, permanent=results <= {3, 4})
+
+
+def _silence(line: _Line, request: str, started: float, limit: float) -> str:
+    """Say why no answer came."""
+    if line.aborted_by_peer:
+        return f"{line.destination} aborted the association before it answered {request}."
+    if time.monotonic() - started >= limit:
+        return f"{line.destination} did not answer {request} within {limit:.3g} s."
+    return f"The connection to {line.destination} was lost before {request} was answered."
+
+
+def _unable(path: Path | None, detail: str, permanent: bool = False) -> Outcome:
+    """Give the outcome of something that got no DIMSE answer."""
+    return Outcome(path, False, permanent, None, detail)
+
+
+def _shut(link: socket.socket) -> None:
+    """End a connection under whoever waits for it."""
+    with suppress(OSError):
+        link.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,135 @@
+"""A real Orthanc on free ports."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydicom import Dataset, dcmread
+
+from tests.harness.tools import find_tool, free_port, wait_until
+
+
+class Orthanc:
+    """Start Orthanc with an archive of its own below `folder`; a context manager.
+
+    It takes C-STORE from any AE title, but only for its own called AE title. Several can run side by side.
+
+    Attributes
+    ----------
+    host, port, ae_title
+        Where it takes DICOM.
+    http_port
+        Its REST API, without a password, for this machine only.
+    """
+
+    def __init__(self, folder: Path, ae_title: str = "ORTHANC", **configuration: Any) -> None:
+        self._program = find_tool("Orthanc")
+        self.folder = folder
+        self.host, self.ae_title = "127.0.0.1", ae_title
+        self.port, self.http_port = free_port(), free_port()
+        self._more = configuration
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Orthanc:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start, or start again with the same ports and the same archive."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        configuration = {
+            "Name": self.ae_title,
+            "StorageDirectory": str(self.folder / "storage"),
+            "IndexDirectory": str(self.folder / "storage"),
+            "Plugins": [],
+            "HttpPort": self.http_port,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "DicomServerEnabled": True,
+            "DicomAet": self.ae_title,
+            "DicomCheckCalledAet": True,
+            "DicomPort": self.port,
+            "DicomAlwaysAllowStore": True,
+            "DicomAlwaysAllowEcho": True,
+            "StableAge": 1,
+            **self._more,
+        }
+        path = self.folder / "orthanc.json"
+        path.write_text(json.dumps(configuration, indent=2))
+        with (self.folder / "orthanc.log").open("ab") as log:
+            command = [self._program, str(path)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        wait_until(self._answers, 20, f"Orthanc's REST API (log: {self.folder}/orthanc.log)")
+
+    def stop(self) -> None:
+        """End it as an admin would."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def instances(self, study_uid: str | None = None) -> list[Dataset]:
+        """Read back what it holds of a study (or of all): datasets decoded from the stored files."""
+        found = self.rest("POST", "/tools/find", {"Level": "Instance", "Query": self._query(study_uid)})
+        return [dcmread(io.BytesIO(self._request("GET", f"/instances/{identifier}/file"))) for identifier in found]
+
+    def wait_for(self, count: int, timeout: float = 30.0, study_uid: str | None = None) -> list[Dataset]:
+        """Wait until it holds at least `count` instances of a study (or of all), and give them."""
+        query = {"Level": "Instance", "Query": self._query(study_uid)}
+        held: list[str] = []
+
+        def enough() -> bool:
+            held[:] = self.rest("POST", "/tools/find", query)
+            return len(held) >= count
+
+        try:
+            wait_until(enough, timeout, f"{count} instances in Orthanc", poll=0.2)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it holds {len(held)}") from None
+        return self.instances(study_uid)
+
+    def rest(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the REST API with a JSON body and give its JSON answer."""
+        return json.loads(self._request(method, path, None if body is None else json.dumps(body)))
+
+    def _request(self, method: str, path: str, body: str | None = None) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=20)
+        try:
+            connection.request(method, path, body)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        assert response.status == 200, f"Orthanc answers {response.status} to {method} {path}"
+        return content
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError(f"Orthanc ended: {(self.folder / 'orthanc.log').read_text()[-2000:]}")
+        try:
+            return bool(self.rest("GET", "/system"))
+        except (OSError, http.client.HTTPException):
+            return False
+
+    @staticmethod
+    def _query(study_uid: str | None) -> dict[str, str]:
+        return {"StudyInstanceUID": study_uid} if study_uid else {}
