@@ -1,1 +1,34 @@
-"""From files of a study to short-axis LGE stacks, and a reason for every series that is none."""
+"""Files of studies in; short-axis late-enhancement stacks out, and a reason for every series that is none."""
+
+from scarnode.stack.assemble import find_stacks
+from scarnode.stack.digest import dataset_digest, input_digest
+from scarnode.stack.model import (
+    Component,
+    Flag,
+    SeriesVerdict,
+    SourceFrame,
+    Stack,
+    StackSearch,
+    Vector,
+    Verdict,
+)
+from scarnode.stack.pixels import read_volume
+from scarnode.stack.reasons import REASONS
+from scarnode.stack.rules import Rules
+
+__all__ = [
+    "REASONS",
+    "Component",
+    "Flag",
+    "Rules",
+    "SeriesVerdict",
+    "SourceFrame",
+    "Stack",
+    "StackSearch",
+    "Vector",
+    "Verdict",
+    "dataset_digest",
+    "find_stacks",
+    "input_digest",
+    "read_volume",
+]

@@ -1,0 +1,261 @@
+"""Accepted parts joined to whole acquisitions, and the one image of each acquisition that is analysed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scarnode.stack import geometry
+from scarnode.stack.headers import Frame
+from scarnode.stack.parts import MAGNITUDE, PSIR, REAL, Part, join, same_grid, stem
+from scarnode.stack.rules import Rules
+
+_RANK = {MAGNITUDE: 0, PSIR: 1, REAL: 2}
+
+
+@dataclass(frozen=True, eq=False)
+class Acquisition:
+    """Parts, of one or many series, that make one stack.
+
+    Attributes
+    ----------
+    part : Part
+        All their frames as one.
+    members : tuple of Part
+        The parts it was joined from.
+    lacks_slices_of_twin : bool
+        Another image of the same acquisition has slices that this one has not. Found by `choose`.
+    """
+
+    part: Part
+    members: tuple[Part, ...]
+    lacks_slices_of_twin: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is analysed, and what is not and why.
+
+    Attributes
+    ----------
+    stacks : list of Acquisition
+    passed_over : list of (Acquisition, str, str)
+        With reason code and detail.
+    """
+
+    stacks: list[Acquisition] = field(default_factory=list)
+    passed_over: list[tuple[Acquisition, str, str]] = field(default_factory=list)
+
+
+def acquisitions(parts: Iterable[Part], rules: Rules) -> list[Acquisition]:
+    """Join parts of accepted series to acquisitions.
+
+    Parts of at most two locations each (one series per slice) are joined; so are parts that repeat or continue
+    another one of the same study, frame of reference, component, grid, orientation, thickness and name. Whole stacks
+    stay apart.
+    """
+    kinds: dict[tuple, list[Part]] = defaultdict(list)
+    for part in sorted(parts, key=_age):
+        kinds[_kind(part)].append(part)
+    found: list[Acquisition] = []
+    for alike in kinds.values():
+        for group in _alike_in_space(alike, rules):
+            found += _joined(group, rules)
+    return found
+
+
+def choose(found: Sequence[Acquisition], rules: Rules) -> Choice:
+    """Pick one image of each acquisition of a study: uncorrected magnitude, phase-sensitive, motion-corrected last."""
+    choice = Choice()
+    for candidate in sorted(found, key=lambda one: _preference(one, found, rules)):
+        reason, twin = _passed_over(candidate, choice.stacks, rules)
+        if not reason:
+            choice.stacks.append(candidate)
+            continue
+        choice.passed_over.append((candidate, reason[0], reason[1]))
+        if twin is not None and _has_more(candidate, twin, rules):
+            index = choice.stacks.index(twin)
+            choice.stacks[index] = Acquisition(twin.part, twin.members, lacks_slices_of_twin=True)
+    return choice
+
+
+# --- joining -------------------------------------------------------------------------------------
+
+
+def _kind(part: Part) -> tuple:
+    frame = part.first
+    return (
+        frame.study_instance_uid,
+        frame.frame_of_reference_uid,
+        part.component,
+        part.moco,
+        "ND" in frame.image_type,
+        frame.rows,
+        frame.columns,
+        frame.acquisition_type,
+        round(frame.slice_thickness or 0, 1),
+        stem(frame),
+    )
+
+
+def _age(part: Part) -> tuple:
+    return (min(frame.acquired for frame in part.frames), part.first.series_instance_uid, part.first.sop_instance_uid)
+
+
+def _alike_in_space(parts: list[Part], rules: Rules) -> list[list[Part]]:
+    """Group parts by pixel spacing and orientation."""
+    labels = geometry.cluster_orientations([part.orientation for part in parts], rules.split)
+    groups: list[tuple[int, list[Part]]] = []
+    for part, label in zip(parts, labels, strict=True):
+        for own, group in groups:
+            if own == label and same_grid(group[0].first, part.first):
+                group.append(part)
+                break
+        else:
+            groups.append((label, [part]))
+    return [group for _, group in groups]
+
+
+def _joined(parts: list[Part], rules: Rules) -> list[Acquisition]:
+    small = [part for part in parts if len(part.locations) <= 2]
+    large = [[part] for part in parts if len(part.locations) > 2]
+    seeds = _merge_where(large, lambda first, second: _continues(first, second, rules))
+    if small:
+        seeds = _absorb(seeds, small, rules)
+    return [Acquisition(join(members), tuple(members)) for members in seeds]
+
+
+def _merge_where(groups: list[list[Part]], fits: Callable[[list[Part], list[Part]], bool]) -> list[list[Part]]:
+    """Merge groups pair by pair while any two fit."""
+    groups = [list(group) for group in groups]
+    index = 0
+    while index < len(groups):
+        other = next((k for k in range(index + 1, len(groups)) if fits(groups[index], groups[k])), None)
+        if other is None:
+            index += 1
+        else:
+            groups[index] += groups.pop(other)
+    return groups
+
+
+def _absorb(seeds: list[list[Part]], small: list[Part], rules: Rules) -> list[list[Part]]:
+    """Give each small part to the latest large one that it repeats or continues; the rest make one of their own."""
+    left: list[Part] = []
+    for part in small:
+        home = next((seed for seed in reversed(seeds) if _repeats([part], seed, rules)), None) or next(
+            (seed for seed in reversed(seeds) if _continues([part], seed, rules)), None
+        )
+        if home is None:
+            left.append(part)
+        else:
+            home.append(part)
+    return [*seeds, left] if left else seeds
+
+
+def _depths(parts: Sequence[Part], normal: np.ndarray, rules: Rules) -> np.ndarray:
+    """Distinct depths of all frames along one normal."""
+    positions = [frame.position for part in parts for frame in part.frames]
+    found = geometry.locations(positions, normal, rules.same_location)
+    return np.array([positions[location[0]] for location in found]) @ normal
+
+
+def _repeats(part: list[Part], seed: list[Part], rules: Rules) -> bool:
+    normal = seed[0].normal
+    return bool(
+        geometry.coincident(_depths(part, normal, rules), _depths(seed, normal, rules), rules.same_location).all()
+    )
+
+
+def _continues(first: list[Part], second: list[Part], rules: Rules) -> bool:
+    normal = second[0].normal
+    return geometry.complementary(
+        _depths(first, normal, rules),
+        _depths(second, normal, rules),
+        first[0].first.slice_thickness or 0.0,
+        rules.same_location,
+        rules.spacing_tolerance,
+    )
+
+
+# --- choosing ------------------------------------------------------------------------------------
+
+
+def _preference(one: Acquisition, found: Sequence[Acquisition], rules: Rules) -> tuple:
+    part = one.part
+    most = max((len(other.part.locations) for other in found if _same_region(one, other, rules)), default=0)
+    incomplete = 2 * len(part.locations) < most
+    return (
+        incomplete,
+        part.moco,
+        _RANK[part.component],
+        "ND" in part.first.image_type,
+        -len(part.locations),
+        _age(part),
+    )
+
+
+def _passed_over(  # noqa: PLR0911 (a ladder of reasons)
+    one: Acquisition, chosen: Sequence[Acquisition], rules: Rules
+) -> tuple[tuple[str, str] | None, Acquisition | None]:
+    """Say why a candidate is not analysed beside those already chosen, and which of them is its twin.
+
+    (None, None) where it is to be analysed.
+    """
+    part = one.part
+    for other in chosen:
+        if not _same_region(one, other, rules) or not _same_acquisition(one, other, rules):
+            continue
+        slices = f"{len(part.locations)} of {len(other.part.locations)} slices"
+        if 2 * len(part.locations) < len(other.part.locations):
+            return ("INCOMPLETE_TWIN", slices), other
+        if part.moco and not other.part.moco:
+            return ("MOCO_TWIN", slices), other
+        if _RANK[part.component] > _RANK[other.part.component]:
+            return ("PSIR_TWIN", slices), other
+        return ("DUPLICATE_RECONSTRUCTION", slices), other
+    if part.moco:
+        for other in chosen:
+            if not other.part.moco and 2 * len(other.part.locations) >= len(part.locations):
+                return ("MOCO_TWIN", f"an uncorrected stack of {len(other.part.locations)} slices was analysed"), None
+    largest = max((len(other.part.locations) for other in chosen), default=0)
+    if len(part.locations) <= 2 < largest:
+        return ("FEW_SLICES", f"{len(part.locations)} slices beside a stack of {largest}"), None
+    return None, None
+
+
+def _same_region(one: Acquisition, other: Acquisition, rules: Rules) -> bool:
+    """Tell whether at least half of the slices of the smaller one lie where the other has slices."""
+    first, second = sorted((one.part, other.part), key=lambda part: len(part.locations))
+    if first.first.frame_of_reference_uid != second.first.frame_of_reference_uid:
+        return False
+    if geometry.plane_angle(first.normal, second.normal) > rules.parallel:
+        return False
+    depths = np.array([location[0].position for location in first.locations]) @ second.normal
+    return bool(2 * geometry.coincident(depths, second.depths, rules.same_location).sum() >= len(depths))
+
+
+def _same_acquisition(one: Acquisition, other: Acquisition, rules: Rules) -> bool:
+    """Tell whether two acquisitions of one region are two images of the same signal: by time, by series, or by name."""
+    first, second = one.part, other.part
+    times = {frame.acquired for frame in first.frames} & {frame.acquired for frame in second.frames}
+    if any(date and time for date, time in times):
+        return True
+    if (first.component, first.moco) == (second.component, second.moco):
+        return False  # a later acquisition of the same kind is a stack of its own
+    shared = {frame.series_instance_uid for frame in first.frames} & {
+        frame.series_instance_uid for frame in second.frames
+    }
+    return bool(shared) or stem(first.first) == stem(second.first)
+
+
+def _has_more(twin: Acquisition, chosen: Acquisition, rules: Rules) -> bool:
+    depths = np.array([location[0].position for location in twin.part.locations]) @ chosen.part.normal
+    return not geometry.coincident(depths, chosen.part.depths, rules.same_location).all()
+
+
+def latest(frames: Iterable[Frame]) -> Frame:
+    """Give the frame acquired last; of equally late ones always the same."""
+    return max(frames, key=lambda frame: (frame.acquired, frame.sop_instance_uid, frame.frame_number))

@@ -1,0 +1,213 @@
+"""From files to short-axis late-enhancement stacks, and a reason for every series that is none."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scarnode.errors import InputError
+from scarnode.stack import geometry
+from scarnode.stack.acquisitions import Acquisition, acquisitions, choose, latest
+from scarnode.stack.duplicates import resolve
+from scarnode.stack.headers import SUPPORTED, Frame, read_frames
+from scarnode.stack.lge import Assessment, assess, is_short_axis_cine
+from scarnode.stack.model import Component, Flag, SeriesVerdict, SourceFrame, Stack, StackSearch, Verdict
+from scarnode.stack.parts import MAGNITUDE, Part, component_of, split_series, stem
+from scarnode.stack.rules import Rules
+
+_DAMAGED = frozenset({"NO_PIXEL_DATA", "TRUNCATED_PIXEL_DATA", "CONFLICTING_CONTENT"})
+_Judged = tuple[Part, Assessment]
+
+
+def find_stacks(paths: Sequence[Path], rules: Rules | None = None) -> StackSearch:
+    """Find every short-axis late-enhancement stack in DICOM files.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files of one or several studies, in any order. Only headers are read, but for files that share an SOP Instance
+        UID.
+    rules : Rules, optional
+
+    Returns
+    -------
+    StackSearch
+        One stack for each acquisition; a verdict for every series seen; every file that is no usable DICOM or whose
+        pixel data are damaged. The same files in another order give the same result.
+    """
+    rules = rules or Rules()
+    instances, unreadable = [], []
+    for path in sorted(set(map(Path, paths))):
+        try:
+            instances.append(read_frames(path))
+        except InputError as error:
+            unreadable.append((path, error.what))
+    studies: dict[str, list[Frame]] = defaultdict(list)
+    for instance in resolve(instances):
+        first = instance[0]
+        studies[first.study_instance_uid] += instance
+        if first.fault in _DAMAGED and first.sop_class_uid in SUPPORTED:
+            unreadable.append((first.path, f"{first.fault}: {first.fault_detail}"))
+    stacks: list[Stack] = []
+    verdicts: list[SeriesVerdict] = []
+    for study in sorted(studies):
+        found, judged = _search_study(studies[study], rules)
+        stacks += found
+        verdicts += _verdicts(judged)
+    return StackSearch(tuple(stacks), tuple(verdicts), tuple(sorted(unreadable)))
+
+
+def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], list[_Judged]]:
+    series: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        series[frame.series_instance_uid].append(frame)
+    parts = [part for uid in sorted(series) for part in split_series(series[uid], rules)]
+    cines = [part.normal for part in parts if is_short_axis_cine(part, rules)]
+    judged = {id(part): (part, assess(part, rules, cines)) for part in parts}
+    accepted = [part for part, said in judged.values() if said.verdict is Verdict.ACCEPTED]
+    usable = []
+    for found in acquisitions(accepted, rules):
+        if wrong := _incomplete(found.part, rules):
+            _say(judged, found.members, *wrong)
+        else:
+            usable.append(found)
+    choice = choose(usable, rules)
+    for found, reason, detail in choice.passed_over:
+        verdict = Verdict.REVIEW if reason == "FEW_SLICES" else Verdict.REJECTED
+        _say(judged, found.members, verdict, reason, detail)
+    lost = [frame for part in parts if part.orientation is None for frame in part.frames if frame.modality == "MR"]
+    stacks = []
+    for found in choice.stacks:
+        stack = _stack(found, lost, rules)
+        if stack.component is Component.PSIR and not rules.accept_psir_only:
+            _say(judged, found.members, Verdict.REVIEW, "PSIR_REFUSED", "no magnitude images of this acquisition came")
+            continue
+        stacks.append(stack)
+        used = set(stack.series_instance_uids)
+        late = [part for part in found.members if part.first.series_instance_uid not in used]
+        _say(judged, late, Verdict.REJECTED, "SUPERSEDED_REPEAT", "every location was imaged again later")
+    stacks.sort(key=lambda stack: (stack.series_instance_uids, stack.component.value, stack.frames[0].position))
+    return stacks, list(judged.values())
+
+
+def _say(judged: dict[int, _Judged], parts: Iterable[Part], verdict: Verdict, reason: str, detail: str) -> None:
+    for part in parts:
+        judged[id(part)] = (part, Assessment(verdict, reason, detail, judged[id(part)][1].score))
+
+
+def _incomplete(part: Part, rules: Rules) -> tuple[Verdict, str, str] | None:
+    """Say what keeps the slices from being one stack."""
+    widest = max(
+        geometry.plane_angle(geometry.normal(frame.orientation), geometry.normal(part.orientation))
+        for frame in part.frames
+    )
+    if widest > rules.parallel:
+        return Verdict.REVIEW, "NOT_PARALLEL", f"a slice is {widest:.1f} degrees off the mean plane"
+    if len(part.locations) > rules.max_slices:
+        return Verdict.REJECTED, "TOO_MANY_SLICES", f"{len(part.locations)} slices, {rules.max_slices} at most"
+    return None
+
+
+def _stack(found: Acquisition, lost: Sequence[Frame], rules: Rules) -> Stack:
+    part = found.part
+    frames = [latest(location) for location in part.locations]
+    first = frames[0]
+    flags = _flags(found, rules) | _losses(part, frames, lost, rules)
+    return Stack(
+        study_instance_uid=first.study_instance_uid,
+        frame_of_reference_uid=first.frame_of_reference_uid,
+        component=Component.MAGNITUDE if part.component == MAGNITUDE else Component.PSIR,
+        description=first.description,
+        rows=first.rows,
+        columns=first.columns,
+        pixel_spacing=tuple(float(value) for value in np.median([frame.pixel_spacing for frame in frames], axis=0)),
+        orientation=geometry.mean_orientation([frame.orientation for frame in frames]),
+        slice_thickness=first.slice_thickness,
+        spacing_between_slices=first.spacing_between_slices,
+        frames=tuple(_source(frame) for frame in frames),
+        flags=tuple(flag for flag in Flag if flag in flags),
+    )
+
+
+def _source(frame: Frame) -> SourceFrame:
+    return SourceFrame(
+        path=frame.path,
+        sop_class_uid=frame.sop_class_uid,
+        sop_instance_uid=frame.sop_instance_uid,
+        series_instance_uid=frame.series_instance_uid,
+        frame_number=frame.frame_number,
+        position=frame.position,
+    )
+
+
+def _flags(found: Acquisition, rules: Rules) -> set[Flag]:
+    part = found.part
+    missing, unequal = geometry.gap_kinds(part.depths, rules.missing_gap, rules.spacing_tolerance)
+    told = {
+        Flag.FEW_SLICES: len(part.locations) <= 2,
+        Flag.MISSING_SLICE: missing or found.lacks_slices_of_twin,
+        Flag.UNEQUAL_SPACING: unequal,
+        Flag.PSIR_ONLY: part.component != MAGNITUDE,
+        Flag.REPEATED_SLICE: any(len(location) > 1 for location in part.locations),
+        Flag.MOCO_ONLY: part.moco,
+    }
+    return {flag for flag, holds in told.items() if holds}
+
+
+def _losses(part: Part, used: Sequence[Frame], lost: Sequence[Frame], rules: Rules) -> set[Flag]:
+    """Flags for images that belonged to this stack but could not be used: a gap at its end would not show."""
+    series = {frame.series_instance_uid for frame in part.frames}
+    names = {stem(frame) for frame in used}
+    flags: set[Flag] = set()
+    for frame in lost:
+        if frame.sop_class_uid not in SUPPORTED or not frame.fault or component_of(frame) != part.component:
+            continue
+        if frame.series_instance_uid not in series and stem(frame) not in names:
+            continue
+        place = _place(frame, part, rules)
+        if place == "elsewhere":
+            continue
+        if frame.fault == "CONFLICTING_CONTENT":
+            flags.add(Flag.CONFLICTING_CONTENT)
+        if place != "covered":
+            flags.add(Flag.MISSING_SLICE)
+    return flags
+
+
+def _place(frame: Frame, part: Part, rules: Rules) -> str:
+    """Tell whether a lost image's slice is 'covered' by another, 'missing', 'elsewhere' (no slice of it), 'unknown'."""
+    if frame.position is None or frame.orientation is None or frame.fault in ("BAD_GEOMETRY", "NO_GEOMETRY"):
+        return "unknown"
+    if not geometry.is_orthonormal(frame.orientation, rules.orthonormality):
+        return "unknown"
+    if geometry.plane_angle(geometry.normal(frame.orientation), part.normal) > rules.split:
+        return "elsewhere"
+    depth = np.array([np.dot(frame.position, part.normal)])
+    return "covered" if geometry.coincident(depth, part.depths, rules.same_location)[0] else "missing"
+
+
+def _verdicts(judged: Sequence[_Judged]) -> list[SeriesVerdict]:
+    """One verdict for each series, or several where its parts fared differently."""
+    alike: dict[tuple, list[_Judged]] = defaultdict(list)
+    for part, said in judged:
+        alike[part.first.series_instance_uid, said.verdict.value, said.reason].append((part, said))
+    verdicts = []
+    for (uid, _, reason), members in sorted(alike.items(), key=lambda entry: entry[0]):
+        part, said = members[0]
+        verdicts.append(
+            SeriesVerdict(
+                study_instance_uid=part.first.study_instance_uid,
+                series_instance_uid=uid,
+                verdict=said.verdict,
+                reason=reason,
+                detail=said.detail,
+                score=max(own.score for _, own in members),
+                instances=len({frame.sop_instance_uid for own, _ in members for frame in own.frames}),
+                description=part.first.description,
+                modality=part.first.modality,
+            )
+        )
+    return verdicts

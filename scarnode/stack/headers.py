@@ -1,0 +1,433 @@
+"""One instance, read tolerantly into a typed record per frame. No pixel is decoded."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import (
+    EnhancedMRImageStorage,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    LegacyConvertedEnhancedMRImageStorage,
+    MediaStorageDirectoryStorage,
+    MRImageStorage,
+)
+
+from scarnode.errors import InputError
+from scarnode.stack.elements import integer, items, number, numbers, text, texts
+from scarnode.stack.model import Vector
+from scarnode.stack.part10 import Dataset10, NotPart10Error, open_dataset
+from scarnode.uids import derived_uid
+
+MULTI_FRAME = frozenset({EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage})
+SUPPORTED = MULTI_FRAME | {MRImageStorage}
+"""SOP classes whose frames can be part of a stack."""
+
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_SHARED, _PER_FRAME = 0x52009229, 0x52009230
+# Every element that is read; other values are passed over, which bounds time and memory.
+_TAGS = [
+    *(0x00080005, 0x00080008, 0x00080016, 0x00080018, 0x00080020, 0x00080021, 0x00080022, 0x00080031, 0x00080032),
+    *(0x00080033, 0x0008002A, 0x00080060, 0x00080070, 0x0008103E, 0x00089208, 0x00180010, 0x00180012, 0x00180020),
+    *(0x00180022, 0x00180023, 0x00180050, 0x00180081, 0x00180082, 0x00180088, 0x00181030, 0x00189008, 0x00189009),
+    *(0x00189079, 0x0020000D, 0x0020000E, 0x00200032, 0x00200037, 0x00200052, 0x00280002, 0x00280008, 0x00280010),
+    *(0x00280011, 0x00280030, 0x00280100, 0x0043102F, _SHARED, _PER_FRAME),
+]
+_MAX_SIDE = 4096
+_MAX_FRAMES = 20_000
+_MAX_COORDINATE = 1e5
+"""mm; a patient is smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the header says of one frame (a single-frame instance has one).
+
+    Attributes
+    ----------
+    path : Path
+    sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid, modality, manufacturer : str
+    frame_of_reference_uid : str
+        Where the header has none, a UID derived from the study's: all such images of a study are taken to share one
+        space.
+    description : str
+        SeriesDescription. May hold free text: never log it.
+    name : str
+        What the name patterns look at: SeriesDescription; where that is empty ProtocolName (not GE's, which names the
+        exam).
+    frame_number : int
+        From 1.
+    rows, columns, samples_per_pixel : int
+        0 where the header does not say.
+    image_type : tuple of str
+        ImageType or FrameType, upper case.
+    complex_component : str
+        ComplexImageComponent (Enhanced), or the word for GE's private (0043,102F); '' where neither is given.
+    position, orientation, pixel_spacing : tuple of float or None
+        ImagePositionPatient (mm, LPS), ImageOrientationPatient, PixelSpacing (rows, columns; mm). None where absent
+        or not numbers.
+    slice_thickness, spacing_between_slices : float or None
+        mm, positive.
+    acquisition_type : str
+        MRAcquisitionType: 2D or 3D.
+    scanning_sequence : frozenset of str
+        SE, IR, GR, ... ; for Enhanced MR the same words from EchoPulseSequence and InversionRecovery.
+    inverted : bool
+        IR is named in ScanningSequence, ScanOptions or ImageType, or InversionRecovery is YES.
+    inversion_time, echo_time : float or None
+        ms, positive.
+    contrast_agent : bool
+    acquired : tuple of (str, float)
+        Date and time of acquisition, in an order that sorts.
+    fault : str
+        Reason code of what makes the frame unusable; '' for a sound one.
+    fault_detail : str
+    """
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    manufacturer: str
+    frame_of_reference_uid: str
+    description: str
+    name: str
+    frame_number: int
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    image_type: tuple[str, ...]
+    complex_component: str
+    position: Vector | None
+    orientation: tuple[float, float, float, float, float, float] | None
+    pixel_spacing: tuple[float, float] | None
+    slice_thickness: float | None
+    spacing_between_slices: float | None
+    acquisition_type: str
+    scanning_sequence: frozenset[str]
+    inverted: bool
+    inversion_time: float | None
+    echo_time: float | None
+    contrast_agent: bool
+    acquired: tuple[str, float]
+    fault: str = ""
+    fault_detail: str = ""
+
+
+def read_frames(path: Path) -> tuple[Frame, ...]:
+    """Read the header of one DICOM file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    tuple of Frame
+        One for each frame; one for an instance that is no image, or whose frames can not be told apart. A frame with
+        a `fault` says why it can not be used (missing or truncated pixel data, geometry, ...).
+
+    Raises
+    ------
+    InputError
+        The file can not be read, is not DICOM, is cut off before its pixels, or lacks UIDs. `what` starts with a
+        reason code.
+    """
+    try:
+        with path.open("rb") as stream:
+            opened = open_dataset(stream)
+            dataset = read_dataset(
+                opened.stream,
+                opened.implicit_vr,
+                opened.little_endian,
+                stop_when=_at_pixels,
+                specific_tags=[BaseTag(tag) for tag in _TAGS],
+            )
+            uids = _uids(dataset)
+            if not all(uids[1:4]):
+                raise _no_uids(path, uids, opened)
+            return _frames(path, dataset, uids, _pixel_fault(opened, dataset))
+    except InputError:
+        raise
+    except NotPart10Error as error:
+        raise InputError(f"NOT_DICOM: not a DICOM file: {error}", path.name, "send DICOM Part 10 files") from error
+    except OSError as error:
+        raise InputError(
+            f"UNREADABLE: {error.strerror or error}", path.name, "check the file and its rights"
+        ) from error
+    except Exception as error:  # hostile bytes reach many corners of a parser: one file must never stop the others
+        what = f"DAMAGED_HEADER: the header can not be parsed ({type(error).__name__})"
+        raise InputError(what, path.name, "send the instance again") from error
+
+
+def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag in _PIXELS
+
+
+def _uids(dataset: Dataset) -> tuple[str, str, str, str]:
+    """SOP class, SOP instance, study, series."""
+    sop_class, instance, study, series = (
+        text(dataset, tag) for tag in (0x00080016, 0x00080018, 0x0020000D, 0x0020000E)
+    )
+    return sys.intern(sop_class), instance, sys.intern(study), sys.intern(series)
+
+
+def _no_uids(path: Path, uids: tuple[str, str, str, str], opened: Dataset10) -> InputError:
+    names = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+    missing = ", ".join(name for name, uid in zip(names, uids[1:], strict=True) if not uid)
+    if uids[0] == MediaStorageDirectoryStorage or (not uids[0] and _is_directory(path)):
+        return InputError("NO_UID: a DICOMDIR lists files and holds no image", path.name, "give the files it lists")
+    if not _rest(opened.stream):
+        what = f"TRUNCATED_HEADER: the file ends inside its header, before {missing}"
+        return InputError(what, path.name, "send the instance again")
+    return InputError(f"NO_UID: the header has no {missing}", path.name, "the sender must give every instance its UIDs")
+
+
+def _is_directory(path: Path) -> bool:
+    return path.name.upper() == "DICOMDIR"
+
+
+def _rest(stream: BinaryIO) -> int:
+    """Bytes between here and the end."""
+    here = stream.tell()
+    end = stream.seek(0, 2)
+    stream.seek(here)
+    return max(end - here, 0)
+
+
+# --- pixels: are they all there? -----------------------------------------------------------------
+
+
+def _pixel_fault(opened: Dataset10, dataset: Dataset) -> tuple[str, str]:
+    """Tell missing and truncated pixel data by lengths alone (PS3.5 A.4)."""
+    stream = opened.stream
+    head = stream.read(8)
+    order = ">" if opened.transfer_syntax_uid == ExplicitVRBigEndian else "<"
+    byteorder = "big" if order == ">" else "little"
+    if len(head) < 8:
+        return "NO_PIXEL_DATA", "the file ends before its pixel data"
+    explicit = head[4:6].isalpha() and opened.transfer_syntax_uid != ImplicitVRLittleEndian
+    length = int.from_bytes(stream.read(4) if explicit else head[4:8], byteorder)
+    left = _rest(stream)
+    frames = integer(dataset, 0x00280008) or 1
+    if length == 0xFFFFFFFF:
+        return _fragments_fault(stream, frames)
+    size = [integer(dataset, tag) or 0 for tag in (0x00280010, 0x00280011, 0x00280100)]
+    expected = math.prod(size) // 8 * max(frames, 1) * (integer(dataset, 0x00280002) or 1)
+    if not length or not left:
+        return "NO_PIXEL_DATA", "PixelData is empty"
+    if left < length or length < expected:
+        needed = max(length, expected)
+        return "TRUNCATED_PIXEL_DATA", f"{min(left, length)} of {needed} bytes of pixel data are there"
+    return "", ""
+
+
+def _fragments_fault(stream: BinaryIO, frames: int) -> tuple[str, str]:
+    """Walk the items of encapsulated pixel data: all whole, a delimiter behind them, a fragment a frame at least."""
+    count = -1  # the first item is the basic offset table
+    while True:
+        head = stream.read(8)
+        if len(head) < 8:
+            return "TRUNCATED_PIXEL_DATA", "the compressed pixel data has no end"
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] == b"\xfe\xff\xdd\xe0":
+            break
+        if head[:4] != b"\xfe\xff\x00\xe0" or length > _rest(stream):
+            return "TRUNCATED_PIXEL_DATA", "a fragment of the compressed pixel data is cut off"
+        count += 1
+        stream.seek(length, 1)
+    if count < 1:
+        return "NO_PIXEL_DATA", "the compressed pixel data is empty"
+    if count < frames:
+        return "TRUNCATED_PIXEL_DATA", f"{count} fragments of compressed pixel data for {frames} frames"
+    return "", ""
+
+
+# --- frames --------------------------------------------------------------------------------------
+
+
+def _frames(path: Path, dataset: Dataset, uids: tuple[str, str, str, str], fault: tuple[str, str]) -> tuple[Frame, ...]:
+    whole = _whole(path, dataset, uids)
+    if whole.sop_class_uid not in SUPPORTED:
+        return (whole,)
+    count = integer(dataset, 0x00280008) or 1
+    if whole.sop_class_uid not in MULTI_FRAME:
+        if count != 1:
+            return (replace(whole, fault="INCONSISTENT_FRAMES", fault_detail=f"an MR Image of {count} frames"),)
+        return (_checked(whole, fault),)
+    groups = items(dataset, _PER_FRAME)
+    if len(groups) != count or not 1 <= count <= _MAX_FRAMES:
+        detail = f"{count} frames are stated, {len(groups)} are described"
+        return (replace(whole, fault=fault[0] or "INCONSISTENT_FRAMES", fault_detail=fault[1] or detail),)
+    shared = (items(dataset, _SHARED) or [Dataset()])[0]
+    return tuple(
+        _checked(_one_of_many(whole, shared, group, index), fault) for index, group in enumerate(groups, start=1)
+    )
+
+
+def _whole(path: Path, dataset: Dataset, uids: tuple[str, str, str, str]) -> Frame:
+    """Read the instance's top level: all there is of a single-frame image."""
+    description, manufacturer = sys.intern(text(dataset, 0x0008103E)), sys.intern(text(dataset, 0x00080070))
+    protocol = "" if manufacturer.upper().startswith("GE") else text(dataset, 0x00181030)
+    image_type = texts(dataset, 0x00080008)
+    sequence = texts(dataset, 0x00180020)
+    return Frame(
+        path=path,
+        sop_class_uid=uids[0],
+        sop_instance_uid=uids[1],
+        study_instance_uid=uids[2],
+        series_instance_uid=uids[3],
+        modality=sys.intern(text(dataset, 0x00080060).upper()),
+        manufacturer=manufacturer,
+        frame_of_reference_uid=sys.intern(text(dataset, 0x00200052) or str(derived_uid("frame of reference", uids[2]))),
+        description=description,
+        name=description or sys.intern(protocol),
+        frame_number=1,
+        rows=integer(dataset, 0x00280010) or 0,
+        columns=integer(dataset, 0x00280011) or 0,
+        samples_per_pixel=integer(dataset, 0x00280002) or 0,
+        image_type=image_type,
+        complex_component=_component_word(dataset),
+        position=_vector(dataset, 0x00200032, 3),
+        orientation=_vector(dataset, 0x00200037, 6),
+        pixel_spacing=_vector(dataset, 0x00280030, 2),
+        slice_thickness=_positive(dataset, 0x00180050),
+        spacing_between_slices=_positive(dataset, 0x00180088),
+        acquisition_type=sys.intern(text(dataset, 0x00180023).upper()),
+        scanning_sequence=_sequence_words(sequence, dataset),
+        inverted=_inverted(sequence, texts(dataset, 0x00180022), image_type, dataset),
+        inversion_time=_positive(dataset, 0x00180082) or _positive(dataset, 0x00189079),
+        echo_time=_positive(dataset, 0x00180081),
+        contrast_agent=bool(text(dataset, 0x00180010) or items(dataset, 0x00180012)),
+        acquired=_acquired(dataset),
+    )
+
+
+def _one_of_many(whole: Frame, shared: Dataset, group: Dataset, number_from_1: int) -> Frame:
+    """Read one frame of an Enhanced instance: a functional group of its own, else the shared one (PS3.3 C.7.6.16)."""
+
+    def macro(tag: int) -> Dataset:
+        found = items(group, tag) or items(shared, tag)
+        return found[0] if found else Dataset()
+
+    frame_type, content, echo = macro(0x00189226), macro(0x00209111), macro(0x00189114)
+    modifier, measures = macro(0x00189115), macro(0x00289110)
+    legacy = [*items(group, 0x00209171), *items(shared, 0x00209170)]  # what a converter could place nowhere else
+    image_type = texts(frame_type, 0x00089007) or whole.image_type
+    sequence = [word for dataset in legacy for word in texts(dataset, 0x00180020)]
+    options = [word for dataset in legacy for word in texts(dataset, 0x00180022)]
+    moment = text(content, 0x00189074)
+    return replace(
+        whole,
+        frame_number=number_from_1,
+        image_type=image_type,
+        complex_component=_component_word(frame_type) or whole.complex_component,
+        position=_vector(macro(0x00209113), 0x00200032, 3),
+        orientation=_vector(macro(0x00209116), 0x00200037, 6),
+        pixel_spacing=_vector(measures, 0x00280030, 2),
+        slice_thickness=_positive(measures, 0x00180050),
+        spacing_between_slices=_positive(measures, 0x00180088) or whole.spacing_between_slices,
+        scanning_sequence=whole.scanning_sequence | _sequence_words(sequence, modifier),
+        inverted=whole.inverted or _inverted(sequence, options, image_type, modifier),
+        inversion_time=_positive(modifier, 0x00189079)
+        or _first(_positive(dataset, 0x00180082) for dataset in legacy)
+        or whole.inversion_time,
+        echo_time=_positive(echo, 0x00189082)
+        or _first(_positive(dataset, 0x00180081) for dataset in legacy)
+        or whole.echo_time,
+        acquired=_moment(moment[:8], moment[8:]) if moment else whole.acquired,
+    )
+
+
+def _component_word(dataset: Dataset) -> str:
+    word = text(dataset, 0x00089208).upper()
+    if word:
+        return word
+    code = integer(dataset, 0x0043102F)
+    return {0: "MAGNITUDE", 1: "PHASE", 2: "REAL", 3: "IMAGINARY"}.get(code, "") if code is not None else ""
+
+
+def _sequence_words(sequence: Sequence[str], dataset: Dataset) -> frozenset[str]:
+    pulse = text(dataset, 0x00189008).upper()
+    enhanced = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}.get(pulse, ())
+    return frozenset(word for word in (*sequence, *enhanced) if word)
+
+
+def _inverted(sequence: Sequence[str], options: Sequence[str], image_type: Sequence[str], dataset: Dataset) -> bool:
+    return (
+        "IR" in sequence
+        or "IR" in options
+        or any(word == "IR" or word.endswith("_IR") for word in image_type[2:])
+        or text(dataset, 0x00189009).upper() == "YES"
+    )
+
+
+def _acquired(dataset: Dataset) -> tuple[str, float]:
+    """Give acquisition date and time, or the next best that sorts images by age."""
+    moment = text(dataset, 0x0008002A)
+    if moment:
+        return _moment(moment[:8], moment[8:])
+    date = next(filter(None, (text(dataset, tag) for tag in (0x00080022, 0x00080021, 0x00080020))), "")
+    time = next(filter(None, (text(dataset, tag) for tag in (0x00080032, 0x00080033, 0x00080031))), "")
+    return _moment(date, time)
+
+
+def _moment(date: str, time: str) -> tuple[str, float]:
+    clock = re.split(r"[+-]", time, maxsplit=1)[0]  # without the offset from UTC
+    digits = "".join(char for char in clock if char in "0123456789.")
+    try:
+        return date, float(digits or "0")
+    except ValueError:
+        return date, 0.0
+
+
+def _first(values: Iterable[float | None]) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _vector(dataset: Dataset, tag: int, length: int) -> tuple | None:
+    values = numbers(dataset, tag)
+    return values if values is not None and len(values) == length else None
+
+
+def _positive(dataset: Dataset, tag: int) -> float | None:
+    value = number(dataset, tag)
+    return value if value is not None and value > 0 else None
+
+
+def _checked(frame: Frame, pixel_fault: tuple[str, str]) -> Frame:
+    """Give the frame with the first fault that makes it unusable."""
+    fault = pixel_fault if pixel_fault[0] else _geometry_fault(frame)  # a cut-off header lacks geometry too
+    return replace(frame, fault=fault[0], fault_detail=fault[1]) if fault[0] else frame
+
+
+def _geometry_fault(frame: Frame) -> tuple[str, str]:
+    missing = [
+        name
+        for name, value in (
+            ("ImagePositionPatient", frame.position),
+            ("ImageOrientationPatient", frame.orientation),
+            ("PixelSpacing", frame.pixel_spacing),
+        )
+        if value is None
+    ]
+    if missing:
+        return "NO_GEOMETRY", f"{', '.join(missing)} absent or not numbers"
+    if not all(abs(value) <= _MAX_COORDINATE for value in frame.position):  # False for NaN too
+        return "BAD_GEOMETRY", "ImagePositionPatient is not a place in a patient"
+    if not all(0.01 <= value <= 100 for value in frame.pixel_spacing):
+        return "BAD_GEOMETRY", "PixelSpacing is not a size of pixels"
+    if not all(1 <= side <= _MAX_SIDE for side in (frame.rows, frame.columns)):
+        return "BAD_SIZE", f"{frame.rows} rows x {frame.columns} columns"
+    return "", ""

@@ -1,0 +1,187 @@
+"""A series cut into parts that one verdict fits: one component of the signal, one pixel grid, one orientation."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from scarnode.stack import geometry
+from scarnode.stack.headers import SUPPORTED, Frame
+from scarnode.stack.rules import Rules, normalise
+
+MAGNITUDE, PSIR, REAL, PHASE, IMAGINARY = "magnitude", "psir", "real", "phase", "imaginary"
+
+_PHASE_TYPES = frozenset({"P", "PHASE", "PHASE MAP", "PHASE_MAP"})
+_PSIR_TYPES = frozenset({"CR", "CR_IR", "PSIR"})
+_REAL_TYPES = frozenset({"R", "R_IR", "REAL"})
+_IMAGINARY_TYPES = frozenset({"I", "I_IR", "IMAGINARY"})
+_MAGNITUDE_TYPES = frozenset({"M", "MAGNITUDE"})
+_SUFFIX = re.compile(r"\b(mag|psir)( (moco|nd|dis[23]d|avg|ave|fb|rr|\d+))*$")
+_COMPONENT_WORDS = frozenset({"mag", "magnitude", "ps", "psir", "cr", "real", "moco", "nd", "avg", "ave"})
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Frames of one series that share component, grid and orientation (or one fault).
+
+    Attributes
+    ----------
+    frames : tuple of Frame
+    component : str
+        magnitude, psir, real, phase or imaginary.
+    moco : bool
+        Motion corrected (and mostly averaged).
+    orientation : tuple of 6 float or None
+        Mean orientation, orthonormal; None where the frames have no usable geometry.
+    base : numpy.ndarray
+        Direction from apex to base (not of unit length) that sorts the locations.
+    same_location : float
+        mm; frames closer along the normal share a location.
+    """
+
+    frames: tuple[Frame, ...]
+    component: str
+    moco: bool
+    orientation: geometry.Orientation | None
+    base: np.ndarray
+    same_location: float
+
+    @cached_property
+    def normal(self) -> np.ndarray:
+        """Unit normal towards the base, shape (3,)."""
+        return geometry.towards_base(self.orientation, self.base)
+
+    @cached_property
+    def locations(self) -> tuple[tuple[Frame, ...], ...]:
+        """Frames by location, base to apex."""
+        found = geometry.locations([frame.position for frame in self.frames], self.normal, self.same_location)
+        return tuple(tuple(self.frames[index] for index in location) for location in found)
+
+    @cached_property
+    def depths(self) -> np.ndarray:
+        """Depth of each location along the normal, mm, descending."""
+        return np.array([location[0].position for location in self.locations]) @ self.normal
+
+    @property
+    def first(self) -> Frame:
+        """A frame to ask for what all share."""
+        return self.frames[0]
+
+    @property
+    def instances(self) -> int:
+        """Number of SOP instances."""
+        return len({frame.sop_instance_uid for frame in self.frames})
+
+
+def component_of(frame: Frame) -> str:  # noqa: PLR0911 (a ladder of reasons)
+    """Tell which image of the complex signal a frame shows.
+
+    In the order of what is reliable: Siemens' suffix ``_MAG`` / ``_PSIR`` of the SeriesDescription,
+    ComplexImageComponent and GE's (0043,102F), ImageType from its third value on (Philips ``CR_IR``, ``PHASE MAP``
+    ...), the name.
+    """
+    name = normalise(frame.name)
+    types = set(frame.image_type[2:])
+    suffix = _SUFFIX.search(name)
+    if suffix and frame.manufacturer.upper().startswith("SIEMENS"):
+        return MAGNITUDE if suffix[1] == "mag" else PSIR
+    if types & _PHASE_TYPES:
+        return PHASE
+    if types & _PSIR_TYPES:
+        return PSIR
+    if frame.complex_component in ("MAGNITUDE", "PHASE", "IMAGINARY"):
+        return frame.complex_component.lower()
+    if frame.complex_component == "REAL" or types & _REAL_TYPES:
+        return REAL
+    if types & _IMAGINARY_TYPES:
+        return IMAGINARY
+    if types & _MAGNITUDE_TYPES or any(word.startswith("M_") for word in types):
+        return MAGNITUDE
+    words = set(name.split())
+    return PSIR if words & {"psir", "ps"} and not words & {"mag", "magnitude"} else MAGNITUDE
+
+
+def is_moco(frame: Frame) -> bool:
+    """Tell whether a frame is motion corrected, by ImageType or name."""
+    return "MOCO" in frame.image_type or "moco" in normalise(frame.name).split()
+
+
+def stem(frame: Frame) -> str:
+    """Give the name without what tells twins, slices and inversion times of one acquisition apart."""
+    words = re.sub(r"\d+", " ", normalise(frame.name)).split()
+    return " ".join(word for word in words if word not in _COMPONENT_WORDS and word != "ti")
+
+
+def same_grid(first: Frame, second: Frame) -> bool:
+    """Tell whether two frames have equal rows, columns and (within 1 %) pixel spacing."""
+    return (first.rows, first.columns) == (second.rows, second.columns) and all(
+        abs(a - b) <= 0.01 * a for a, b in zip(first.pixel_spacing, second.pixel_spacing, strict=True)
+    )
+
+
+def split_series(frames: Sequence[Frame], rules: Rules) -> list[Part]:
+    """Cut one series into parts, sound ones first by component, grid and orientation, faulty ones by their fault.
+
+    The order of `frames` does not matter.
+    """
+    ordered = sorted(frames, key=lambda frame: (frame.sop_instance_uid, frame.frame_number, str(frame.path)))
+    buckets: dict[tuple, list[Frame]] = defaultdict(list)
+    for frame in (_checked(frame, rules) for frame in ordered):
+        component = component_of(frame) if frame.sop_class_uid in SUPPORTED else MAGNITUDE
+        size = (frame.rows, frame.columns)
+        buckets[frame.fault, frame.sop_class_uid, frame.modality, component, is_moco(frame), size].append(frame)
+    parts = []
+    for (fault, sop_class, _, component, moco, _), bucket in buckets.items():
+        if fault or sop_class not in SUPPORTED:
+            parts.append(Part(tuple(bucket), component, moco, None, rules.base, rules.same_location))
+            continue
+        for group in _by_spacing(bucket):
+            parts += _by_orientation(group, component, moco, rules)
+    return parts
+
+
+def join(parts: Iterable[Part]) -> Part:
+    """Make one part of several that share component, grid and (nearly) orientation."""
+    parts = list(parts)
+    frames = tuple(frame for part in parts for frame in part.frames)
+    orientation = geometry.mean_orientation([frame.orientation for frame in frames])
+    return replace(parts[0], frames=frames, orientation=orientation)
+
+
+def _checked(frame: Frame, rules: Rules) -> Frame:
+    if frame.fault or frame.sop_class_uid not in SUPPORTED:
+        return frame
+    if not geometry.is_orthonormal(frame.orientation, rules.orthonormality):
+        return replace(
+            frame,
+            fault="BAD_GEOMETRY",
+            fault_detail="ImageOrientationPatient is no pair of unit vectors at right angles",
+        )
+    return frame
+
+
+def _by_spacing(frames: list[Frame]) -> list[list[Frame]]:
+    groups: list[list[Frame]] = []
+    for frame in frames:
+        for group in groups:
+            if same_grid(group[0], frame):
+                group.append(frame)
+                break
+        else:
+            groups.append([frame])
+    return groups
+
+
+def _by_orientation(frames: list[Frame], component: str, moco: bool, rules: Rules) -> list[Part]:
+    labels = geometry.cluster_orientations([frame.orientation for frame in frames], rules.split)
+    parts = []
+    for label in range(labels.max() + 1):
+        members = tuple(frame for frame, own in zip(frames, labels, strict=True) if own == label)
+        mean = geometry.mean_orientation([frame.orientation for frame in members])
+        parts.append(Part(members, component, moco, mean, rules.base, rules.same_location))
+    return parts

@@ -1,0 +1,92 @@
+"""Why a series is, or is not, analysed: every code, what it means, and what an admin can do."""
+
+_SITE = "If it is late enhancement, add its SeriesDescription to site_accept."
+
+REASONS: dict[str, str] = {
+    # accepted
+    "LGE_SHORT_AXIS": "Short-axis late enhancement: it was analysed.",
+    "SITE_ACCEPT": "Its SeriesDescription matches site_accept: it was analysed whatever the rules say.",
+    # review: not processed, a person may decide
+    "UNCERTAIN": f"Some evidence of late enhancement, not enough (review_score to accept_score). {_SITE}",
+    "INVERSION_TIME": (
+        f"It looks like late enhancement, but its inversion time does not (inversion_time_min, _long). {_SITE}"
+    ),
+    "PLANE_UNCERTAIN": (
+        "Late enhancement 35 to 50 degrees from the usual short axis, and neither its name nor a cine of the "
+        f"study says that it is short axis. {_SITE}"
+    ),
+    "NOT_PARALLEL": (
+        "Late enhancement whose slices are not parallel: no volume can be computed. Send the slices of one planning."
+    ),
+    "FEW_SLICES": "One or two slices beside a stack of the same study, which was analysed instead.",
+    "PSIR_REFUSED": (
+        "Only phase-sensitive images came and accept_psir_only is off. Send the magnitude images, or turn it on."
+    ),
+    # rejected: not this kind of image
+    "SITE_REJECT": "Its SeriesDescription matches site_reject. Change that setting if it should be analysed.",
+    "NOT_MR": "Not MR (results, reports, other modalities). Nothing to do.",
+    "SOP_CLASS": (
+        "MR, but not an MR Image, Enhanced MR Image or Legacy Converted Enhanced MR Image (e.g. a secondary "
+        "capture). Send the original images."
+    ),
+    "NOT_GRAYSCALE": "SamplesPerPixel is not 1 (a colour picture). Send the original images.",
+    "PARAMETRIC_MAP": "ImageType says that it is a parametric map (T1, T2, ECV). Nothing to do.",
+    "PHASE_IMAGE": (
+        "The phase or the imaginary part of the signal; magnitude or phase-sensitive images are needed. Nothing "
+        "to do where those came too."
+    ),
+    "LOOK_LOCKER": f"Its name says Look-Locker or TI scout. {_SITE}",
+    "SCOUT": f"Its name says localizer, scout or survey. {_SITE}",
+    "MAPPING": f"Its name says parametric mapping. {_SITE}",
+    "CINE": f"Its name says cine. {_SITE}",
+    "PERFUSION": f"Its name says perfusion. {_SITE}",
+    "EDEMA": f"Its name says oedema imaging (STIR, T2-weighted). {_SITE}",
+    "EARLY_ENHANCEMENT": f"Its name says early gadolinium enhancement. {_SITE}",
+    "DARK_BLOOD": (
+        "Its name says dark-blood (black-blood) late enhancement, whose contrast the network was not made for. "
+        "Send bright-blood images; site_accept forces it, at your risk."
+    ),
+    "BEFORE_CONTRAST": f"Its name says that it was made before contrast. {_SITE}",
+    "OTHER_METHOD": f"Its name says another method (flow, tagging, angiography, projection, subtraction). {_SITE}",
+    "MANY_INVERSION_TIMES": f"Several inversion times at one location: a TI scout or a T1 mapping source. {_SITE}",
+    "MANY_PHASES": f"More images at one location than max_phases: a cine, perfusion or repeated measurements. {_SITE}",
+    "SPIN_ECHO": f"ScanningSequence (EchoPulseSequence) says spin echo. {_SITE}",
+    "LONG_ECHO": f"The echo time is longer than max_echo_time. {_SITE}",
+    "NOT_LGE": f"Too little evidence of late enhancement (less than review_score). {_SITE}",
+    "NOT_SHORT_AXIS": (
+        "Late enhancement, but not in a short-axis plane. Nothing to do where a short-axis stack came too; for "
+        "unusual anatomy set short_axis_x, _y, _z."
+    ),
+    # rejected: damaged or unusable
+    "NO_GEOMETRY": (
+        "ImagePositionPatient, ImageOrientationPatient or PixelSpacing is missing. Send the original images, not "
+        "an export."
+    ),
+    "BAD_GEOMETRY": "Position, orientation or pixel spacing hold impossible values. Send the original images.",
+    "BAD_SIZE": "Rows or Columns are absent, 0 or larger than 4096. Send the original images.",
+    "INCONSISTENT_FRAMES": "NumberOfFrames does not agree with the frames that are described. Send the instance again.",
+    "NO_PIXEL_DATA": "The image has no pixels. Send the instance again.",
+    "TRUNCATED_PIXEL_DATA": "Pixel data are cut off. Send the instance again.",
+    "CONFLICTING_CONTENT": (
+        "Two different images came under one SOP Instance UID: neither was used. Find out which is right, delete "
+        "the other and retry."
+    ),
+    "TOO_MANY_SLICES": "More slices than max_slices. Send a stack of at most 40 slices.",
+    # rejected: another image of the same acquisition was analysed
+    "PSIR_TWIN": (
+        "Phase-sensitive (or real) images of an acquisition whose magnitude images were analysed. Nothing to do."
+    ),
+    "MOCO_TWIN": "A motion-corrected average beside an uncorrected stack, which was analysed. Nothing to do.",
+    "INCOMPLETE_TWIN": (
+        "It has less than half of the slices of another image of the same acquisition, which was analysed. Send "
+        "the missing slices."
+    ),
+    "DUPLICATE_RECONSTRUCTION": "Another reconstruction of an acquisition that was analysed. Nothing to do.",
+    "SUPERSEDED_REPEAT": "Its locations were imaged again later; the later images were analysed. Nothing to do.",
+    # files that are no usable DICOM (StackSearch.unreadable)
+    "NOT_DICOM": "The file is not a DICOM file. Send DICOM Part 10 files.",
+    "UNREADABLE": "The file can not be opened. Check the file and its rights.",
+    "TRUNCATED_HEADER": "The file ends inside its header. Send the instance again.",
+    "DAMAGED_HEADER": "The header can not be parsed. Send the instance again.",
+    "NO_UID": "The header lacks an SOP instance, study or series UID. Have the sender corrected.",
+}
