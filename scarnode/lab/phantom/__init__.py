@@ -1,10 +1,34 @@
 """A digital phantom of short-axis LGE in hypertrophic cardiomyopathy: synthetic images whose truth is known.
 
-Imports with torch, numpy and scipy alone; only `write_dicom`, `write_truth` and `write_cohort` need pydicom and
-highdicom.
+Making phantoms needs torch, numpy and scipy alone. The writers need pydicom and highdicom, and are imported when first
+asked for.
 """
 
-from scarnode.lab.phantom.make import make_phantom
+from typing import TYPE_CHECKING, Any
+
+from scarnode.lab.phantom.make import make_cine, make_phantom
 from scarnode.lab.phantom.model import PATTERNS, PHENOTYPES, Phantom, PhantomSettings
 
-__all__ = ["PATTERNS", "PHENOTYPES", "Phantom", "PhantomSettings", "make_phantom"]
+if TYPE_CHECKING:
+    from scarnode.lab.phantom.dicom import write_cine, write_cohort, write_dicom, write_truth
+
+__all__ = [
+    "PATTERNS",
+    "PHENOTYPES",
+    "Phantom",
+    "PhantomSettings",
+    "make_cine",
+    "make_phantom",
+    "write_cine",
+    "write_cohort",
+    "write_dicom",
+    "write_truth",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("write_cine", "write_cohort", "write_dicom", "write_truth"):
+        from scarnode.lab.phantom import dicom
+
+        return getattr(dicom, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

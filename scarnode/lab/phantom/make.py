@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from scarnode.errors import InputError
 from scarnode.lab.phantom.anatomy import Heart, draw_heart
-from scarnode.lab.phantom.corrupt import corrupt, draw_corruption, store
-from scarnode.lab.phantom.model import PATTERNS, PHENOTYPES, Phantom, PhantomSettings
+from scarnode.lab.phantom.corrupt import Corruption, corrupt, draw_corruption, store
+from scarnode.lab.phantom.model import PATTERNS, PHENOTYPES, ComponentName, Phantom, PhantomSettings
 from scarnode.lab.phantom.render import TISSUES, SlicePlan, heart_fractions, labels_of
-from scarnode.lab.phantom.scar import LARGEST, draw_fraction, draw_scar
-from scarnode.lab.phantom.signal import draw_contrast
+from scarnode.lab.phantom.scar import LARGEST, Scar, draw_fraction, draw_scar
+from scarnode.lab.phantom.signal import Contrast, draw_contrast
 from scarnode.lab.phantom.surroundings import paint_surroundings
 
 MATRICES = (192, 208, 224, 256, 320)
@@ -45,58 +45,134 @@ def make_phantom(seed: int, settings: PhantomSettings | None = None, device: tor
     InputError
         If a setting is out of its range.
     """
-    settings = settings or PhantomSettings()
-    _check(seed, settings)
+    scene = _draw_scene(seed, settings or PhantomSettings())
     device = torch.device(device)
-    plan_rng, anatomy_rng, scar_rng, signal_rng, paint_rng, corrupt_rng = (
-        np.random.default_rng(s) for s in np.random.SeedSequence([seed]).spawn(6)
-    )
-    heart = draw_heart(anatomy_rng, settings.phenotype)
-    fraction = draw_fraction(scar_rng, settings.training, settings.scar_probability)
-    if settings.scar_fraction is not None:
-        fraction = settings.scar_fraction
-    scar = draw_scar(scar_rng, heart, fraction, settings.pattern, settings.training)
-    drawn_component = "magnitude" if plan_rng.random() < 0.65 else "psir"
-    component = settings.component or drawn_component
-    plan = _draw_plan(plan_rng, heart, settings)
-    acquisition = draw_corruption(
-        corrupt_rng, plan.spacing, min(plan.rows, plan.columns), settings.training, settings.snr
-    )
-    contrast = draw_contrast(signal_rng, settings.random_contrast, acquisition.noise)
-
+    plan, acquisition, contrast, settings = scene.plan, scene.acquisition, scene.contrast, scene.settings
     wrap = acquisition.wrap if settings.corruption else 0
     wide = _widened(plan, wrap, acquisition.phase_axis)
-    fractions = heart_fractions(heart, scar, wide, paint_rng, device)
-    around = paint_surroundings(heart, wide, contrast.signals, paint_rng, device)
-    signal = _compose(fractions, around, contrast.signals, paint_rng)
+    fractions = heart_fractions(scene.heart, scene.scar, wide, scene.paint_rng, device)
+    around = paint_surroundings(scene.heart, wide, contrast.signals, scene.paint_rng, device)
+    signal = _compose(fractions, around, contrast.signals, scene.paint_rng)
     label, right = labels_of(fractions)
     if wrap:
         size = plan.rows if acquisition.phase_axis == -2 else plan.columns
         label, right = (x.narrow(acquisition.phase_axis, wrap, size) for x in (label, right))
     if settings.corruption:
-        image = corrupt(signal, plan.spacing, component, acquisition, corrupt_rng)
+        image = corrupt(signal, plan.spacing, scene.component, acquisition, scene.corrupt_rng)
     else:
-        image = store(signal if component == "psir" else signal.abs(), component, 1.0, acquisition.full_scale)
+        image = signal if scene.component == "psir" else signal.abs()
+        image = store(image, scene.component, 1.0, acquisition.full_scale)
     sequence = contrast.sequence
     return Phantom(
         seed=seed,
+        settings=settings,
         image=image.cpu().numpy().astype(np.float32),
         label=label.cpu().numpy(),
         right_ventricle=right.cpu().numpy(),
         pixel_spacing=(plan.spacing, plan.spacing),
         slice_distance=plan.distance,
         slice_thickness=plan.thickness,
-        component=component,
-        phenotype=heart.phenotype,
-        pattern=scar.pattern,
-        insertion_angles=(plan.septum + heart.insertions[0], plan.septum + heart.insertions[1]),
+        component=scene.component,
+        phenotype=scene.heart.phenotype,
+        pattern=scene.scar.pattern,
+        insertion_angles=tuple(plan.septum + angle for angle in scene.heart.insertions),
         inversion_time=round(sequence.inversion_time, 1),
         repetition_time=round(sequence.pulse_spacing, 2),
         echo_time=round(sequence.echo_time, 2),
         flip_angle=round(sequence.flip_angle, 1),
         rr_interval=round(contrast.rr_interval, 1),
-        true_scar_volume=scar.volume,
-        true_myocardium_volume=heart.myocardium_volume,
+        true_scar_volume=scene.scar.volume,
+        true_myocardium_volume=scene.heart.myocardium_volume,
+    )
+
+
+def make_cine(phantom: Phantom, phases: int = 12, slices: int = 3) -> np.ndarray:
+    """Give a cine of the phantom's heart: what a node must not take for LGE.
+
+    Balanced steady-state contrast (bright blood, grey muscle); the wall thickens as the cavity shrinks.
+
+    Parameters
+    ----------
+    phantom : Phantom
+    phases : int
+        Per heart beat.
+    slices : int
+        Positions, every second of the phantom's slices from the second on.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 whole numbers in 0..4095, shape (phases, slices, rows, columns).
+    """
+    scene = _draw_scene(phantom.seed, phantom.settings)
+    device = torch.device("cpu")
+    chosen = np.arange(1, len(scene.plan.positions), 2)[:slices]
+    plan = replace(scene.plan, positions=scene.plan.positions[chosen], shifts=scene.plan.shifts[chosen])
+    signals = dict.fromkeys(scene.contrast.signals, 0.3) | CINE_SIGNALS
+    around = paint_surroundings(scene.heart, plan, signals, scene.paint_rng, device)
+    endo, epi = scene.heart.radii[0], scene.heart.radii[1]
+    frames = []
+    for phase in range(phases):
+        inner = endo * (1 - 0.3 * np.sin(np.pi * phase / phases) ** 2)
+        outer = np.sqrt(inner**2 + epi**2 - endo**2)  # the wall keeps its volume
+        beaten = replace(scene.heart, radii=np.stack([inner, outer, *(scene.heart.radii[2:] - epi + outer)]))
+        fractions = heart_fractions(beaten, scene.scar, plan, np.random.default_rng([phantom.seed, 1]), device)
+        signal = _compose(fractions, around, signals, np.random.default_rng([phantom.seed, 2]))
+        acquisition = replace(scene.acquisition, wrap=0, noise=0.02, gamma=1.0)
+        frame_rng = np.random.default_rng([phantom.seed, 3])
+        frames.append(corrupt(signal, plan.spacing, "magnitude", acquisition, frame_rng).numpy())
+    return np.stack(frames).astype(np.float32)
+
+
+CINE_SIGNALS = {
+    "blood": 1.0,
+    "myocardium": 0.32,
+    "grey": 0.32,
+    "dense": 0.32,
+    "noreflow": 0.32,
+    "fat": 0.9,
+    "lung": 0.08,
+    "air": 0.0,
+    "liver": 0.4,
+    "fluid": 1.1,
+    "effusion": 1.1,
+    "pericardium": 0.1,
+}
+"""Balanced steady-state signal per tissue (0.3 for the others), blood = 1."""
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """All that is drawn for a seed, before anything is rendered."""
+
+    settings: PhantomSettings
+    heart: Heart
+    scar: Scar
+    plan: SlicePlan
+    acquisition: Corruption
+    contrast: Contrast
+    component: ComponentName
+    paint_rng: np.random.Generator
+    corrupt_rng: np.random.Generator
+
+
+def _draw_scene(seed: int, settings: PhantomSettings) -> _Scene:
+    _check(seed, settings)
+    plan_rng, anatomy_rng, scar_rng, signal_rng, paint_rng, corrupt_rng = (
+        np.random.default_rng(stream) for stream in np.random.SeedSequence([seed]).spawn(6)
+    )
+    heart = draw_heart(anatomy_rng, settings.phenotype)
+    fraction = draw_fraction(scar_rng, settings.training, settings.scar_probability)
+    if settings.scar_fraction is not None:
+        fraction = settings.scar_fraction
+    scar = draw_scar(scar_rng, heart, fraction, settings.pattern, settings.training)
+    component: ComponentName = "magnitude" if plan_rng.random() < 0.65 else "psir"
+    plan = _draw_plan(plan_rng, heart, settings)
+    smaller = min(plan.rows, plan.columns)
+    acquisition = draw_corruption(corrupt_rng, plan.spacing, smaller, settings.training, settings.snr)
+    contrast = draw_contrast(signal_rng, settings.random_contrast, acquisition.noise)
+    return _Scene(
+        settings, heart, scar, plan, acquisition, contrast, settings.component or component, paint_rng, corrupt_rng
     )
 
 

@@ -89,6 +89,7 @@ class Phantom:
     Attributes
     ----------
     seed : int
+    settings : PhantomSettings
     image : numpy.ndarray
         float32, shape (slices, rows, columns), slices base to apex. Whole numbers within 0..4095, as a
         scanner stores them; a PSIR image has an offset, so that negative signal lies below it.
@@ -115,6 +116,7 @@ class Phantom:
     """
 
     seed: int
+    settings: PhantomSettings
     image: np.ndarray
     label: np.ndarray
     right_ventricle: np.ndarray

@@ -71,10 +71,19 @@ def _resampling(count: int, spacing: float, origin: float, fine: Tensor, step: f
 
 
 def _resample(values: Tensor, plan: SlicePlan, v: Tensor, u: Tensor, step: float) -> Tensor:
-    """Bring (..., len(v), len(u)) to (..., rows, columns)."""
+    """Bring (..., len(v), len(u)) to (..., rows, columns), zero where the samples do not reach."""
     down = _resampling(plan.rows, plan.spacing, plan.center[0], v, step)
     across = _resampling(plan.columns, plan.spacing, plan.center[1], u, step)
-    return down @ (values @ across.T)
+    (top, bottom), (left, right) = (_reached(weights) for weights in (down, across))
+    image = values.new_zeros(*values.shape[:-2], plan.rows, plan.columns)
+    image[..., top:bottom, left:right] = down[top:bottom] @ (values @ across[left:right].T)
+    return image
+
+
+def _reached(weights: Tensor) -> tuple[int, int]:
+    """First and past-the-last pixel that any sample reaches."""
+    rows = torch.nonzero(weights.sum(dim=1)).squeeze(1)
+    return (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
 
 
 def _heart_tables(heart: Heart, rng: np.random.Generator, device: torch.device) -> Tensor:
@@ -145,7 +154,10 @@ def _slice_fractions(
     base = (0.5 + z / FINE).clamp(0, 1)
 
     cavity = inside[0] * base
-    bundle = torch.maximum((inside[0] - inside[7]) * 0.7, _papillaries(heart, surfaces[0], radius, theta, z)) * cavity
+    bundle = (inside[0] - inside[7]) * 0.7 * base
+    here = torch.nonzero(cavity.reshape(-1) > 0).squeeze(1)
+    rods = _papillaries(heart, *(x.reshape(-1)[here] for x in (surfaces[0], radius, theta, z)))
+    bundle.reshape(-1)[here] = torch.maximum(bundle.reshape(-1)[here], rods * cavity.reshape(-1)[here])
     myocardium = shells[0] * wall
     other = shells[0] * (1 - wall) + inside[0] * (1 - base)  # atrium and outflow tract
     pericardium = (0.5 + (surfaces[5] + 1.2 - radius) / FINE).clamp(0, 1) - inside[5]

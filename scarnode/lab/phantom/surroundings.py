@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
@@ -13,6 +12,13 @@ from scarnode.lab.phantom.render import SlicePlan, _resample
 
 GRID = 1.5
 """mm: grid of the surroundings, unless the image's own pixels are larger."""
+
+
+def _spread(count: int, knots: int) -> Tensor:
+    """Weights (count, knots) that make a smooth curve of unit variance from independent knots."""
+    apart = torch.linspace(0, knots - 1, count)[:, None] - torch.arange(knots)[None]
+    weights = torch.exp(-((apart / 0.6) ** 2) / 2)
+    return weights / torch.sqrt((weights**2).sum(dim=1, keepdim=True))
 
 
 class _Canvas:
@@ -39,9 +45,10 @@ class _Canvas:
         if across > 0:
             field = gaussian_filter1d(field, across, axis=0, mode="nearest")
         field /= max(float(field.std()), 1e-6)
-        field = torch.from_numpy(field)[:, None].to(self.device)
-        mode = "bicubic" if size > 15 else "bilinear"
-        return F.interpolate(field, size=(len(self.v), len(self.u)), mode=mode, align_corners=False)[:, 0]
+        down, across = (
+            _spread(len(axis), count).to(self.device) for axis, count in zip((self.v, self.u), shape, strict=True)
+        )
+        return down @ (torch.from_numpy(field).to(self.device) @ across.T)
 
     def paint(self, distance: Tensor, value: Tensor | float) -> Tensor:
         """Lay `value` where `distance` (mm, positive inside) says; return the mask."""
