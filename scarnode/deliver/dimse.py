@@ -18,7 +18,8 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
-from pynetdicom.pdu import A_ABORT_RQ
+from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
 from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, STORAGE_SERVICE_CLASS_STATUS, code_to_category
@@ -149,6 +150,7 @@ class _Line:
     """Why there is no association, or none any more."""
     connected: bool = False
     aborted_by_peer: bool = False
+    rejection: A_ASSOCIATE | None = None
     cut: threading.Timer | None = None
 
     def opened(self, event: evt.Event) -> None:
@@ -175,9 +177,15 @@ class _Line:
         self.trouble = _unable(None, f"The association with {self.destination} ended before this object's turn.")
 
     def received(self, event: evt.Event) -> None:
-        """Note the peer's A-ABORT: pynetdicom tells it from a lost connection in its log only."""
+        """Note the peer's A-ABORT and A-ASSOCIATE-RJ.
+
+        pynetdicom tells an abort from a lost connection in its log only, and forgets a rejection that is there before
+        it looks whether it is connected.
+        """
         if isinstance(event.pdu, A_ABORT_RQ):
             self.aborted_by_peer = True
+        elif isinstance(event.pdu, A_ASSOCIATE_RJ):
+            self.rejection = event.pdu.to_primitive()
 
 
 def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str) -> tuple[Outcome, ...]:
@@ -305,7 +313,7 @@ def _association(
     else:
         # Where every context was refused pynetdicom aborts; that is not trouble, but an answer for each object.
         if not line.link.is_established and not line.link.rejected_contexts:
-            line.trouble = _no_association(line, line.link, started)
+            line.trouble = _no_association(line, started)
     try:
         yield line
     finally:
@@ -315,9 +323,9 @@ def _association(
             line.cut.cancel()
 
 
-def _no_association(line: _Line, link: Association, started: float) -> Outcome:
+def _no_association(line: _Line, started: float) -> Outcome:
     """Say why no association came about."""
-    destination, answer = line.destination, link.acceptor.primitive
+    destination, answer = line.destination, line.rejection
     if not line.connected:
         late = time.monotonic() - started >= destination.timeout
         why = (
@@ -326,7 +334,7 @@ def _no_association(line: _Line, link: Association, started: float) -> Outcome:
             else "refused, or no way there (nothing listens on that port, or a firewall rejects us)"
         )
         return _unable(None, f"No connection to {destination}: {why}.")
-    if link.is_rejected and answer is not None:
+    if answer is not None:
         # Congestion and limits (source 3) pass, whichever of the two results the peer says it with.
         permanent = answer.result == 1 and answer.result_source != 3
         result = "permanent" if answer.result == 1 else "transient"
