@@ -83,7 +83,7 @@ def blank(study: Study, series: int, number: int, sop_class: str = MRImageStorag
     ds.SeriesInstanceUID = study.series(series)
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = "20240305"
     ds.StudyTime = "101500"
-    ds.SeriesTime = ds.AcquisitionTime = f"{103000 + series * 100:06d}"
+    ds.SeriesTime = ds.AcquisitionTime = f"{10 + series // 60:02d}{series % 60:02d}00"
     ds.Modality = modality
     ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Phantom^Test", "TEST1", "19700101", "O"
     ds.AccessionNumber = ds.StudyID = "1"
@@ -248,15 +248,15 @@ def compress(path: Path, syntax: str) -> None:
     """Transcode a file in place with GDCM."""
     import gdcm
 
-    reader = gdcm.ImageReader()
+    reader = gdcm.PixmapReader()
     reader.SetFileName(str(path))
     assert reader.Read(), f"GDCM can not read {path.name}"
     change = gdcm.ImageChangeTransferSyntax()
     change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax))))
-    change.SetInput(reader.GetImage())
+    change.SetInput(reader.GetPixmap())
     assert change.Change(), f"GDCM can not encode {syntax}"
-    writer = gdcm.ImageWriter()
+    writer = gdcm.PixmapWriter()
     writer.SetFileName(str(path))
     writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
+    writer.SetPixmap(change.GetOutputAsPixmap())
     assert writer.Write(), f"GDCM can not write {path.name}"

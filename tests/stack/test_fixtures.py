@@ -135,7 +135,7 @@ ACCEPTED = {
 }
 
 REJECTED = {
-    "1 cine": (lambda: repeated(25, count=10, description="cine_tf2d12_retro_iPAT_sa", defaults=GRE), "CINE"),
+    "1 cine": (lambda: repeated(25, count=4, description="cine_tf2d12_retro_iPAT_sa", defaults=GRE), "CINE"),
     "2 Look-Locker": (
         lambda: repeated(20, count=1, description="SA LL", InversionTime=lambda i: 80.0 + 25 * i),
         "LOOK_LOCKER",
@@ -152,7 +152,7 @@ REJECTED = {
         ),
         "PARAMETRIC_MAP",
     ),
-    "5 perfusion": (lambda: repeated(40, description="TFL_dynamic_perf_sax", defaults=GRE), "PERFUSION"),
+    "5 perfusion": (lambda: repeated(40, count=2, description="TFL_dynamic_perf_sax", defaults=GRE), "PERFUSION"),
     "6 four-chamber": (
         lambda: slices(
             description="de_tfl_psir_MAG", orientation=orthonormal(FOUR_CHAMBER), count=3, InversionTime=300.0

@@ -1,0 +1,177 @@
+"""Decoding: every transfer syntax gives the same volume; rescale, padding, MONOCHROME1 are honoured."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from scarnode.errors import InputError
+from scarnode.stack import find_stacks, read_volume
+from tests.stack.builders import Study, enhanced, image, save, slices
+
+S = Study()
+LGE = {"description": "LGE SAX", "manufacturer": "GE MEDICAL SYSTEMS", "InversionTime": 280.0}
+SYNTAXES = [
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+    RLELossless,
+]
+
+
+def signed(index):
+    return image(index).astype(np.int16) - 2000
+
+
+def volume_of(paths):
+    (stack,) = find_stacks(paths).stacks
+    volume = read_volume(stack)
+    assert volume.dtype == np.float32
+    assert volume.shape == (len(stack.frames), stack.rows, stack.columns)
+    return volume
+
+
+@pytest.mark.parametrize("picture", [image, signed], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.keyword)
+def test_transfer_syntaxes(syntax, picture, tmp_path):
+    paths = save(slices(count=3, pixels=picture, **LGE), tmp_path, syntax)
+    np.testing.assert_array_equal(volume_of(paths), [picture(i) for i in range(3)])
+
+
+DCMTK = {
+    "JPEG lossless .57": ("dcmcjpeg", "+el"),
+    "JPEG lossless .70": ("dcmcjpeg", "+e1"),
+    "JPEG-LS": ("dcmcjpls", "+el"),
+    "RLE": ("dcmcrle", None),
+}
+
+
+@pytest.mark.parametrize("name", DCMTK)
+def test_images_compressed_by_another_toolkit(name, tmp_path):
+    tool, option = DCMTK[name]
+    if not shutil.which(tool):
+        pytest.skip(f"{tool} is not installed (Debian package dcmtk)")
+    paths = save(slices(count=3, **LGE), tmp_path)
+    for path in paths:
+        command = [tool, *([option] if option else []), str(path), str(path) + ".c"]
+        subprocess.run(command, check=True, capture_output=True)
+        path.with_suffix(".dcm.c").rename(path)
+    np.testing.assert_array_equal(volume_of(paths), [image(i) for i in range(3)])
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.keyword)
+def test_enhanced_transfer_syntaxes(syntax, tmp_path):
+    order = [2, 0, 3, 1]
+    paths = save(enhanced(count=4, order=order), tmp_path, syntax)
+    np.testing.assert_array_equal(volume_of(paths), [image(i) for i in range(4)])
+
+
+def test_rescale_of_each_slice(tmp_path):
+    datasets = slices(
+        count=4, RescaleSlope=lambda i: 0.5 + i, RescaleIntercept=lambda i: -100.0 * i, pixels=image, **LGE
+    )
+    expected = [image(i) * (0.5 + i) - 100.0 * i for i in range(4)]
+    np.testing.assert_allclose(volume_of(save(datasets, tmp_path)), expected, rtol=1e-6)
+
+
+def test_rescale_of_each_frame(tmp_path):
+    paths = save(enhanced(count=4, order=[3, 1, 0, 2], rescale=lambda i: (2.0 + i, -50.0)), tmp_path)
+    np.testing.assert_allclose(volume_of(paths), [image(i) * (2.0 + i) - 50 for i in range(4)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("slope", ["0", "nan", "x"])
+def test_rescale_that_means_nothing(slope, tmp_path):
+    (first, *rest) = slices(count=3, RescaleIntercept="0", **LGE)
+    first.add_new(0x00281053, "LO", slope)  # as text: pydicom would not write it as a DS
+    paths = save([first, *rest], tmp_path)
+    (stack,) = find_stacks(paths).stacks
+    with pytest.raises(InputError, match="RescaleSlope"):
+        read_volume(stack)
+
+
+@pytest.mark.parametrize("stated", [-32768, 32768])
+def test_padding_takes_the_smallest_real_value(stated, tmp_path):
+    def padded(index):
+        picture = signed(index)
+        picture[:, :4] = -32768
+        return picture
+
+    datasets = slices(count=3, pixels=padded, **LGE)
+    for ds in datasets:
+        ds.add_new(0x00280120, "SS" if stated < 0 else "US", stated)
+    volume = volume_of(save(datasets, tmp_path))
+    for index, plane in enumerate(volume):
+        assert (plane[:, :4] == signed(index)[:, 4:].min()).all()
+        np.testing.assert_array_equal(plane[:, 4:], signed(index)[:, 4:])
+
+
+def test_slice_of_nothing_but_padding(tmp_path):
+    datasets = slices(count=3, pixels=lambda i: np.zeros((16, 16), np.uint16) if i == 0 else image(i), **LGE)
+    for ds in datasets:
+        ds.add_new(0x00280120, "US", 0)
+    assert (volume_of(save(datasets, tmp_path))[0] == 0).all()
+
+
+def test_monochrome1_is_inverted(tmp_path):
+    datasets = slices(count=3, PhotometricInterpretation="MONOCHROME1", RescaleSlope="2", RescaleIntercept="1", **LGE)
+    expected = [(4095.0 - image(i)) * 2 + 1 for i in range(3)]
+    np.testing.assert_array_equal(volume_of(save(datasets, tmp_path)), expected)
+
+
+def test_volume_runs_base_to_apex_whatever_the_file_order(tmp_path):
+    datasets = slices(count=6, **LGE)
+    paths = save(datasets[::-1], tmp_path)
+    np.testing.assert_array_equal(volume_of(paths), [image(i) for i in range(6)])
+
+
+def test_rectangular_images(tmp_path):
+    paths = save(slices(count=3, pixels=lambda i: image(i, 12, 20), **LGE), tmp_path)
+    assert volume_of(paths).shape == (3, 12, 20)
+
+
+@pytest.mark.parametrize("damage", ["gone", "noise", "other size"])
+def test_instance_that_can_not_be_decoded(damage, tmp_path):
+    paths = save(slices(count=3, **LGE), tmp_path, JPEGLSLossless)
+    (stack,) = find_stacks(paths).stacks
+    if damage == "gone":
+        paths[1].unlink()
+    elif damage == "noise":
+        data = paths[1].read_bytes()
+        at = data.index(b"\xff\xd8\xff")  # start of the JPEG-LS stream
+        paths[1].write_bytes(data[: at + 2] + bytes(len(data) - at - 2))
+    else:
+        paths[1].write_bytes(
+            save(slices(count=3, pixels=lambda i: image(i, 8, 8), **LGE), tmp_path / "b")[1].read_bytes()
+        )
+    with pytest.raises(InputError) as caught:
+        read_volume(stack)
+    uid = stack.frames[1].sop_instance_uid
+    assert "instance " in str(caught.value)
+    assert uid not in str(caught.value)
+    assert "Phantom" not in str(caught.value)
+
+
+def test_syntaxes_are_what_they_say(tmp_path):
+    from pydicom import dcmread
+
+    for number, syntax in enumerate(SYNTAXES):
+        (path,) = save(slices(count=1), tmp_path / str(number), syntax)
+        assert UID(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID) == syntax
