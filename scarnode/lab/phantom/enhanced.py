@@ -128,10 +128,10 @@ def enhanced_instance(
 
 
 def _contrast_agent() -> Sequence:
-    agent = _code("424979004", "SCT", "Gadobutrol")
+    agent = _code("407976008", "SCT", "Gadobutrol")
     agent[0].ContrastBolusAgentNumber = 1
     agent[0].ContrastBolusAdministrationRouteSequence = _code("47625008", "SCT", "Intravenous route")
-    agent[0].ContrastBolusIngredientCodeSequence = _code("45215003", "SCT", "Gadolinium")
+    agent[0].ContrastBolusIngredientCodeSequence = _code("58281002", "SCT", "Gadolinium")
     agent[0].ContrastBolusVolume = 10.0
     agent[0].ContrastBolusIngredientConcentration = 604.7
     agent[0].ContrastBolusIngredientOpaque = "NO"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +23,18 @@ MATRICES = (192, 208, 224, 256, 320)
 """Usual numbers of columns."""
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Rendering is many small steps: threads gain little alone and cost tenfold on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def make_phantom(seed: int, settings: PhantomSettings | None = None, device: torch.device | str = "cpu") -> Phantom:
     """Make a synthetic short-axis LGE stack of hypertrophic cardiomyopathy, with its truth.
 
@@ -86,6 +100,7 @@ def make_phantom(seed: int, settings: PhantomSettings | None = None, device: tor
     )
 
 
+@_one_thread()
 def make_cine(phantom: Phantom, phases: int = 12, slices: int = 3) -> np.ndarray:
     """Give a cine of the phantom's heart: what a node must not take for LGE.
 

@@ -24,7 +24,7 @@ TISSUES = ("blood", "rv_blood", "myocardium", "muscle", "grey", "dense", "norefl
 CAVITY = len(TISSUES)
 """Index of an extra channel: the left ventricle's cavity with all that lies in it."""
 SCAR_PART = 0.4
-"""Part of a voxel's myocardium that makes it scar: at one half, thin patches lose a quarter of their volume."""
+"""Part of a voxel's myocardium that makes it scar: at one half, thin patches lose much of their volume."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,11 @@ def _resampling(count: int, spacing: float, origin: float, fine: Tensor, step: f
     """Weights (count, len(fine)) that bring samples at `fine` mm to pixels at (index - origin) x spacing mm."""
     target = (torch.arange(count, dtype=torch.float32, device=fine.device) - origin) * spacing
     width = max(spacing, step)
-    weights = (1 - (target[:, None] - fine[None]).abs() / width).clamp_min(0)
-    return weights * (step / width)
+    # Weights sum to 1, counting the samples that would lie beyond both ends.
+    beyond = torch.arange(1, int(width / step) + 3, device=fine.device) * step
+    reached = torch.cat([fine[0] - beyond, fine, fine[-1] + beyond])
+    weights = (1 - (target[:, None] - reached[None]).abs() / width).clamp_min(0)
+    return weights[:, len(beyond) : len(beyond) + len(fine)] / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
 
 
 def _resample(values: Tensor, plan: SlicePlan, v: Tensor, u: Tensor, step: float) -> Tensor:
@@ -235,4 +238,4 @@ def labels_of(fractions: Tensor) -> tuple[Tensor, Tensor]:
     muscle = (wall > cavity) & (wall >= rest)
     label[muscle] = 2
     label[muscle & (scar >= SCAR_PART * wall)] = 3
-    return label, fractions[index["rv_blood"]] > 0.5
+    return label, (fractions[index["rv_blood"]] > 0.5) & (label == 0)
