@@ -72,7 +72,7 @@ class Node:
         for section, values in sections.items():
             settings.setdefault(section, {}).update(values)
         self.ae_title = settings["node"]["ae_title"]
-        self.port = int(settings["node"]["port"])
+        self.port = settings["node"]["port"]
         self._settings = settings
 
     def __enter__(self) -> Node:
@@ -111,14 +111,27 @@ class Node:
     def launch(self) -> subprocess.Popen[bytes]:
         """Start it without waiting for anything."""
         self.write_config()
-        command = [sys.executable, "-m", "scarnode.cli", "serve", "-c", str(self.config_path)]
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": path, **self._environment}
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True
+                self._command, stdout=log, stderr=log, cwd=self.folder, env=self._env, start_new_session=True
             )
         return self._process
+
+    def run(self, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run it in the foreground, as one that should refuse to start; stdout and stderr apart, as text."""
+        self.write_config()
+        return subprocess.run(
+            self._command, capture_output=True, text=True, cwd=self.folder, env=self._env, timeout=timeout, check=False
+        )
+
+    @property
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "scarnode.cli", "serve", "-c", str(self.config_path)]
+
+    @property
+    def _env(self) -> dict[str, str]:
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        return {**os.environ, "PYTHONPATH": path, **self._environment}
 
     def echo(self) -> bool:
         """Ask it by C-ECHO whether it is alive."""
