@@ -6,6 +6,7 @@ asked for.
 
 from typing import TYPE_CHECKING, Any
 
+from scarnode.lab.phantom.annotator import annotated_label
 from scarnode.lab.phantom.make import make_cine, make_phantom
 from scarnode.lab.phantom.model import PATTERNS, PHENOTYPES, Phantom, PhantomSettings
 
@@ -17,6 +18,7 @@ __all__ = [
     "PHENOTYPES",
     "Phantom",
     "PhantomSettings",
+    "annotated_label",
     "make_cine",
     "make_phantom",
     "write_cine",

@@ -183,7 +183,9 @@ def draw_heart(
     rv_depth = rng.uniform(15, 36) * np.sqrt(np.clip(1 - ((z - 0.1 * length) / (rv_bottom - 0.1 * length)) ** 2, 0, 1))
     rv_depth = np.where(z < 0.1 * length, np.maximum(rv_depth, 0.8 * rv_depth.max()), rv_depth)
     dth = _around(theta, 0.0)
-    crescent = np.clip(np.cos(np.pi / 2 * np.clip(dth / half_width, -1, 1)), 0, 1) ** rng.uniform(0.55, 0.95)
+    across = np.clip(dth / half_width, -1, 1)
+    across = across + rng.normal(0, 0.2) * (1 - across**2)  # deeper towards one insertion
+    crescent = np.clip(np.cos(np.pi / 2 * np.clip(across, -1, 1)), 0, 1) ** rng.uniform(0.4, 0.9)
     rv = rv_depth[:, None] * crescent[None] * (1 + 0.12 * noise(10, 15))
     rv = np.clip(rv, 0, None)
     rv_wall = rng.uniform(2, 5) * np.clip(rv / 5, 0, 1)

@@ -264,7 +264,15 @@ def _compose(fractions: Tensor, around: Tensor, signals: dict[str, float], rng: 
     values = torch.tensor([signals[same.get(name, name)] for name in TISSUES], device=fractions.device)
     heart = torch.tensordot(values, fractions[: len(TISSUES)], dims=1)
     filled = fractions[: len(TISSUES)].sum(0).clamp(0, 1)
-    uneven = torch.from_numpy(rng.standard_normal((1, len(heart), 14, 14), dtype=np.float32)).to(heart.device)
-    uneven = torch.nn.functional.interpolate(uneven, size=heart.shape[-2:], mode="bicubic", align_corners=False)[0]
-    heart = heart * (1 + rng.uniform(0, 0.07) * uneven) + rng.uniform(0, 0.04) * uneven * filled
+    slow = _texture(rng, heart, 14)
+    grain = _texture(rng, heart, int(heart.shape[-1] / 2.5))
+    heart = (
+        heart * (1 + rng.uniform(0, 0.07) * slow + rng.uniform(0, 0.07) * grain) + rng.uniform(0, 0.04) * slow * filled
+    )
     return heart + (1 - filled) * around
+
+
+def _texture(rng: np.random.Generator, like: Tensor, knots: int) -> Tensor:
+    """Smooth random field of about unit SD with `knots` grains across the image, a new one in each slice."""
+    field = torch.from_numpy(rng.standard_normal((1, len(like), knots, knots), dtype=np.float32)).to(like.device)
+    return torch.nn.functional.interpolate(field, size=like.shape[-2:], mode="bilinear", align_corners=False)[0] * 1.3

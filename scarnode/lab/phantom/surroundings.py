@@ -37,6 +37,8 @@ class _Canvas:
         self.U = self.u[None, None, :] - shift[:, 1, None, None] + bend[1]
         self.w = torch.tensor(plan.positions - plan.positions.mean(), dtype=torch.float32, device=device)[:, None, None]
         self.signal = torch.zeros_like(self.U)
+        self.chest = self.signal
+        """Distance to the chest's inner wall (mm, positive inside), once it is painted."""
 
     def noise(self, size: float, across: float = 1.5) -> Tensor:
         """Random field of unit SD with grains of `size` mm in plane, `across` slices."""
@@ -96,7 +98,8 @@ def paint_surroundings(
     _behind(canvas, heart, plan, signals)
     _abdomen(canvas, heart, plan, signals)
     _fat_pad(canvas, heart, plan, signals)
-    painted = canvas.signal * (1 + rng.uniform(0.02, 0.08) * canvas.noise(6.0, 0.5))
+    grain = rng.uniform(0.02, 0.07) * canvas.noise(9.0, 0.5) + rng.uniform(0.02, 0.07) * canvas.noise(4.0, 0.3)
+    painted = canvas.signal * (1 + grain)
     return _resample(painted, plan, canvas.v, canvas.u, canvas.step)
 
 
@@ -104,7 +107,7 @@ def _chest(canvas: _Canvas, heart: Heart, plan: SlicePlan, signals: dict[str, fl
     """Chest wall before the right ventricle, ribs in it, lungs with vessels inside."""
     rng = canvas.rng
     front = np.deg2rad(180 + rng.normal(40, 18))
-    gap = _outer_radius(heart, plan.septum, front) + rng.uniform(2, 22)
+    gap = _outer_radius(heart, plan.septum, front) + rng.uniform(-4, 12)
     half_depth, half_width = rng.uniform(85, 125), rng.uniform(115, 165)
     along = rng.uniform(-35, 35)
     direction = np.array([np.cos(front), np.sin(front)])
@@ -121,8 +124,12 @@ def _chest(canvas: _Canvas, heart: Heart, plan: SlicePlan, signals: dict[str, fl
     stripe = 1.2 - (inner + muscle * 0.05).abs()
     canvas.paint(stripe, signals["fat"])
     canvas.paint(inner, signals["lung"])
-    vessels = (canvas.noise(7.0, 0.4) - rng.uniform(1.7, 2.3)) * 3
-    canvas.paint(torch.minimum(vessels, inner - 4), 0.6 * signals["blood"])
+    canvas.chest = inner
+    # Vessels are widest near the heart; coarse noise gathers them into groups.
+    groups = 0.5 * canvas.noise(35.0) + 0.006 * (60 - torch.sqrt(canvas.U**2 + canvas.V**2)).clamp(-60, 30)
+    for size, brightness in ((6.0, 1.0), (3.5, 0.9)):
+        vessels = (canvas.noise(size, 0.4) + groups - rng.uniform(1.7, 2.3)) * 2.5
+        canvas.paint(torch.minimum(vessels, inner - 3), brightness * signals["blood"])
     # Arms or breast tissue at the rim of the field of view.
     if rng.random() < 0.3:
         side = rng.choice([-1, 1])
@@ -150,15 +157,16 @@ def _behind(canvas: _Canvas, heart: Heart, plan: SlicePlan, signals: dict[str, f
     canvas.paint(bone + 1, signals["air"])
     canvas.paint(bone, signals["marrow"])
     vessel = canvas.ellipse(v + 0.1 * canvas.w, u, radius, radius)
-    canvas.paint(vessel + 3, signals["fat"])
-    canvas.paint(vessel + 1.5, signals["muscle"])
+    if rng.random() < 0.4:
+        canvas.paint(vessel + rng.uniform(2, 6) * (1 + canvas.noise(15.0)), signals["fat"])
+    canvas.paint(vessel + 1, signals["muscle"])
     canvas.paint(vessel, signals["blood"])
 
 
 def _abdomen(canvas: _Canvas, heart: Heart, plan: SlicePlan, signals: dict[str, float]) -> None:
     """Dome of the diaphragm with liver, stomach, spleen and bowel below it."""
     rng = canvas.rng
-    below = _outer_radius(heart, plan.septum, np.pi / 2) * rng.uniform(0.85, 1.05)
+    below = _outer_radius(heart, plan.septum, np.pi / 2) * rng.uniform(0.6, 0.98)
     middle = rng.uniform(-50, 20)
     slope, dome = rng.normal(0, 0.15), rng.uniform(0.001, 0.004)
     under = (
@@ -190,16 +198,21 @@ def _abdomen(canvas: _Canvas, heart: Heart, plan: SlicePlan, signals: dict[str, 
 
 
 def _fat_pad(canvas: _Canvas, heart: Heart, plan: SlicePlan, signals: dict[str, float]) -> None:
-    """Fat between the heart and the chest wall or diaphragm, thickest in the corners."""
+    """Fat that fills the corners between the heart, the chest wall and the diaphragm."""
     rng = canvas.rng
-    for direction in (np.deg2rad(180 + rng.normal(-25, 20)), np.deg2rad(180 + rng.normal(85, 25))):
-        if rng.random() < 0.75:
-            away = _outer_radius(heart, plan.septum, direction) * rng.uniform(0.75, 0.95)
-            pad = canvas.ellipse(
-                away * np.sin(direction),
-                away * np.cos(direction),
-                rng.uniform(8, 20),
-                rng.uniform(12, 32),
-                direction,
-            )
-            canvas.paint(pad, signals["fat"] * (1 - 0.25 * canvas.noise(6.0, 0.5).clamp(0, 2)))
+    radius = torch.sqrt(canvas.U**2 + canvas.V**2)
+    angle = torch.atan2(canvas.V, canvas.U)
+    inside = (heart.z > 0) & (heart.z < heart.apex * 0.6)
+    outer = torch.from_numpy(heart.radii[-1][inside].mean(axis=0)).to(canvas.device)
+    column = torch.remainder((angle - plan.septum) / (2 * np.pi) * ANGLES, ANGLES).long().clamp(0, ANGLES - 1)
+    rim = outer[column]
+    pad = torch.zeros_like(radius)
+    corners = ((180 + 75, 18), (180 - 40, 18), (180 + 20, 30))  # above, below and before the right ventricle
+    for degrees, spread in corners:
+        toward = torch.remainder(angle - np.deg2rad(degrees + rng.normal(0, 15)) + np.pi, 2 * np.pi) - np.pi
+        width = np.deg2rad(spread * rng.uniform(0.7, 1.5))
+        pad = pad + rng.uniform(-8, 38) * torch.exp(-((toward / width) ** 2) / 2)
+    # Towards the apex the heart is smaller, and fat takes its place.
+    distance = rim * (1 - 0.003 * canvas.w.clamp(min=0)) + pad * (1 + 0.35 * canvas.noise(18.0)) - radius
+    strands = 1 - 0.3 * (canvas.noise(6.0, 0.5) - 0.5).clamp(0, 2)
+    canvas.paint(torch.minimum(torch.where(pad > 2, distance, -9.0), canvas.chest + 1), signals["fat"] * strands)

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from scarnode.errors import InputError
-from scarnode.lab.phantom import PHENOTYPES, PhantomSettings, make_phantom
+from scarnode.lab.phantom import PHENOTYPES, PhantomSettings, annotated_label, make_phantom
 from scarnode.lab.phantom.anatomy import draw_heart
 from scarnode.lab.phantom.scar import draw_fraction, draw_scar
 
@@ -151,6 +151,19 @@ def test_cohort_of_hearts_is_plausible_and_mixed_as_stated():
     assert min(masses) > 55 and max(masses) < 330
     for name, part in PHENOTYPES.items():
         assert sum(heart.phenotype == name for heart in hearts) / 120 == pytest.approx(part, abs=0.12)
+
+
+def test_annotator_agrees_with_the_truth_as_people_do():
+    def dice(a, b):
+        return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+    bright = replace(SMALL, matrix=(192, 192), pixel_spacing=1.5, snr=30, pattern="confluent", component="psir")
+    phantom = make_phantom(2, replace(bright, scar_fraction=0.2))
+    drawn = annotated_label(phantom)
+    assert 0.75 < dice(drawn >= 2, phantom.label >= 2) < 0.99
+    assert 0.5 < dice(drawn == 3, phantom.label == 3) < 0.99
+    assert not np.array_equal(drawn, annotated_label(phantom, seed=1))
+    assert not (annotated_label(make_phantom(2, replace(bright, scar_fraction=0.0))) == 3).any()
 
 
 def test_thin_slices_and_few_slices():
