@@ -93,4 +93,4 @@ def measure(stack: Stack, segmentation: Segmentation) -> Measurements:
 def _percent(scar: float, normal: float) -> float | None:
     """Give 100 x scar / (scar + normal), None where there is neither."""
     myocardium = scar + normal
-    return 100.0 * scar / myocardium if myocardium > 0 else None
+    return 100.0 * (scar / myocardium) if myocardium > 0 else None

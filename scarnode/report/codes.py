@@ -52,7 +52,8 @@ MASS = Code("118538004", "SCT", "Mass")
 LV_MASS = Code("18087-7", "LN", "Left Ventricle Mass")
 NUMBER_OF_FRAMES = codes.DCM.NumberOfFrames
 LGE_PERCENT = _private("LGE_PERCENT", "%LGE of LV myocardium")
-VOLUME_BY_THICKNESS = _private("VOLUME_BY_ST", "Volume by slice thickness, gaps not counted")
+SCAR_VOLUME_BY_THICKNESS = _private("SCAR_VOLUME_ST", "Scar volume by slice thickness, gaps left out")
+LV_VOLUME_BY_THICKNESS = _private("LV_VOLUME_ST", "Myocardium volume by slice thickness, gaps left out")
 SLICE_SCAR_VOLUME = _private("SCAR_VOLUME", "Scar volume in slice")
 SLICE_NORMAL_VOLUME = _private("NORMAL_VOLUME", "Normal myocardium volume in slice")
 

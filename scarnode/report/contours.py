@@ -46,7 +46,7 @@ def region(labels: np.ndarray, tissue: Tissue | None, taken: Container[int] = ()
     """Choose the slice and the outline on which a viewer shows what a number was measured from.
 
     The slice with the most of the tissue; where there is none of it, the outline of the left ventricle that was
-    searched; where there is no heart, the border of the middle image.
+    searched; where there is no heart, the middle of the middle image.
 
     Parameters
     ----------
@@ -69,15 +69,17 @@ def region(labels: np.ndarray, tissue: Tissue | None, taken: Container[int] = ()
             index = int(max(free, key=lambda index: counts[index]))
             return index, outlines(wanted[index])[0]
     free = [index for index in range(len(labels)) if index not in taken]
-    return min(free or [0], key=lambda index: abs(index - len(labels) // 2)), _border(labels.shape[1:])
+    return min(free or [0], key=lambda index: abs(index - len(labels) // 2)), _middle(labels.shape[1:])
 
 
 def slice_region(labels: np.ndarray) -> np.ndarray:
-    """Give the outline of the left ventricle on one slice, the border of the image where it shows none."""
+    """Give the outline of the left ventricle on one slice, the middle of the image where it shows none."""
     found = outlines(left_ventricle(labels))
-    return found[0] if found else _border(labels.shape)
+    return found[0] if found else _middle(labels.shape)
 
 
-def _border(shape: tuple[int, ...]) -> np.ndarray:
+def _middle(shape: tuple[int, ...]) -> np.ndarray:
+    """Outline the middle of an image, half as high and wide: viewers write their text beside it, still on the image."""
     rows, columns = shape
-    return np.array([(0, 0), (columns, 0), (columns, rows), (0, rows), (0, 0)], dtype=float)
+    top, left, bottom, right = rows / 4, columns / 4, rows * 3 / 4, columns * 3 / 4
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])

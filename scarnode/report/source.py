@@ -12,9 +12,10 @@ import warnings
 from collections.abc import Callable
 
 from pydicom import dcmread
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 from pydicom.valuerep import DA, TM, format_number_as_ds
 
@@ -37,6 +38,8 @@ PATIENT_AND_STUDY = (
     "PatientAge",
     "PatientSize",
     "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
 )
 """Attributes of the Patient, General Study and Patient Study modules that every result carries as the source does."""
 
@@ -46,6 +49,8 @@ TYPE_2 = frozenset(PATIENT_AND_STUDY) - {
     "PatientAge",
     "PatientSize",
     "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
 }
 """Those that must be present, if empty."""
 
@@ -117,8 +122,7 @@ def stand_ins(stack: Stack, header: Dataset) -> list[Dataset]:
     """
     images = []
     for index, frame in enumerate(stack.frames):
-        image = Dataset()
-        image.update(header)
+        image = _nameless(header)
         image.SOPClassUID = MRImageStorage
         image.SOPInstanceUID = f"{_STAND_IN_ROOT}{index + 1}"
         image.SeriesInstanceUID = "2.25.1"
@@ -151,14 +155,22 @@ def evidence(stack: Stack, header: Dataset) -> list[Dataset]:
     """Give one dataset per source instance with what an SR needs to name it as evidence."""
     datasets = []
     for frame in instances(stack):
-        dataset = Dataset()
-        dataset.update(header)
+        dataset = _nameless(header)
         dataset.SOPClassUID = frame.sop_class_uid
         dataset.SOPInstanceUID = frame.sop_instance_uid
         dataset.SeriesInstanceUID = frame.series_instance_uid
         dataset.Modality = "MR"
         datasets.append(dataset)
     return datasets
+
+
+def _nameless(header: Dataset) -> Dataset:
+    """Copy a header for highdicom, whose warnings quote names that they find odd: `stamp.finish` puts them back."""
+    copy = Dataset()
+    copy.update(header)
+    for keyword in ("PatientName", "ReferringPhysicianName"):
+        copy.add_new(tag_for_keyword(keyword), "PN", None)  # a new element: `update` shares the header's own
+    return copy
 
 
 def _series(stack: Stack) -> tuple[str, ...]:
@@ -175,13 +187,13 @@ def _value(source: Dataset, keyword: str) -> object:
 
 
 def _clean(keyword: str, value: object) -> object:
-    """Make a value conform to its value representation; empty where it can not."""
-    vr = dictionary_VR(keyword)
-    if value is None or value == "":
-        return ""
-    if vr != "DS" and not isinstance(value, str) and hasattr(value, "__iter__") and vr != "PN":
-        return [text for text in (_text(item, vr) for item in value) if text]
-    return _CLEANERS[keyword if keyword in _CLEANERS else vr](value)
+    """Make a value conform to its value representation and multiplicity; empty where it can not."""
+    values = list(value) if isinstance(value, (MultiValue, list)) else [value]
+    clean = _CLEANERS[keyword if keyword in _CLEANERS else dictionary_VR(keyword)]
+    kept = [cleaned for item in values if item not in (None, "") and (cleaned := clean(item))]
+    if dictionary_VM(keyword) == "1":
+        return kept[0] if kept else ""
+    return kept
 
 
 def _text(value: object, vr: str) -> str:
@@ -222,17 +234,15 @@ def _sex(value: object) -> str:
     return text if text in {"M", "F", "O"} else ""
 
 
-def _decimal(value: object) -> object:
-    """Keep finite decimals, in at most 16 characters."""
-    values = [value] if isinstance(value, (str, float, int)) else list(value)
+def _decimal(value: object) -> str:
+    """Keep a finite decimal, in at most 16 characters."""
     try:
-        texts = [format_number_as_ds(float(item)) for item in values]
+        return format_number_as_ds(float(value))
     except (TypeError, ValueError):
         return ""
-    return texts if len(texts) > 1 else texts[0]
 
 
-_CLEANERS: dict[str, Callable[[object], object]] = {
+_CLEANERS: dict[str, Callable[[object], str]] = {
     "PN": _person_name,
     "DA": _date,
     "TM": _time,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import numpy as np
 from highdicom.sr import (
@@ -82,20 +83,21 @@ def build_sr(
         Comprehensive 3D SR Storage, explicit VR little endian.
     """
     model = segmentation.model
-    context = _Context(stack, segmentation, model, seg, provenance)
+    make = _Groups(stack, segmentation, model, seg, provenance)
     status = run_status(stack, measurements)
     groups: list[Group] = [
-        context.scar(measurements),
-        context.normal_myocardium(measurements),
-        context.blood_pool(measurements),
-        context.whole_myocardium(measurements),
-        *(context.slice(item) for item in measurements.slices),
-        context.run(status),
+        make.scar(measurements),
+        make.normal_myocardium(measurements),
+        make.blood_pool(measurements),
+        make.whole_myocardium(measurements),
+        *(make.slice(item) for item in measurements.slices),
+        make.run(measurements, status),
     ]
+    # highdicom copies and searches the whole tree several times: it gets the first group, the others join below
     report = MeasurementReport(
         observation_context=_observer(model, provenance),
         procedure_reported=codes.PROCEDURE,
-        imaging_measurements=groups,
+        imaging_measurements=groups[:1],
         title=codes.IMAGING_MEASUREMENT_REPORT,
     )
     dataset = Comprehensive3DSR(
@@ -112,6 +114,8 @@ def build_sr(
         coding_schemes=[codes.private_scheme()],
         **stamp.equipment(model, provenance),
     )
+    container = dataset.ContentSequence[-1]
+    container.ContentSequence.extend(group[0] for group in groups[1:])
     if status != codes.SUCCEEDED:
         dataset.CompletionFlagDescription = _flags(stack, segmentation)[:64]
     return stamp.finish(dataset, stamp.SR, header, stack, model, provenance)
@@ -131,8 +135,8 @@ def late_enhancement(measurements: Measurements) -> Code:
     return codes.PRESENT if measurements.scar_volume > 0 else codes.ABSENT
 
 
-class _Context:
-    """What all groups of one report share."""
+class _Groups:
+    """The measurement groups of one report."""
 
     def __init__(
         self, stack: Stack, segmentation: Segmentation, model: ModelIdentity, seg: Dataset, provenance: Provenance
@@ -145,42 +149,43 @@ class _Context:
         )
 
     def scar(self, measurements: Measurements) -> Group:
+        """TID 1411 of the scar: volume, mass, %LGE, late enhancement present or absent."""
         numbers = [
             self._number(codes.VOLUME, measurements.scar_volume, codes.CM3, codes.VOXEL_SUM),
             self._number(codes.MASS, measurements.scar_mass, codes.GRAM, codes.VOLUME_TIMES_DENSITY),
             self._number(codes.LGE_PERCENT, measurements.lge_percent, codes.PERCENT, codes.VOLUME_RATIO),
-            self._number(codes.VOLUME_BY_THICKNESS, measurements.scar_volume_by_thickness, codes.CM3, codes.VOXEL_SUM),
         ]
         finding = QualitativeEvaluation(codes.LATE_ENHANCEMENT, late_enhancement(measurements))
         return self._segment(Tissue.SCAR, numbers, [finding])
 
     def normal_myocardium(self, measurements: Measurements) -> Group:
+        """TID 1411 of the myocardium without scar."""
         volume = self._number(codes.VOLUME, measurements.normal_volume, codes.CM3, codes.VOXEL_SUM)
         return self._segment(Tissue.MYOCARDIUM, [volume])
 
     def blood_pool(self, measurements: Measurements) -> Group:
+        """TID 1411 of the blood pool."""
         volume = self._number(codes.VOLUME, measurements.blood_volume, codes.CM3, codes.VOXEL_SUM)
         return self._segment(Tissue.BLOOD, [volume])
 
     def whole_myocardium(self, measurements: Measurements) -> Group:
+        """TID 1501 of scar and normal myocardium together: volume and mass."""
         numbers = [
             self._number(codes.VOLUME, measurements.myocardium_volume, codes.CM3, codes.VOXEL_SUM),
             self._number(codes.LV_MASS, measurements.myocardium_mass, codes.GRAM, codes.VOLUME_TIMES_DENSITY),
-            self._number(
-                codes.VOLUME_BY_THICKNESS, measurements.myocardium_volume_by_thickness, codes.CM3, codes.VOXEL_SUM
-            ),
         ]
         return self._group("LV myocardium, scar included", codes.LV_MYOCARDIUM, numbers, *self._place(None))
 
     def slice(self, item: SliceMeasurements) -> Group:
+        """TID 1501 of one slice."""
         numbers = [
-            self._number(codes.SLICE_SCAR_VOLUME, item.scar_volume, codes.CM3, codes.VOXEL_SUM),
-            self._number(codes.SLICE_NORMAL_VOLUME, item.normal_volume, codes.CM3, codes.VOXEL_SUM),
-            self._number(codes.LGE_PERCENT, item.lge_percent, codes.PERCENT, codes.VOLUME_RATIO),
+            self._number(codes.SLICE_SCAR_VOLUME, item.scar_volume, codes.CM3, codes.VOXEL_SUM, alone=False),
+            self._number(codes.SLICE_NORMAL_VOLUME, item.normal_volume, codes.CM3, codes.VOXEL_SUM, alone=False),
+            self._number(codes.LGE_PERCENT, item.lge_percent, codes.PERCENT, codes.VOLUME_RATIO, alone=False),
         ]
         name = f"Slice {item.index + 1} of {len(self.stack.frames)}, base to apex"
         outline = slice_region(self.segmentation.labels[item.index])
-        group = self._group(name, codes.LV_MYOCARDIUM, numbers, item.index, outline)
+        group = self._group(name, codes.LV_MYOCARDIUM, numbers, item.index, outline, algorithm=self.algorithm)
         frame = self.stack.frames[item.index]
         group[0].ContentSequence.append(
             SourceImageForMeasurementGroup(
@@ -189,13 +194,13 @@ class _Context:
         )
         return group
 
-    def run(self, status: Code) -> Group:
+    def run(self, measurements: Measurements, status: Code) -> Group:
+        """TID 1501 of the run: its status, what it was made from and by."""
         stack, model, provenance = self.stack, self.model, self.provenance
-        used = f"{len(stack.frames)} of {len(stack.frames)} slices, base to apex"
         texts = {
             codes.INTENDED_USE: RESEARCH_USE,
             codes.QUALITY_FLAGS: _flags(stack, self.segmentation),
-            codes.SLICES_USED: used,
+            codes.SLICES_USED: f"all {len(stack.frames)} of the stack, base to apex",
             codes.IMAGE_COMPONENT: stack.component.value,
             codes.SPACING_RULE: SPACING_RULE,
             codes.MODEL_DIGEST: model.sha256,
@@ -203,9 +208,14 @@ class _Context:
             codes.INPUT_DIGEST: provenance.input_digest,
             codes.SOFTWARE_VERSION: f"scarnode {provenance.software_version}",
         }
-        count = self._number(codes.NUMBER_OF_FRAMES, len(stack.frames), codes.COUNT, codes.FRAME_COUNT)
+        scar, myocardium = measurements.scar_volume_by_thickness, measurements.myocardium_volume_by_thickness
+        numbers = [
+            self._number(codes.NUMBER_OF_FRAMES, len(stack.frames), codes.COUNT, codes.FRAME_COUNT),
+            self._number(codes.SCAR_VOLUME_BY_THICKNESS, scar, codes.CM3, codes.VOXEL_SUM),
+            self._number(codes.LV_VOLUME_BY_THICKNESS, myocardium, codes.CM3, codes.VOXEL_SUM),
+        ]
         evaluation = QualitativeEvaluation(codes.SUMMARY_OF_ANALYSES, status)
-        group = self._group("Run", codes.ANALYSIS, [count], *self._place(None), [evaluation])
+        group = self._group("Run", codes.ANALYSIS, numbers, *self._place(None), [evaluation])
         for name, text in texts.items():
             if text:
                 group[0].ContentSequence.append(
@@ -213,8 +223,10 @@ class _Context:
                 )
         return group
 
-    def _number(self, name: Code, value: float | None, unit: Code, method: Code) -> Measurement | None:
-        """One NUM with its method and algorithm; None where the number does not exist."""
+    def _number(
+        self, name: Code, value: float | None, unit: Code, method: Code, *, alone: bool = True
+    ) -> Measurement | None:
+        """One NUM with its method and, where it stands `alone`, its algorithm; None where there is no number."""
         if value is None:
             return None
         return Measurement(
@@ -222,7 +234,7 @@ class _Context:
             value=round(float(value), 4),
             unit=_concept(unit),
             method=_concept(method),
-            algorithm_id=self.algorithm,
+            algorithm_id=self.algorithm if alone else None,
         )
 
     def _segment(
@@ -267,6 +279,7 @@ class _Context:
         index: int,
         outline: np.ndarray,
         evaluations: Sequence[QualitativeEvaluation] = (),
+        algorithm: AlgorithmIdentification | None = None,
     ) -> Group:
         """TID 1501."""
         present = [number for number in numbers if number is not None]
@@ -274,6 +287,7 @@ class _Context:
             tracking_identifier=TrackingIdentifier(stamp.tracking_uid(self.stack, name), name),
             finding_type=_concept(finding),
             finding_sites=[FindingSite(_concept(codes.LEFT_VENTRICLE))],
+            algorithm_id=algorithm,
             measurements=present,
             qualitative_evaluations=evaluations or None,
         )
@@ -340,5 +354,7 @@ def _frame_number(frame: SourceFrame) -> list[int] | None:
     return [frame.frame_number] if is_multi_frame(frame) else None
 
 
+@cache
 def _concept(code: Code) -> CodedConcept:
+    """Give the code as an item; one for all places that use it, which saves a tenth of the time."""
     return CodedConcept.from_code(code)

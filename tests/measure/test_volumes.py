@@ -85,7 +85,7 @@ label_arrays = hnp.arrays(np.uint8, st.tuples(st.integers(1, 6), st.just(4), st.
 sizes = st.floats(0.3, 4.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(label_arrays, sizes, sizes, st.floats(0.5, 20), st.floats(1.1, 5))
 def test_laws(labels, row_spacing, column_spacing, distance, factor):
     """Parts add up to the whole; volume goes with every length; %LGE does not depend on scale; scar + normal counts."""

@@ -222,6 +222,7 @@ def _write_enhanced(folder, spec, volume, positions):
             "PlanePositionSequence": {"ImagePositionPatient": list(positions[k])},
             "PlaneOrientationSequence": {"ImageOrientationPatient": list(ORIENTATION)},
             "PixelMeasuresSequence": {"PixelSpacing": list(spec.pixel_spacing), "SliceThickness": 8},
+            "MRModifierSequence": {"InversionRecovery": "YES", "InversionTimes": [300.0]},
             "MRImageFrameTypeSequence": {
                 "FrameType": ["ORIGINAL", "PRIMARY", "CARDIAC", "NONE"],
                 "PixelPresentation": "MONOCHROME",
@@ -245,3 +246,62 @@ def _write_enhanced(folder, spec, volume, positions):
     _override(ds, spec)
     _save(ds, path)
     return [frame for _, frame in sorted(frames, key=lambda pair: pair[0])], [path]
+
+
+NAMES = ("seg.dcm", "sr.dcm", "sc.dcm")
+TYPE_2 = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "StudyID", "ReferringPhysicianName", "AccessionNumber"),
+)
+_SMALL = {"rows": 48, "columns": 40, "slices": 4, "pixel_spacing": (2.0, 2.0)}
+
+
+def small(**changes):
+    return Spec(**{**_SMALL, **changes})
+
+
+MATRIX = {
+    "one series": small(),
+    "series per slice": small(slices=10, form="series per slice"),
+    "enhanced": small(form="enhanced", manufacturer="Philips Medical Systems"),
+    "enhanced mixed": small(form="enhanced mixed", manufacturer="Siemens Healthineers"),
+    "GE": small(manufacturer="GE MEDICAL SYSTEMS"),
+    "Canon": small(manufacturer="CANON_MEC"),
+    "PSIR": small(component=Component.PSIR, flags=(Flag.PSIR_ONLY,)),
+    "unequal gaps": small(depths=(0, 10, 20.5, 40), flags=(Flag.MISSING_SLICE, Flag.UNEQUAL_SPACING)),
+    "one slice": small(slices=1, flags=(Flag.FEW_SLICES,)),
+    "three slices": small(slices=3),
+    "forty slices": small(slices=40, depths=tuple(1.5 * k for k in range(40))),
+    "non-square": small(pixel_spacing=(1.7, 2.6)),
+    "251 x 253": small(rows=251, columns=253, slices=3),
+    "no scar": small(scar=False),
+    "no heart": small(heart=False),
+    "Japanese": small(
+        header={
+            "SpecificCharacterSet": ["", "ISO 2022 IR 87"],
+            "PatientName": "Yamada^Tarou=山田^太郎=やまだ^たろう",
+        }
+    ),
+    "Chinese": small(header={"SpecificCharacterSet": "GB18030", "PatientName": "Wang^XiaoDong=王^小东"}),
+    "Arabic": small(header={"SpecificCharacterSet": "ISO_IR 127", "PatientName": "قباني^لنزار"}),
+    "Latin-1": small(header={"PatientName": "Müller-Ångström^Jörg^É^Dr^Jr"}),
+    "empty type 2": small(header=dict.fromkeys((*TYPE_2, "Manufacturer"), "")),
+    "absent type 2": small(
+        header=dict.fromkeys(
+            (*TYPE_2, "Manufacturer", "PatientAge", "SpecificCharacterSet", "PositionReferenceIndicator")
+        )
+    ),
+    "over-long": small(header={"StudyID": "A" * 40, "AccessionNumber": "B" * 30}),
+    "broken values": small(
+        header={
+            "PatientSex": "female",
+            "PatientAge": "56",
+            "PatientSize": "175.123456789",
+            "StudyTime": "25:61",
+            "PatientBirthDate": "1970.02.03",
+        }
+    ),
+    "two values where one is allowed": small(
+        header={"StudyID": ["S1", "S2"], "ReferringPhysicianName": ["A^B", "C^D"]}
+    ),
+}
