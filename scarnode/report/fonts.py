@@ -101,10 +101,11 @@ def _drawable(text: str, size: int) -> list[tuple[str, ImageFont.FreeTypeFont]]:
 
 
 def _readable(group: str) -> str:
-    """Write the components of a person name with a comma after the family name, as carried otherwise."""
+    """Write the components of a person name in their order, with a comma after a western family name."""
     family, _, rest = group.partition("^")
     given = " ".join(part for part in rest.split("^") if part)
-    return f"{family}, {given}" if family and given and family.isascii() else f"{family} {given}".strip()
+    western = all(ord(char) < 0x0590 for char in family)  # Latin, Greek, Cyrillic, Armenian
+    return f"{family}, {given}" if family and given and western else f"{family} {given}".strip()
 
 
 def _face_for(text: str, size: int) -> ImageFont.FreeTypeFont | None:

@@ -18,7 +18,7 @@ from scarnode.report.contours import left_ventricle, outlines
 from scarnode.report.fonts import draw_name, draw_text, font
 from scarnode.report.model import Provenance
 from scarnode.segment.model import Segmentation, Tissue
-from scarnode.stack.model import Stack
+from scarnode.stack.model import Component, Stack
 
 WIDTH = 1400
 MARGIN = 28
@@ -29,6 +29,7 @@ SCAR = codes.SEGMENTS[Tissue.SCAR].rgb
 EPICARDIUM = codes.SEGMENTS[Tissue.MYOCARDIUM].rgb
 ENDOCARDIUM = codes.SEGMENTS[Tissue.BLOOD].rgb
 SCAR_LINE = (255, 120, 30)
+COMPONENT = {Component.MAGNITUDE: "magnitude", Component.PSIR: "phase-sensitive (PSIR)"}
 OVERSAMPLING = 2
 MAX_TILE = 440
 HEADER_HEIGHT, FOOTER_HEIGHT = 196, 132
@@ -142,7 +143,7 @@ def _columns(count: int) -> int:
 
     def cost(columns: int) -> float:
         rows = math.ceil(count / columns)
-        return (rows * columns - count) / count + abs(math.log(columns / rows / 1.35))
+        return 2 * (rows * columns - count) / count + abs(math.log(columns / rows / 1.35))
 
     return min(range(1, min(count, 8) + 1), key=cost)
 
@@ -251,7 +252,7 @@ def _draw_header(
     draw_name(draw, (MARGIN, 92), "   ".join(part for part in identity if part), 18, MUTED, max_width=560)
     study = f"Study {_date(header.StudyDate)}" if header.StudyDate else "Study date not stated"
     depth = _range(stack.slice_extents)
-    draw_text(draw, (MARGIN, 118), f"{study}   {stack.component.value} image", 18, MUTED)
+    draw_text(draw, (MARGIN, 118), f"{study}   {COMPONENT[stack.component]} image", 18, MUTED)
     spacing = " x ".join(f"{value:.2f}" for value in stack.pixel_spacing)
     slices = f"{len(stack.frames)} slice" + ("s" if len(stack.frames) > 1 else "")
     draw_text(draw, (MARGIN, 144), f"{slices}, {depth} mm apart, pixels {spacing} mm", 18, MUTED)
