@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import pixel_array
 
 from scarnode.errors import InputError
+from scarnode.stack.decode import DecodeError, stored_pixels
 from scarnode.stack.digest import uid_hash
 from scarnode.stack.elements import integer, items, number, numbers, text
 from scarnode.stack.model import SourceFrame, Stack
 
 _MAX_VOXELS = 1 << 28
 """A float32 volume of 1 GiB: forty slices of 2590 x 2590."""
+_MAX_FRAMES = 20_000
+_BATCH = 50
+"""Files whose decoded pixels are held at a time."""
 _TODO = "send the instance again, or retry once it is replaced"
 
 
@@ -46,33 +51,59 @@ def read_volume(stack: Stack) -> np.ndarray:
         raise InputError(
             f"a volume of {shape[0]} x {shape[1]} x {shape[2]} can not be read", "stack", "send a smaller stack"
         )
+    try:
+        stored = stored_pixels([(frame.path, frame.frame_number - 1) for frame in stack.frames])
+    except DecodeError as error:
+        raise _undecodable(stack.frames[error.which], error) from error
     volume = np.empty(shape, np.float32)
-    slices: dict[Path, list[int]] = defaultdict(list)
+    headers: dict[Path, Dataset] = {}
     for index, frame in enumerate(stack.frames):
-        slices[frame.path].append(index)
-    for path, indices in slices.items():
-        dataset = _read(path, stack.frames[indices[0]])
-        for index in indices:
-            volume[index] = _signal(dataset, stack.frames[index], shape[1:])
+        if frame.path not in headers:
+            headers[frame.path] = _header(frame)
+        volume[index] = _signal(headers[frame.path], frame, stored[index], shape[1:])
     return volume
 
 
-def content_digest(path: Path) -> str:
-    """Give the digest of what an instance shows, whatever its encoding: decoded pixels, geometry and rescale.
+def content_digests(paths: Sequence[Path]) -> dict[Path, str]:
+    """Give digests of what instances show, whatever their encoding: decoded pixels, geometry and rescale.
 
-    Raises
-    ------
-    InputError
-        The pixels can not be decoded.
+    Returns
+    -------
+    dict
+        By path; one that can not be decoded is absent.
     """
-    nameless = SourceFrame(path, "", path.name, "", 1, (0.0, 0.0, 0.0))
-    dataset = _read(path, nameless)
+    digests: dict[Path, str] = {}
+    for start in range(0, len(paths), _BATCH):
+        headers = {}
+        for path in paths[start : start + _BATCH]:
+            with contextlib.suppress(InputError):
+                headers[path] = _header(SourceFrame(path, "", path.name, "", 1, (0.0, 0.0, 0.0)))
+        wanted = [
+            (path, index)
+            for path, dataset in headers.items()
+            for index in range(min(integer(dataset, 0x00280008) or 1, _MAX_FRAMES))
+        ]
+        frames: dict[Path, list[np.ndarray]] = defaultdict(list)
+        for (path, _), stored in zip(*_decodable(wanted), strict=True):
+            frames[path].append(stored)
+        digests |= {path: _content_digest(headers[path], stored) for path, stored in frames.items()}
+    return digests
+
+
+def _decodable(wanted: list[tuple[Path, int]]) -> tuple[list[tuple[Path, int]], list[np.ndarray]]:
+    """Decode what can be decoded, leaving out each file that fails."""
+    while True:
+        try:
+            return wanted, stored_pixels(wanted)
+        except DecodeError as error:
+            bad = wanted[error.which][0]
+            wanted = [(path, index) for path, index in wanted if path != bad]
+
+
+def _content_digest(dataset: Dataset, frames: list[np.ndarray]) -> str:
     digest = hashlib.sha256()
-    try:
-        stored = np.asarray(pixel_array(dataset, raw=True))
-    except Exception as error:
-        raise _undecodable(nameless, error) from error
-    digest.update(f"{stored.shape} {stored.dtype.kind}".encode() + np.ascontiguousarray(stored, "<i8").tobytes())
+    for stored in frames:
+        digest.update(f"{stored.shape}".encode() + np.ascontiguousarray(stored, "<i8").tobytes())
     for tag in (0x00200032, 0x00200037, 0x00280030, 0x00281052, 0x00281053):
         digest.update(repr(numbers(dataset, tag)).encode())
     for group in items(dataset, 0x52009230):
@@ -81,20 +112,14 @@ def content_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path, frame: SourceFrame) -> Dataset:
+def _header(frame: SourceFrame) -> Dataset:
     try:
-        return dcmread(path)
+        return dcmread(frame.path, stop_before_pixels=True)
     except Exception as error:  # whatever the parser meets, the reader learns which instance it was
-        raise InputError(
-            f"the file can not be read ({type(error).__name__})", f"instance {uid_hash(frame.sop_instance_uid)}", _TODO
-        ) from error
-
-
-def _signal(dataset: Dataset, frame: SourceFrame, shape: tuple[int, int]) -> np.ndarray:
-    try:
-        stored = np.asarray(pixel_array(dataset, index=frame.frame_number - 1, raw=True))
-    except Exception as error:
         raise _undecodable(frame, error) from error
+
+
+def _signal(dataset: Dataset, frame: SourceFrame, stored: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if stored.shape != shape:
         what = f"pixels of shape {stored.shape} where the header says {shape}"
         raise InputError(what, f"instance {uid_hash(frame.sop_instance_uid)}", _TODO)
@@ -154,5 +179,5 @@ def _as_stored(value: int, dataset: Dataset) -> int:
 
 
 def _undecodable(frame: SourceFrame, error: Exception) -> InputError:
-    where = f"instance {uid_hash(frame.sop_instance_uid)}"
-    return InputError(f"its pixels can not be decoded ({type(error).__name__})", where, _TODO)
+    why = str(error) if isinstance(error, DecodeError) else type(error).__name__
+    return InputError(f"its pixels can not be decoded ({why})", f"instance {uid_hash(frame.sop_instance_uid)}", _TODO)

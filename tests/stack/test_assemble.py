@@ -279,6 +279,31 @@ def test_same_pixels_at_another_place_are_another_image(tmp_path):
     assert Flag.CONFLICTING_CONTENT in only(search).flags
 
 
+def test_one_uid_in_two_series_is_a_conflict(tmp_path):
+    """Same pixels, but which series owns them? Nobody can tell."""
+    moved = slices(S, 1, **LGE)[4]
+    moved.SeriesInstanceUID = S.series(2)
+    search = find_stacks(save(slices(S, 1, **LGE), tmp_path / "a") + save(moved, tmp_path / "b"))
+    assert reasons(search)[S.series(2)] == "CONFLICTING_CONTENT"
+    assert Flag.CONFLICTING_CONTENT in only(search).flags
+
+
+@pytest.mark.parametrize(("times", "reason"), [(2, "LGE_SHORT_AXIS"), (3, "MANY_INVERSION_TIMES")])
+def test_slice_repeated_with_another_inversion_time(times, reason, tmp_path):
+    """Two inversion times at one of ten locations are a repeat; three are a scout."""
+    at = positions(10)
+    datasets = slices(
+        S,
+        1,
+        at=[*at, *[at[3]] * (times - 1)],
+        InversionTime=lambda i: 280.0 + 20 * max(i - 9, 0),
+        AcquisitionTime=lambda i: f"{110000 + i}",
+        **_without_ti(),
+    )
+    search = find_stacks(save(datasets, tmp_path))
+    assert reasons(search) == {S.series(1): reason}
+
+
 def test_conflict_in_a_series_of_one_slice_is_told(tmp_path):
     """The conflicting slice takes its whole series with it: the stack made of the others must say so."""
     parts = [slices(S, number, at=[place], **LGE)[0] for number, place in enumerate(positions(10), start=1)]

@@ -97,6 +97,17 @@ def test_truncated_compressed_pixels(syntax, cut, tmp_path):
     assert {v.reason for v in find_stacks(paths).series} == {"LGE_SHORT_AXIS", "TRUNCATED_PIXEL_DATA"}
 
 
+def test_compressed_frame_that_is_absent(tmp_path):
+    """Every fragment is whole and the end is there, but one frame's fragment is not."""
+    (path,) = save(enhanced(S, count=4), tmp_path, JPEGLSLossless)
+    data = path.read_bytes()
+    item = b"\xfe\xff\x00\xe0"
+    last = data.rindex(item)
+    end = data.index(b"\xfe\xff\xdd\xe0", last)
+    path.write_bytes(data[:last] + data[end:])
+    assert [v.reason for v in find_stacks([path]).series] == ["TRUNCATED_PIXEL_DATA"]
+
+
 def test_file_cut_anywhere_is_told_or_refused(tmp_path):
     """A file cut at any byte never crashes the search, and is never taken for a whole image."""
     (path,) = save(slices(count=1, **LGE), tmp_path)
@@ -323,7 +334,7 @@ def sample(tmp_path_factory):
     return folder, (classic, multi)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_hostile_bytes_never_crash_the_search(sample, data):
     folder, originals = sample

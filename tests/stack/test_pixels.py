@@ -169,6 +169,28 @@ def test_instance_that_can_not_be_decoded(damage, tmp_path):
     assert "Phantom" not in str(caught.value)
 
 
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless], ids=lambda uid: uid.keyword)
+def test_codec_that_crashes_takes_nothing_along(syntax, tmp_path):
+    """Damaged streams abort some codecs: this process lives on and names the instance, or gets some pixels."""
+    paths = save(slices(count=3, **LGE), tmp_path, syntax)
+    (stack,) = find_stacks(paths).stacks
+    data = paths[1].read_bytes()
+    start = data.index(b"\xff\x4f" if syntax == JPEG2000Lossless else b"\xff\xd8")
+    rng = np.random.default_rng(4)
+    refused = 0
+    for _ in range(2):
+        damaged = bytearray(data)
+        for at in rng.integers(start + 2, start + 60, 6):
+            damaged[at] = rng.integers(256)
+        paths[1].write_bytes(damaged)
+        try:
+            read_volume(stack)
+        except InputError as error:
+            refused += 1
+            assert "instance " in str(error)
+    assert refused
+
+
 def test_syntaxes_are_what_they_say(tmp_path):
     from pydicom import dcmread
 

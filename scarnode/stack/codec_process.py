@@ -1,0 +1,52 @@
+"""The process that decodes compressed frames, run by `scarnode.stack.decode` as ``python -m``.
+
+The codecs are C++, and some abort or run for ever on damaged bytes; here they take nothing else along.
+
+Standard input holds JSON, ``[[path, frame index], ...]``. Standard output gets, for each in turn, ``+`` and the frame
+as .npy, or ``-`` and the name of the error in a line.
+"""
+
+import io
+import json
+import os
+import sys
+import warnings
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.pixels import pixel_array
+
+_MAX_MEMORY = 4 << 30
+"""Address space in bytes: a compressed stream can claim any size."""
+
+
+def main() -> None:
+    """Decode what standard input names."""
+    # Codecs print to standard output as they like: keep the real one for the frames.
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)
+        _limit_memory()
+        warnings.simplefilter("ignore")
+        known, dataset = None, None
+        for path, index in json.load(sys.stdin):
+            encoded = io.BytesIO()
+            try:
+                known, dataset = (path, dcmread(path)) if path != known else (known, dataset)
+                np.save(encoded, pixel_array(dataset, index=index, raw=True), allow_pickle=False)
+            except Exception as error:  # all that a codec may meet; the parent names the instance
+                out.write(f"-{type(error).__name__}\n".encode())
+            else:
+                out.write(b"+" + encoded.getvalue())
+            out.flush()
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+if __name__ == "__main__":
+    main()

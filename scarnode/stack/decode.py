@@ -1,0 +1,120 @@
+"""Stored pixel values of frames: native ones read here, compressed ones decoded in a process of their own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.pixels import pixel_array
+from pydicom.uid import UID, RLELossless
+
+from scarnode.stack.part10 import NotPart10Error, skip_meta
+
+_SECONDS_TO_START, _SECONDS_A_FRAME = 60, 5
+
+
+class DecodeError(Exception):
+    """A frame can not be decoded.
+
+    Parameters
+    ----------
+    which : int
+        Its index among those that were asked for.
+    why : str
+        Without patient data.
+    """
+
+    def __init__(self, which: int, why: str) -> None:
+        super().__init__(why)
+        self.which = which
+
+
+def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
+    """Decode frames, without rescale or any other change of values.
+
+    JPEG, JPEG-LS and JPEG 2000 are decoded in a child process: their codecs abort on some damaged streams, and that
+    must not end a node. It costs the start of one Python for each call that has such frames.
+
+    Parameters
+    ----------
+    wanted : sequence of (Path, int)
+        File, and index of the frame in it, from 0.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        Integer, each of shape (rows, columns) for a grey image, in the order asked for.
+
+    Raises
+    ------
+    DecodeError
+        For the first frame that can not be decoded.
+    """
+    frames: list[np.ndarray | None] = [None] * len(wanted)
+    by_path: dict[Path, list[int]] = defaultdict(list)
+    for which, (path, _) in enumerate(wanted):
+        by_path[path].append(which)
+    apart = []
+    for path, numbers in by_path.items():
+        which = numbers[0]
+        try:
+            if _needs_codec(path):
+                apart += numbers
+                continue
+            dataset = dcmread(path)
+            for which in numbers:
+                frames[which] = np.array(pixel_array(dataset, index=wanted[which][1], raw=True))
+        except Exception as error:  # whatever the parser meets
+            raise DecodeError(which, type(error).__name__) from error
+    if apart:
+        for which, frame in zip(apart, _decode_apart([wanted[which] for which in apart], apart), strict=True):
+            frames[which] = frame
+    return frames
+
+
+def _needs_codec(path: Path) -> bool:
+    with path.open("rb") as stream:
+        try:
+            syntax = UID(skip_meta(stream))
+        except NotPart10Error:
+            return False
+    # RLE is decoded by pydicom itself, in Python; what is no known transfer syntax has no codec to crash.
+    return syntax != RLELossless and syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated
+
+
+def _decode_apart(wanted: list[tuple[Path, int]], numbers: list[int]) -> list[np.ndarray]:
+    request = json.dumps([[str(path.absolute()), index] for path, index in wanted]).encode()
+    command = [sys.executable, "-m", "scarnode.stack.codec_process"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            command,
+            input=request,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            timeout=_SECONDS_TO_START + _SECONDS_A_FRAME * len(wanted),
+            check=False,
+        )
+        answer, end = done.stdout, f"the codec ended with code {done.returncode}"
+    except subprocess.TimeoutExpired as error:
+        answer, end = error.stdout or b"", "the codec took too long"
+    stream = io.BytesIO(answer)
+    frames = []
+    for which in numbers:
+        mark = stream.read(1)
+        if mark == b"-":
+            raise DecodeError(which, stream.readline().decode("ascii", "replace").strip())
+        try:
+            frames.append(np.load(stream, allow_pickle=False))
+        except (ValueError, EOFError, OSError) as error:
+            raise DecodeError(which, end) from error
+    return frames
