@@ -183,16 +183,7 @@ def _draw_tile(
     grey = np.nan_to_num(np.clip((pixels - low) / (high - low), 0, 1)) * 255
     size = tile * OVERSAMPLING
     scale = (size / field.columns, size / field.rows)
-    picture = (
-        Image.fromarray(grey.astype(np.uint8))
-        .transform(
-            (size, size),
-            Image.Transform.AFFINE,
-            (1 / scale[0], 0, field.column, 0, 1 / scale[1], field.row),
-            resample=Image.Resampling.BICUBIC,
-        )
-        .convert("RGB")
-    )
+    picture = _enlarge(grey.astype(np.uint8), field, size, Image.Resampling.BICUBIC).convert("RGB")
     draw = ImageDraw.Draw(picture, "RGBA")
 
     def points(contour: np.ndarray) -> list[tuple[float, float]]:
@@ -205,21 +196,25 @@ def _draw_tile(
         draw.line(points(contour), fill=ENDOCARDIUM, width=thin, joint="curve")
     scar = labels == Tissue.SCAR
     if scar.any():
-        _shade(picture, scar, field, size, scale)
+        _shade(picture, scar, field)
         for contour in outlines(scar):
             draw.line(points(contour), fill=SCAR_LINE, width=thin + 1, joint="curve")
     return picture.reduce(OVERSAMPLING)
 
 
-def _shade(picture: Image.Image, mask: np.ndarray, field: _Field, size: int, scale: tuple[float, float]) -> None:
+def _enlarge(pixels: np.ndarray, field: _Field, size: int, resampling: Image.Resampling) -> Image.Image:
+    """Resample the field of view of a uint8 image to a square of `size` pixels, black where it reaches beyond."""
+    left, top = math.floor(field.column), math.floor(field.row)
+    right, bottom = math.ceil(field.column + field.columns), math.ceil(field.row + field.rows)
+    cut = Image.fromarray(pixels).crop((left, top, right, bottom))
+    x, y = field.column - left, field.row - top
+    return cut.resize((size, size), resampling, box=(x, y, x + field.columns, y + field.rows))
+
+
+def _shade(picture: Image.Image, mask: np.ndarray, field: _Field) -> None:
     """Tint a mask without hiding the image under it."""
-    stencil = Image.fromarray(mask.astype(np.uint8) * 90).transform(
-        (size, size),
-        Image.Transform.AFFINE,
-        (1 / scale[0], 0, field.column, 0, 1 / scale[1], field.row),
-        resample=Image.Resampling.NEAREST,
-    )
-    picture.paste(Image.new("RGB", (size, size), SCAR), mask=stencil)
+    stencil = _enlarge(mask.astype(np.uint8) * 90, field, picture.width, Image.Resampling.NEAREST)
+    picture.paste(Image.new("RGB", picture.size, SCAR), mask=stencil)
 
 
 def _label_tile(picture: Image.Image, numbers: SliceMeasurements, count: int) -> None:

@@ -1,0 +1,22 @@
+"""How long the objects of one stack take."""
+
+import time
+
+import pytest
+from sources import Spec, make_case
+
+from scarnode.report import build_results
+
+
+@pytest.mark.bench
+def test_twelve_slices_take_less_than_a_second_of_one_core(tmp_path):
+    """12 slices of 256 x 256: SEG, SR and page. Processor time, so that a busy machine does not count."""
+    case = make_case(tmp_path, Spec(slices=12, rows=256, columns=256, pixel_spacing=(1.4, 1.4)))
+    build_results(*case.arguments)  # imports
+    spent = []
+    for _ in range(5):
+        before = time.process_time()
+        build_results(*case.arguments)
+        spent.append(time.process_time() - before)
+    print(f"SEG + SR + page: {sorted(spent)[2]:.2f} s of processor time (median of 5)")
+    assert sorted(spent)[2] < 1.0
