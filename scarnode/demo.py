@@ -27,12 +27,13 @@ from scarnode.config import (
     StudySection,
 )
 from scarnode.jobs import queries
-from scarnode.lab.phantom import Phantom, make_phantom, write_dicom
+from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
 from scarnode.node import Node, keep_quiet_about_patients
 from scarnode.segment import Tissue
 
 SEED = 7
-"""Of the demo's patient."""
+PATIENT = PhantomSettings(matrix=(224, 224), slices=10, component="magnitude", scar_fraction=0.12)
+"""The demo's patient."""
 
 PATIENCE = 55.0
 """Seconds until the demo gives up."""
@@ -80,7 +81,7 @@ def run(output: Path, console: Console) -> int:
     start = time.monotonic()
     logging.basicConfig(level=logging.WARNING)
     keep_quiet_about_patients()
-    phantom = make_phantom(SEED)
+    phantom = make_phantom(SEED, PATIENT)
     study = write_dicom(phantom, output / "study", vendor="siemens")
     console.print(f"1. synthetic LGE study made: {len(study)} images in {output / 'study'}", highlight=False)
     with _pacs() as (inbox, pacs_port), _node(output / "node", pacs_port) as node:

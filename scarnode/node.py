@@ -7,9 +7,11 @@ import os
 import signal
 import socket
 import threading
+import traceback
 import warnings
 from functools import partial
 from types import FrameType
+from typing import Any
 
 from scarnode.config import Settings
 from scarnode.deliver import Destination
@@ -190,17 +192,29 @@ def notify_systemd(state: str) -> None:
             link.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
 
 
+class FramesOnly(logging.Formatter):
+    """Formats an exception as its type and where it happened: its text may quote a header's values."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's own name)
+        """Give the frames of a traceback and the exception's type."""
+        kind, _, trace = ei
+        return "".join(traceback.format_tb(trace)) + kind.__name__
+
+
 def keep_quiet_about_patients() -> None:
     """Silence what quotes header values or whole datasets: patient data has no place in a log."""
     warnings.filterwarnings("ignore", module="pydicom|pynetdicom|highdicom")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     logging.getLogger("pynetdicom").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def serve(settings: Settings) -> None:
     """Run a node until SIGTERM or SIGINT."""
     keep_quiet_about_patients()
-    logging.basicConfig(level=settings.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(FramesOnly("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.log.level, handlers=[handler])
     os.umask(0o077)
     ended = threading.Event()
 

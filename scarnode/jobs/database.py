@@ -31,7 +31,8 @@ def open_engine(url: str) -> Engine:
     -------
     sqlalchemy.Engine
         On SQLite: write-ahead log, ``synchronous=FULL`` (a commit survives power loss), and write
-        transactions that take their lock at once, so that two writers wait instead of failing.
+        transactions that take their lock at once, so that two writers wait instead of failing. Its errors
+        do not quote the values of a statement: they hold patient data.
 
     Raises
     ------
@@ -41,12 +42,12 @@ def open_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
-            return create_engine(parsed, pool_pre_ping=True)
+            return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         if parsed.database and parsed.database != ":memory:":
             file = Path(parsed.database)
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-        engine = create_engine(parsed, connect_args={"timeout": 60})
+        engine = create_engine(parsed, connect_args={"timeout": 60}, hide_parameters=True)
     except (ArgumentError, ImportError, OSError) as error:
         raise LedgerError(str(error), "[ledger] url", "Name a database that this user can open and write") from None
     event.listen(engine, "connect", _prepare_sqlite)

@@ -1,0 +1,237 @@
+"""The main job, for real: dcmtk pushes a study to `scarnode serve`, results arrive in Orthanc and are read back."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+
+from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
+from scarnode.segment import Tissue
+from tests.harness import ledger as books
+from tests.harness.dcmtk import storescu
+from tests.harness.node import Node
+from tests.harness.orthanc import Orthanc
+
+SEG, SR, SC = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.7"
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory):
+    with Orthanc(tmp_path_factory.mktemp("orthanc")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory, orthanc):
+    with Node(tmp_path_factory.mktemp("node"), {"pacs": orthanc}) as running:
+        yield running
+
+
+def study(folder: Path, seed: int, vendor: str = "siemens", **settings) -> tuple[Phantom, list[Path]]:
+    phantom = make_phantom(seed, PhantomSettings(matrix=(192, 192), **{"slices": 8, **settings}))
+    return phantom, write_dicom(phantom, folder, vendor=vendor)
+
+
+def push(node: Node, paths: list[Path]) -> None:
+    done = storescu(node.host, node.port, paths, node.ae_title)
+    assert done.returncode == 0, done.stderr
+
+
+def by_class(objects: list[Dataset]) -> dict[str, Dataset]:
+    return {dataset.SOPClassUID: dataset for dataset in objects}
+
+
+def labels_by_image(seg: Dataset) -> dict[str, np.ndarray]:
+    """Give the labels of a SEG, read frame by frame through its references, as a viewer reads them."""
+    tissue = {}
+    for segment in seg.SegmentSequence:
+        text = segment.SegmentLabel.lower()
+        kind = Tissue.SCAR if "scar" in text else Tissue.BLOOD if "blood" in text else Tissue.MYOCARDIUM
+        tissue[segment.SegmentNumber] = kind
+    assert sorted(tissue.values()) == [Tissue.BLOOD, Tissue.MYOCARDIUM, Tissue.SCAR]
+    labels: dict[str, np.ndarray] = {}
+    for frame, groups in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        image = groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        label = labels.setdefault(image, np.zeros(frame.shape, np.uint8))
+        assert not label[frame > 0].any(), "segments overlap"
+        label[frame > 0] = tissue[number]
+    return labels
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def truth_by_image(phantom: Phantom, paths: list[Path]) -> dict[str, np.ndarray]:
+    """Give the phantom's labels by SOP Instance UID: base first, as the positions say."""
+    headers = [dcmread(path, stop_before_pixels=True) for path in paths]
+    base = np.array([-0.634, 0.645, 0.426])
+    headers.sort(key=lambda header: -float(base @ np.array(header.ImagePositionPatient, float)))
+    return {header.SOPInstanceUID: label for header, label in zip(headers, phantom.label, strict=True)}
+
+
+def test_a_study_goes_in_and_seg_sr_and_picture_come_back(node, orthanc, tmp_path):
+    phantom, paths = study(tmp_path, 21, component="magnitude", scar_fraction=0.15)
+    uid = dcmread(paths[0]).StudyInstanceUID
+    push(node, paths)
+    results = by_class(orthanc.wait_for(3, 60, uid))
+    assert results.keys() == {SEG, SR, SC}
+    labels, truth = labels_by_image(results[SEG]), truth_by_image(phantom, paths)
+    assert labels.keys() == truth.keys()
+    found = np.stack([labels[image] for image in truth])
+    wanted = np.stack(list(truth.values()))
+    assert dice(found >= Tissue.MYOCARDIUM, wanted >= Tissue.MYOCARDIUM) > 0.7
+    heavy = (wanted >= Tissue.MYOCARDIUM).sum((1, 2)) > 200  # slices with a good piece of myocardium: each must agree
+    for one, other in zip(found[heavy], wanted[heavy], strict=True):
+        assert dice(one >= Tissue.MYOCARDIUM, other >= Tissue.MYOCARDIUM) > 0.4
+    [job] = books.wait_for_jobs(node.ledger_path, uid)
+    assert job["state"] == "done"
+    voxel = phantom.voxel_volume
+    assert job["scar_volume_cm3"] == pytest.approx((found == Tissue.SCAR).sum() * voxel, rel=0.01)
+    assert job["myocardium_volume_cm3"] == pytest.approx((found >= Tissue.MYOCARDIUM).sum() * voxel, rel=0.01)
+    in_report = {float(item.MeasuredValueSequence[0].NumericValue) for item in numbers(results[SR])}
+    for value in (job["scar_volume_cm3"], job["lge_percent"]):
+        assert any(abs(value - number) < 0.06 for number in in_report)
+    assert all("esearch use only" in str(dataset) for dataset in (results[SR],))
+
+
+def numbers(item: Dataset):
+    for child in item.get("ContentSequence", []):
+        if child.ValueType == "NUM":
+            yield child
+        yield from numbers(child)
+
+
+def test_the_same_study_again_makes_no_second_result(node, orthanc, tmp_path):
+    _, paths = study(tmp_path, 22, component="magnitude")
+    uid = dcmread(paths[0]).StudyInstanceUID
+    push(node, paths)
+    before = {dataset.SOPInstanceUID for dataset in orthanc.wait_for(3, 60, uid)}
+    push(node, paths)
+    time.sleep(3)
+    assert len(books.jobs(node.ledger_path, uid)) == 1
+    assert {dataset.SOPInstanceUID for dataset in orthanc.instances(uid)} == before
+
+
+def test_late_slices_make_a_revision_that_names_its_predecessor(node, orthanc, tmp_path):
+    _, paths = study(tmp_path, 23, component="magnitude", slices=8)
+    uid = dcmread(paths[0]).StudyInstanceUID
+    late = paths.pop(0)
+    push(node, paths)
+    first = by_class(orthanc.wait_for(3, 60, uid))[SR]
+    push(node, [late])
+    reports = [dataset for dataset in orthanc.wait_for(6, 60, uid) if dataset.SOPClassUID == SR]
+    [revision] = [report for report in reports if report.SOPInstanceUID != first.SOPInstanceUID]
+    named = revision.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert named.ReferencedSOPInstanceUID == first.SOPInstanceUID
+
+
+@pytest.mark.parametrize("vendor", ["ge", "philips", "canon"])
+def test_other_vendors_headers(node, orthanc, tmp_path, vendor):
+    _, paths = study(tmp_path, 24, vendor, component="magnitude")
+    uid = dcmread(paths[0]).StudyInstanceUID
+    push(node, paths)
+    assert by_class(orthanc.wait_for(3, 60, uid)).keys() == {SEG, SR, SC}
+
+
+def test_a_real_case_written_as_dicom(node, orthanc, tmp_path, real_data):
+    case = np.load(real_data / "emidec" / "Case_P002.npz")
+    paths = as_dicom(case["image"], tmp_path, spacing=1.6, distance=10.0)
+    uid = dcmread(paths[0]).StudyInstanceUID
+    push(node, paths)
+    results = by_class(orthanc.wait_for(3, 60, uid))
+    labels = labels_by_image(results[SEG])
+    found = np.stack([labels[dcmread(path).SOPInstanceUID] for path in paths])
+    wanted = case["label"]
+    assert dice(found >= Tissue.MYOCARDIUM, wanted >= Tissue.MYOCARDIUM) > 0.6
+
+
+def as_dicom(image: np.ndarray, folder: Path, spacing: float, distance: float) -> list[Path]:
+    """Write a real case (slices base to apex or the other way: unknown) as an MR series of invented spacing."""
+    from tests.receive.builders import instance, write
+
+    study_uid = "2.25.330001"
+    row, column = np.array([0.7132, 0.7010, 0.0]), np.array([-0.2987, 0.3039, -0.9047])
+    normal = np.cross(row, column)
+    paths = []
+    for number, pixels in enumerate(image):
+        dataset = instance(number + 1, study_uid)
+        dataset.SeriesDescription = "LGE PSIR SAX MAG"
+        dataset.Manufacturer = "SIEMENS"
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "NORM"]
+        dataset.ScanningSequence, dataset.SequenceVariant, dataset.MRAcquisitionType = ["GR", "IR"], "SK", "2D"
+        dataset.EchoTime, dataset.RepetitionTime, dataset.InversionTime = "1.5", "700", "300"
+        dataset.FrameOfReferenceUID = f"{study_uid}.2"
+        dataset.Rows, dataset.Columns = pixels.shape
+        dataset.PixelSpacing = [spacing, spacing]
+        dataset.SliceThickness = "8"
+        dataset.ImageOrientationPatient = [f"{value:.4f}" for value in (*row, *column)]
+        dataset.ImagePositionPatient = [f"{value:.3f}" for value in -normal * distance * number]
+        dataset.PixelData = pixels.astype(np.uint16).tobytes()
+        paths += write(folder, dataset)
+    return paths
+
+
+def test_a_destination_that_is_down_gets_its_results_later_and_delays_no_other(tmp_path, orthanc):
+    with Orthanc(tmp_path / "late", "LATE") as late:
+        late.stop()
+        backoff = {"first_delay_seconds": 0.5, "max_delay_seconds": 1}
+        with Node(tmp_path / "node", {"pacs": orthanc, "late": late}, deliver=backoff) as node:
+            _, paths = study(tmp_path / "study", 25, component="magnitude")
+            uid = dcmread(paths[0]).StudyInstanceUID
+            push(node, paths)
+            orthanc.wait_for(3, 60, uid)
+            [job] = books.jobs(node.ledger_path, uid)
+            assert job["state"] == "delivering"
+            late.start()
+            late.wait_for(3, 30, uid)
+            [job] = books.wait_for_jobs(node.ledger_path, uid)
+            assert job["state"] == "done"
+
+
+def test_kill_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path, orthanc):
+    """Every instance answered with Success is there afterwards; every job ends exactly once."""
+    studies = [study(tmp_path / str(seed), seed, component="magnitude", slices=6)[1] for seed in (31, 32)]
+    uids = [dcmread(paths[0]).StudyInstanceUID for paths in studies]
+    answered: set[str] = set()
+    dice_roll = random.Random(5)
+    node = Node(tmp_path / "node", {"pacs": orthanc}, study={"quiet_seconds": 0.5})
+    waiting = [(path, dcmread(path).SOPInstanceUID) for path in itertools.chain(*studies)]
+    try:
+        for _ in range(6):
+            node.start()
+            for path, uid in list(waiting):
+                if storescu(node.host, node.port, [path], node.ae_title).returncode == 0:
+                    answered.add(uid)
+                    waiting.remove((path, uid))
+                if dice_roll.random() < 0.3:
+                    break
+            time.sleep(dice_roll.uniform(0, 3))
+            node.kill(group=dice_roll.random() < 0.5)
+        node.start()
+        push(node, [path for path, _ in waiting] or studies[0][:1])
+        for uid, paths in zip(uids, studies, strict=True):
+            jobs = books.wait_for_jobs(node.ledger_path, uid, timeout=90)
+            finished = [job for job in jobs if job["state"] == "done" and job["slices"] == len(paths)]
+            assert len(finished) == 1
+            assert {job["state"] for job in jobs} <= {"done", "superseded", "held"}
+            results = [d for d in orthanc.instances(uid) if len(d.get("PerFrameFunctionalGroupsSequence", [])) == 3 * 6]
+            assert len(results) == 1
+        kept = {dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in node.spool.rglob("*.dcm")}
+        assert answered <= kept
+    finally:
+        node.kill()
+
+
+def test_logs_hold_no_patient_data(node):
+    log = node.log()
+    assert "SCARNODE listens" in log
+    assert "PHANTOM" not in log
+    assert "SYN-" not in log

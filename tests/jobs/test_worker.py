@@ -1,0 +1,84 @@
+"""A worker process may die or hang; its node hears of it, and the next job gets a new one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from datetime import datetime, timezone
+
+import pytest
+
+from scarnode.jobs.model import Analysed, ClaimedJob
+from scarnode.jobs.worker import Failure, Worker, WorkerError, WorkerSettings
+from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.stack import find_stacks
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lge")
+    phantom = make_phantom(5, PhantomSettings(matrix=(128, 128), slices=5, component="magnitude"))
+    [stack] = find_stacks(write_dicom(phantom, folder)).stacks
+    return stack
+
+
+def claimed(stack) -> ClaimedJob:
+    return ClaimedJob(1, "a" * 64, 1, "b" * 64, datetime(2026, 1, 2, tzinfo=timezone.utc), stack, None)
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worker")
+    worker = Worker(WorkerSettings(None, "cpu", 2, folder, folder / "results"), time_limit=120)
+    yield worker
+    worker.kill()
+
+
+def test_a_job_leaves_its_objects_and_the_same_bytes_again(worker, stack, tmp_path_factory):
+    first = worker.run(claimed(stack))
+    assert isinstance(first, Analysed)
+    files = [worker._settings.results / file.path for file in first.files]
+    before = [file.read_bytes() for file in files]
+    again = worker.run(claimed(stack))
+    assert again.files == first.files
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_pixel_data_that_can_not_be_decoded_fails_for_good_and_the_worker_lives(worker, stack, tmp_path):
+    from dataclasses import replace
+
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(stack.frames[0].path.read_bytes()[:-500])
+    frames = (replace(stack.frames[0], path=broken), *stack.frames[1:])
+    outcome = worker.run(claimed(replace(stack, frames=frames)))
+    assert isinstance(outcome, Failure)
+    assert outcome.permanent
+    assert isinstance(worker.run(claimed(stack)), Analysed)
+
+
+def test_a_killed_worker_costs_one_attempt(worker, stack):
+    worker.start()
+    process = worker._process
+    killer = threading.Timer(0.05, os.kill, (process.pid, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(WorkerError, match="SIGKILL"):
+        while True:  # the kill strikes one of these runs, at any moment of it
+            worker.run(claimed(stack))
+    assert isinstance(worker.run(claimed(stack)), Analysed)
+
+
+def test_a_worker_that_takes_too_long_is_ended(stack, tmp_path):
+    slow = Worker(WorkerSettings(None, "cpu", 1, tmp_path, tmp_path), time_limit=0.2)
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=r"took longer than 0\.2 s"):
+        slow.run(claimed(stack))
+    assert time.monotonic() - start < 20
+    assert not slow._process.is_alive()
+
+
+def test_weights_that_can_not_be_used_are_named(tmp_path, stack):
+    worker = Worker(WorkerSettings(tmp_path / "none.safetensors", "cpu", 1, tmp_path, tmp_path), time_limit=60)
+    with pytest.raises(WorkerError, match=r"none\.safetensors"):
+        worker.run(claimed(stack))

@@ -1,0 +1,153 @@
+"""The commands, as an admin types them."""
+
+import csv
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from scarnode import RESEARCH_USE, __version__, cli
+from scarnode.jobs import Ledger
+from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from tests.jobs.builders import STUDY, TO_PACS, analysed, plan, received, verdict
+
+
+@dataclass(frozen=True)
+class Done:
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def scarnode(monkeypatch, capsys):
+    """Run the command line, in this process: a fresh one would spend its time importing."""
+
+    def run(*words, code=0):
+        monkeypatch.setattr(sys, "argv", ["scarnode", *map(str, words)])
+        monkeypatch.setattr(cli, "out", Console(width=200))
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        assert (end.value.code or 0) == code, captured
+        return Done(captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """A node's folder with one delivered, one held and one failed job."""
+    folder = tmp_path_factory.mktemp("admin")
+    file = folder / "config.ini"
+    file.write_text(
+        "[ledger]\nurl = sqlite:///l.sqlite\n[destination:pacs]\nhost = localhost\nport = 104\nae_title = P\n"
+    )
+    ledger = Ledger(f"sqlite:///{folder / 'l.sqlite'}", "test")
+    ledger.add_instances([received(number) for number in range(1, 10)])
+    plans = [plan("a", range(1, 4)), plan("b", range(4, 7)), plan("c", range(7, 10))]
+    ledger.close_study(
+        1, 9, [verdict(), verdict(f"{STUDY}.5", accepted=False)], plans, {f"00/{STUDY}.2.dcm": "cut short"}
+    )
+    ledger.finish(ledger.claim("h:0", 60), analysed("a"), {})
+    ledger.finish(ledger.claim("h:0", 60), analysed("b", ("FEW_SLICES",)), TO_PACS, ("FEW_SLICES",))
+    ledger.fail(ledger.claim("h:0", 60), "pixel data can not be decoded", 3, permanent=True)
+    ledger.close()
+    return file
+
+
+def test_version_and_help_stand_alone(scarnode):
+    assert scarnode("--version").stdout == f"scarnode {__version__}\n"
+    assert RESEARCH_USE in " ".join(scarnode("--help").stdout.replace("│", " ").split())
+
+
+def test_jobs_list_shows_and_filters(scarnode, config):
+    text = scarnode("jobs", "list", "-c", config).stdout
+    assert all(state in text for state in ("done", "held", "failed"))
+    rows = json.loads(scarnode("jobs", "list", "-c", config, "--state", "held", "--json").stdout)
+    assert [row["flags"] for row in rows] == ["FEW_SLICES"]
+    assert json.loads(scarnode("jobs", "list", "-c", config, "--accession", "none", "--json").stdout) == []
+
+
+def test_jobs_show_tells_the_story(scarnode, config):
+    text = scarnode("jobs", "show", 3, "-c", config).stdout
+    assert "pixel data can not be decoded" in text
+    assert "first instance received from SCANNER" in text
+    assert RESEARCH_USE in text
+    whole = json.loads(scarnode("jobs", "show", 1, "-c", config, "--json").stdout)
+    assert whole["job"]["lge_percent"] == 10.7
+    assert whole["events"][-1]["to_state"] == "done"
+
+
+def test_jobs_retry_cancel_and_what_can_not_be(scarnode, config):
+    assert "job 3 is queued" in scarnode("jobs", "retry", 3, "-c", config).stdout
+    assert "superseded" in scarnode("jobs", "cancel", 3, "-c", config).stdout
+    assert "job 3" in scarnode("jobs", "retry", 3, "-c", config, code=2).stderr
+    assert "no such job" in scarnode("jobs", "show", 99, "-c", config, code=2).stderr
+
+
+def test_jobs_export(scarnode, config, tmp_path):
+    scarnode("jobs", "export", "-c", config, "-o", tmp_path / "jobs.csv")
+    rows = list(csv.DictReader((tmp_path / "jobs.csv").open()))
+    assert {row["patient_id"] for row in rows} == {"SYN-1"}
+    assert len(rows) == 3
+
+
+def test_series_say_why_there_is_no_result(scarnode, config):
+    text = scarnode("series", "list", "-c", config).stdout
+    assert "CINE" in text
+    assert "cut short" in text
+    assert "because" in scarnode("series", "show", f"{STUDY}.5", "-c", config).stdout
+    assert "no such series" in scarnode("series", "show", "9.9", "-c", config, code=2).stderr
+
+
+def test_config_check(scarnode, config, tmp_path):
+    assert "good" in scarnode("config", "check", "-c", config).stdout
+    (tmp_path / "bad.ini").write_text("[node]\nport = many\n")
+    assert "[node] port = 'many'" in scarnode("config", "check", "-c", tmp_path / "bad.ini", code=2).stderr
+
+
+def test_db_upgrade_makes_a_ledger(scarnode, tmp_path):
+    (tmp_path / "c.ini").write_text("[ledger]\nurl = sqlite:///new.sqlite\n")
+    scarnode("db", "upgrade", "-c", tmp_path / "c.ini")
+    assert (tmp_path / "new.sqlite").stat().st_size > 0
+
+
+@pytest.fixture(scope="module")
+def lge(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lge")
+    write_dicom(make_phantom(3, PhantomSettings(matrix=(160, 160), slices=6, component="magnitude")), folder)
+    return folder
+
+
+def test_segment_gives_the_same_objects_without_a_network(scarnode, lge, tmp_path):
+    outcome = json.loads(scarnode("segment", lge, "-o", tmp_path, "--json").stdout)
+    [stack] = outcome["stacks"]
+    assert stack["slices"] == 6
+    assert stack["lge_percent"] == pytest.approx(100 * stack["scar_volume_cm3"] / stack["myocardium_volume_cm3"])
+    assert all(Path(stack[kind]).stat().st_size > 1000 for kind in ("seg", "sr", "sc", "png"))
+    assert RESEARCH_USE in outcome["notice"]
+    again = json.loads(scarnode("segment", lge, "-o", tmp_path / "again", "--json").stdout)
+    assert again["stacks"][0]["scar_volume_cm3"] == stack["scar_volume_cm3"]
+
+
+def test_segment_tells_what_it_rejects(scarnode, tmp_path):
+    from tests.receive.builders import instance, write
+
+    write(tmp_path / "in", instance(SeriesDescription="cine sax"))
+    outcome = json.loads(scarnode("segment", tmp_path / "in", "-o", tmp_path, "--json", code=3).stdout)
+    assert outcome["stacks"] == []
+    assert outcome["rejected"][0]["reason"]
+
+
+def test_segment_refuses_what_is_no_dicom(scarnode, tmp_path):
+    (tmp_path / "note.txt").write_text("no DICOM")
+    assert "not" in scarnode("segment", tmp_path / "note.txt", "-o", tmp_path, code=2).stderr
+    assert "no such file" in scarnode("segment", tmp_path / "absent", "-o", tmp_path, code=2).stderr
+
+
+def test_phantom_writes_patients(scarnode, tmp_path):
+    scarnode("phantom", "-o", tmp_path, "-n", 1, "--seed", 4, "--vendor", "ge")
+    assert len(list(tmp_path.rglob("*.dcm"))) > 5
