@@ -135,7 +135,7 @@ ACCEPTED = {
 }
 
 REJECTED = {
-    "1 cine": (lambda: repeated(25, count=4, description="cine_tf2d12_retro_iPAT_sa", defaults=GRE), "CINE"),
+    "1 cine": (lambda: repeated(25, count=3, description="cine_tf2d12_retro_iPAT_sa", defaults=GRE), "CINE"),
     "2 Look-Locker": (
         lambda: repeated(20, count=1, description="SA LL", InversionTime=lambda i: 80.0 + 25 * i),
         "LOOK_LOCKER",
