@@ -1,0 +1,106 @@
+"""Checkpoints of the two networks -> one weight file with an honest card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from scarnode.lab.cases import Case
+from scarnode.lab.evaluate import evaluate, summarise
+from scarnode.segment.predict import Segmenter
+from scarnode.segment.unet import UNet, UNetSettings
+from scarnode.segment.weights import read_weights, write_weights
+
+LICENCES = {
+    "emidec": "EMIDEC training set (Lalande et al., Data 2020;5(4):89), CC BY-NC-SA 4.0",
+    "acdc": "ACDC (Bernard et al., IEEE TMI 2018;37:2514), CC BY-NC-SA 4.0",
+}
+"""Where the public sets come from; weights trained with them carry their licence."""
+
+
+def pack(
+    finder: Path,
+    outline: Path,
+    held_out: list[Case],
+    path: Path,
+    *,
+    version: str,
+    command: str,
+    limits: list[str],
+    name: str = "scarnode-unet3d",
+) -> dict:
+    """Write the weight file `path` and its card, with the metrics measured on the held-out cases; returns the card.
+
+    Parameters
+    ----------
+    finder, outline : Path
+        Folders that `scarnode.lab.train.train` wrote.
+    held_out : list of Case
+        Cases that neither network was trained on; evaluated end to end, set by set.
+    version, command : str
+        What the card says.
+    limits : list of str
+        What the weights are not good for, one sentence each.
+    """
+    runs = {part: _read_run(folder) for part, folder in (("finder", finder), ("outline", outline))}
+    trained = {part: run["settings"]["trained_on"] for part, run in runs.items()}
+    data = "EMIDEC, LGE painted on ACDC" + (", synthetic phantoms" if trained["outline"][2] else "")
+    card = {
+        "date": date.today().isoformat(),
+        "command": command,
+        "licence": "CC BY-NC-SA 4.0 (from the training data); see LICENSE-weights.md",
+        "data": {
+            **LICENCES,
+            "phantom": "scarnode's own synthetic phantoms",
+            "cases_trained_on": {
+                part: dict(zip(("emidec", "acdc", "phantom"), counts, strict=True)) for part, counts in trained.items()
+            },
+            "pixel_spacing": "EMIDEC and ACDC carry none: set so that the heart is of plausible size",
+        },
+        "training": {part: {"steps": run["step"], "settings": run["settings"]} for part, run in runs.items()},
+        "limits": limits,
+    }
+    for run in runs.values():
+        card["data"]["held_out"] = run["settings"].pop("held_out")
+    networks = [(runs[part]["network"], runs[part]["spacing"]) for part in ("finder", "outline")]
+
+    def write() -> None:
+        write_weights(path, *networks, name=name, version=version, training_data=data, card=card)
+
+    write()
+    segmenter = Segmenter(path)
+    card["metrics"] = {}
+    for source in sorted({case.source for case in held_out}):
+        cases = [case for case in held_out if case.source == source]
+        results = evaluate(cases, segmenter)
+        card["metrics"][source] = {
+            "how": "end to end with automatic heart finding, none of these cases was trained on",
+            **{key: round(value, 4) if value is not None else None for key, value in summarise(results).items()},
+            "by_case": {
+                result.name: {
+                    key: round(value, 3) if isinstance(value, float) else value
+                    for key, value in asdict(result).items()
+                    if key not in ("name", "source", "seconds")
+                }
+                for result in results
+            },
+        }
+    write()
+    read_weights(path)
+    return card
+
+
+def _read_run(folder: Path) -> dict:
+    """Averaged network, step, pixel size and settings of a training run."""
+    stored = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
+    network = UNet(UNetSettings(**stored["unet"]))
+    network.load_state_dict(stored["average"])
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    # Paths of the training machine say nothing to a reader.
+    for key in ("out", "emidec", "acdc", "folders", "initial"):
+        settings.pop(key, None)
+    return {"network": network, "step": stored["step"], "spacing": stored["spacing"], "settings": settings}

@@ -1,0 +1,287 @@
+"""Training, from top to bottom: settings, data, loss, loop. Writes checkpoints that `scarnode.lab.pack` packs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from scarnode.errors import InputError
+from scarnode.lab import augment
+from scarnode.lab.cases import Case, on_grid, read_acdc, read_emidec, read_npz, split
+from scarnode.lab.paint import paint_lge, paint_scar
+from scarnode.segment.model import Tissue
+from scarnode.segment.unet import UNet, UNetSettings
+from scarnode.segment.windows import DEPTH, normalise, window_indices
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything a training run depends on.
+
+    Attributes
+    ----------
+    out : Path
+        Folder for ``checkpoint.pt``, ``log.jsonl`` and ``settings.json``. A checkpoint found there is continued.
+    emidec, acdc : Path or None
+        Folders of the two public sets.
+    folders : tuple of Path
+        Further folders of npz cases (`scarnode.lab.cases.read_npz`): phantoms, a hospital's own contours.
+    shares : tuple of float
+        How often windows come from emidec, from painted acdc, from `folders`; sets that are absent give up theirs.
+    unet : UNetSettings
+    spacing : float
+        Pixel size of the network's grid, mm.
+    canvas, size, crop : int
+        Pixels of the patch kept per case, of the augmented window, and of the piece of it that is trained on.
+    shift : float
+        Largest displacement of the heart from the window's centre, pixels.
+    augment : str
+        ``"strong"`` or ``"paper"`` (translation, rotation, mirroring only).
+    loss : str
+        ``"ce_dice"`` or ``"paper"`` (cross entropy, each window weighted by log(10 + scar volume in pixels)).
+    painted_per_case : int
+        LGE looks painted for each cine case.
+    cine_share : float
+        Share of the cine cases that stay cine (for the heart finder).
+    batch, steps, seed, threads : int
+    rate : float
+        Learning rate; warms up over 100 steps and falls linearly to zero over the last `decay` of all steps.
+    weight_decay, average : float
+        AdamW's weight decay, and the decay of the exponential moving average of the weights (0: none).
+    initial : Path or None
+        Checkpoint whose weights are the start (fine-tuning).
+    """
+
+    out: Path
+    emidec: Path | None = None
+    acdc: Path | None = None
+    folders: tuple[Path, ...] = ()
+    shares: tuple[float, float, float] = (0.55, 0.25, 0.2)
+    unet: UNetSettings = field(default_factory=UNetSettings)
+    spacing: float = 1.4
+    canvas: int = 176
+    size: int = 128
+    crop: int = 96
+    shift: float = 12.0
+    augment: str = "strong"
+    loss: str = "ce_dice"
+    painted_per_case: int = 4
+    cine_share: float = 0.0
+    batch: int = 4
+    steps: int = 12000
+    rate: float = 2e-3
+    decay: float = 0.3
+    weight_decay: float = 1e-2
+    average: float = 0.998
+    seed: int = 0
+    threads: int = 2
+    initial: Path | None = None
+
+
+PRESETS: dict[str, dict] = {
+    "shipped": {},
+    "finder": {
+        "unet": UNetSettings(dims=2, width=16),
+        "spacing": 3.0,
+        "canvas": 160,
+        "shift": 36.0,
+        "cine_share": 0.4,
+        "shares": (0.45, 0.4, 0.15),
+        "batch": 12,
+    },
+    "paper": {"augment": "paper", "loss": "paper", "average": 0.0, "weight_decay": 0.0, "crop": 128},
+}
+"""Deviations from the defaults: the shipped recipe; the network that finds the heart; the publication's recipe."""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """Cases of one kind, on the network's grid: image float16, label uint8, (slices, rows, columns)."""
+
+    images: tuple[torch.Tensor, ...]
+    labels: tuple[torch.Tensor, ...]
+    share: float
+
+
+def preset(name: str, out: Path, **changes: object) -> TrainSettings:
+    """Settings of a preset, with changes."""
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}", "train", f"choose one of {', '.join(PRESETS)}")
+    return replace(TrainSettings(out=out), **{**PRESETS[name], **changes})
+
+
+def load_cases(settings: TrainSettings) -> tuple[list[list[Case]], list[Case]]:
+    """Training cases by kind (emidec, acdc, folders) and all held-out cases."""
+    kinds: list[list[Case]] = [[], [], []]
+    held: list[Case] = []
+    sets = [(0, settings.emidec, read_emidec), (1, settings.acdc, read_acdc)]
+    sets += [(2, folder, read_npz) for folder in settings.folders]
+    for kind, folder, read in sets:
+        if folder is not None:
+            training, kept = split(read(folder))
+            kinds[kind] += training
+            held += kept
+    if not any(kinds):
+        raise InputError("no case to train on", "train", "name a folder of cases")
+    return kinds, held
+
+
+def stock_up(settings: TrainSettings, kinds: list[list[Case]]) -> list[Stock]:
+    """Resample and paint all cases once, so that a training step only augments."""
+    rng = np.random.default_rng(settings.seed)
+    emidec, acdc, other = ([on_grid(case, settings.spacing, settings.canvas) for case in cases] for cases in kinds)
+    if settings.augment == "strong":
+        emidec = emidec + [paint_scar(case, rng) for case in emidec if not case.has_scar]
+        painted = [paint_lge(case, rng) for case in acdc for _ in range(settings.painted_per_case)]
+        acdc = painted + acdc * round(settings.painted_per_case * settings.cine_share / (1 - settings.cine_share))
+    groups = [(share, cases) for share, cases in zip(settings.shares, (emidec, acdc, other), strict=True) if cases]
+    total = sum(share for share, _ in groups)
+    return [
+        Stock(
+            tuple(torch.from_numpy(_storable(case.image)) for case in cases),
+            tuple(torch.from_numpy(case.label) for case in cases),
+            share / total,
+        )
+        for share, cases in groups
+    ]
+
+
+def draw(settings: TrainSettings, stocks: list[Stock], step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (batch, 1, slices, rows, columns) and labels (batch, slices, rows, columns) of one step.
+
+    Depends on the seed and the step only, so that a continued run sees what an unbroken one would.
+    """
+    rng = np.random.default_rng((settings.seed, step))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    strong = settings.augment == "strong"
+    images, labels = [], []
+    for _ in range(settings.batch):
+        stock = stocks[rng.choice(len(stocks), p=[s.share for s in stocks])]
+        case = int(rng.integers(len(stock.images)))
+        chosen = _draw_slices(len(stock.images[case]), settings.unet.dims, strong, rng)
+        images.append(stock.images[case][chosen].float())
+        labels.append(stock.labels[case][chosen])
+    image, label = torch.stack(images), torch.stack(labels)
+    image, label = augment.place(image, label, settings.size, settings.shift, generator, warp=strong)
+    image = augment.recolour(image, label, generator) if strong else normalise(image)
+    image, label = augment.crop(image, label, settings.crop, generator)
+    return image.unsqueeze(1), label.long()
+
+
+def loss_of(settings: TrainSettings, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Training loss of a batch."""
+    entropy = F.cross_entropy(logits, label, reduction="none")
+    if settings.loss == "paper":
+        scar = (label == Tissue.SCAR).sum((1, 2, 3)).float()
+        return (entropy.mean((1, 2, 3)) * torch.log(10 + scar)).mean()
+    # Dice over the batch as one volume, so that windows without scar count by what they call scar.
+    probability = logits.softmax(dim=1)[:, 1:]
+    truth = F.one_hot(label, logits.shape[1]).movedim(-1, 1)[:, 1:].to(probability)
+    overlap = (probability * truth).sum((0, 2, 3, 4))
+    size = probability.sum((0, 2, 3, 4)) + truth.sum((0, 2, 3, 4))
+    return entropy.mean() + (1 - (2 * overlap + 20) / (size + 20)).mean()
+
+
+def train(settings: TrainSettings) -> Path:
+    """Train a network, or continue; returns the checkpoint.
+
+    GPU when there is one, else CPU; bfloat16 either way.
+    """
+    settings.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kinds, held = load_cases(settings)
+    names = sorted(f"{case.source}/{case.name}" for case in held)
+    written = {**asdict(settings), "held_out": names, "trained_on": [len(cases) for cases in kinds]}
+    (settings.out / "settings.json").write_text(json.dumps(written, indent=1, default=str))
+    stocks = stock_up(settings, kinds)
+    network, average = UNet(settings.unet).to(device), UNet(settings.unet).to(device)
+    average.load_state_dict(network.state_dict())
+    optimiser = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
+    first, path = 0, settings.out / "checkpoint.pt"
+    if path.exists():
+        stored = torch.load(path, weights_only=True, map_location=device)
+        network.load_state_dict(stored["network"])
+        average.load_state_dict(stored["average"])
+        optimiser.load_state_dict(stored["optimiser"])
+        first = stored["step"]
+    elif settings.initial is not None:
+        stored = torch.load(settings.initial, weights_only=True, map_location=device)
+        network.load_state_dict(stored["average"])
+        average.load_state_dict(stored["average"])
+    network.train()
+    began, losses = time.monotonic(), []
+    for step in range(first, settings.steps):
+        image, label = (tensor.to(device) for tensor in draw(settings, stocks, step))
+        for group in optimiser.param_groups:
+            group["lr"] = settings.rate * _schedule(settings, step)
+        with torch.autocast(device.type, torch.bfloat16):
+            logits = network(image)
+        loss = loss_of(settings, logits.float(), label)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        _follow(average, network, min(settings.average, (step + 1) / (step + 10)))
+        losses.append(loss.item())
+        done, last = step + 1, step + 1 == settings.steps
+        if done % 50 == 0 or last:
+            pace = (time.monotonic() - began) / (done - first)
+            entry = {"step": done, "loss": round(float(np.mean(losses)), 4), "seconds_per_step": round(pace, 3)}
+            with (settings.out / "log.jsonl").open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+            log.info("step %d of %d, loss %.4f, %.2f s per step", done, settings.steps, entry["loss"], pace)
+            losses = []
+        if done % 100 == 0 or last:
+            state = {
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+            }
+            torch.save(
+                {**state, "step": done, "unet": asdict(settings.unet), "spacing": settings.spacing}, f"{path}.tmp"
+            )
+            Path(f"{path}.tmp").replace(path)
+    return path
+
+
+def _draw_slices(slices: int, dims: int, strong: bool, rng: np.random.Generator) -> list[int]:
+    if dims == 2:
+        return [int(rng.integers(slices))]
+    if not strong:
+        windows = window_indices(slices)
+        return windows[int(rng.integers(len(windows)))]
+    step = 2 if rng.random() < 0.2 else 1  # stacks with every second slice missing, or a large slice distance
+    middle = int(rng.integers(slices))
+    chosen = [min(max(middle + step * (i - DEPTH // 2), 0), slices - 1) for i in range(DEPTH)]
+    return chosen[::-1] if rng.random() < 0.5 else chosen
+
+
+def _schedule(settings: TrainSettings, step: int) -> float:
+    """Share of the learning rate: warm-up, plateau, linear fall to zero."""
+    return min(1.0, (step + 1) / 100, (settings.steps - step) / max(settings.decay * settings.steps, 1))
+
+
+@torch.no_grad()
+def _follow(average: UNet, network: UNet, decay: float) -> None:
+    """Exponential moving average of weights and of the normalisation's statistics."""
+    for mean, now in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(now, 1 - decay)
+        else:
+            mean.copy_(now)
+
+
+def _storable(image: np.ndarray) -> np.ndarray:
+    """Scaled into float16's range."""
+    return (image / max(float(np.abs(image).max()), 1e-6)).astype(np.float16)

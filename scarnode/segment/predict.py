@@ -1,0 +1,198 @@
+"""From a stack's images to labels on its own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from scarnode.errors import InputError
+from scarnode.segment.card import shipped_weights
+from scarnode.segment.grid import Grid
+from scarnode.segment.heart import find_heart, ventricle_center
+from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
+from scarnode.segment.quality import NO_HEART, NO_MYOCARDIUM, quality_flags
+from scarnode.segment.unet import UNet
+from scarnode.segment.weights import read_weights
+from scarnode.segment.windows import merge, normalise, predict_windows
+
+WINDOW = 128
+"""Rows and columns of a window, as published."""
+SMALLEST_ISLAND = 4
+"""Scar islands of this many network pixels or fewer are dropped, as published."""
+
+
+class Segmenter:
+    """The trained networks, ready to outline stacks.
+
+    Parameters
+    ----------
+    weights : Path, optional
+        A safetensors file with its card beside it; the shipped ones by default.
+    device : str
+        ``"auto"``: a GPU when there is one, else the CPU; or any torch device.
+    scar_merge : str
+        How overlapping windows are merged for scar: ``"mean"``, or ``"max"`` as published (calls more scar).
+
+    Raises
+    ------
+    WeightsError
+        The weights are missing or are not those the card describes.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "auto", scar_merge: str = "mean") -> None:
+        loaded = read_weights(Path(weights) if weights is not None else shipped_weights())
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = torch.device(device)
+        self._finder, self._outline = loaded.finder.to(self._device), loaded.outline.to(self._device)
+        self._finder_spacing, self._spacing = loaded.finder_spacing, loaded.outline_spacing
+        self._scar_merge = scar_merge
+        self._bfloat16 = self._device.type == "cpu" and _cpu_knows_bfloat16()
+        self.identity: ModelIdentity = loaded.identity
+
+    @torch.inference_mode()
+    def segment(self, volume: np.ndarray, pixel_spacing: tuple[float, float]) -> Segmentation:
+        """Outline one stack.
+
+        The heart is found and cropped at the network's pixel size, windows of three slices are outlined and merged,
+        the probabilities
+        are brought back to the stack's grid, and the largest wins.
+
+        Parameters
+        ----------
+        volume : numpy.ndarray
+            (slices, rows, columns), any numeric type and scale; not-a-number counts as the smallest value.
+        pixel_spacing : tuple of float
+            Between rows and between columns, mm.
+
+        Returns
+        -------
+        Segmentation
+            On the volume's own grid.
+
+        Raises
+        ------
+        InputError
+            The volume is not three-dimensional or empty, or the pixel spacing is not positive.
+        """
+        stack = _checked(volume, pixel_spacing)
+        spacing = (float(pixel_spacing[0]), float(pixel_spacing[1]))
+        labels = np.zeros(stack.shape, np.uint8)
+        guess = find_heart(self._run(self._finder), stack, spacing, self._finder_spacing) if stack.any() else None
+        if guess is None:
+            return Segmentation(labels, None, self.identity, (NO_HEART, NO_MYOCARDIUM))
+        # A first outline says where the heart is better than the finder can: outline again around it where it is off.
+        for _ in range(2):
+            grid = Grid(guess, tuple(stack.shape[1:]), spacing, self._spacing, (WINDOW, WINDOW))
+            probabilities = self._probabilities(stack, grid)
+            coarse = ventricle_center(probabilities.argmax(dim=1).numpy())
+            if coarse is None:
+                break
+            off = [(c - (WINDOW - 1) / 2) * self._spacing for c in coarse]
+            if np.hypot(*off) < 8.0:
+                break
+            guess = tuple(g + o / s for g, o, s in zip(guess, off, spacing, strict=True))
+        labels = self._labels(probabilities, grid)
+        center = ventricle_center(labels)
+        if center is None:
+            return Segmentation(labels, None, self.identity, (NO_HEART, NO_MYOCARDIUM))
+        return Segmentation(labels, center, self.identity, quality_flags(labels, spacing))
+
+    def _probabilities(self, stack: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """Merged class probabilities on the network's grid, (slices, classes, rows, columns), on the CPU."""
+        images = normalise(grid.to_network(stack[:, None])[:, 0])
+        windows, indices = predict_windows(self._run(self._outline), images.to(self._device))
+        return keep_largest(merge(windows, indices, len(stack), self._scar_merge).cpu())
+
+    def _labels(self, probabilities: torch.Tensor, grid: Grid) -> np.ndarray:
+        """Labels on the source's grid."""
+        on_source = grid.to_source(probabilities)
+        # Outside the patch all probabilities are zero, and the largest of zeros is the first: background.
+        labels = on_source.argmax(dim=1).to(torch.uint8).numpy()
+        largest = SMALLEST_ISLAND * grid.spacing**2 / (grid.pixel_spacing[0] * grid.pixel_spacing[1])
+        on_source[:, Tissue.SCAR] = -1
+        without_scar = on_source.argmax(dim=1).to(torch.uint8).numpy()
+        return drop_islands(labels, without_scar, largest)
+
+    def _run(self, network: UNet) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The network as a function of windows, in the precision that suits the device."""
+
+        def run(windows: torch.Tensor) -> torch.Tensor:
+            windows = windows.to(self._device)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+                return network(windows)
+
+        return run
+
+
+def keep_largest(probabilities: torch.Tensor) -> torch.Tensor:
+    """Make everything background that does not hang together with the largest heart-like body.
+
+    A body may move by a few pixels from slice to slice, as hearts do between breath-holds.
+
+    Parameters
+    ----------
+    probabilities : torch.Tensor
+        (slices, classes, rows, columns).
+    """
+    heart = (probabilities.argmax(dim=1) != Tissue.BACKGROUND).numpy()
+    plane = ndimage.generate_binary_structure(3, 2)
+    plane[0] = plane[2] = False
+    bodies, count = ndimage.label(ndimage.binary_dilation(heart, plane, iterations=2), structure=np.ones((3, 3, 3)))
+    if count < 2:
+        return probabilities
+    sizes = np.bincount(bodies[heart], minlength=count + 1)
+    stray = torch.from_numpy(heart & (bodies != sizes.argmax()))
+    kept = probabilities.masked_fill(stray[:, None], 0.0)
+    kept[:, Tissue.BACKGROUND][stray] = 1.0
+    return kept
+
+
+def drop_islands(labels: np.ndarray, without_scar: np.ndarray, largest: float) -> np.ndarray:
+    """Replace scar islands of at most `largest` pixels (in a slice; diagonals connect) by the next likeliest tissue.
+
+    Parameters
+    ----------
+    labels, without_scar : numpy.ndarray
+        uint8, (slices, rows, columns); `without_scar` holds the likeliest tissue other than scar.
+    largest : float
+        Pixels of the largest island that is dropped.
+    """
+    cleaned = labels.copy()
+    for label, other in zip(cleaned, without_scar, strict=True):
+        islands, _ = ndimage.label(label == Tissue.SCAR, structure=np.ones((3, 3)))
+        small = np.bincount(islands.ravel()) <= largest
+        small[0] = False
+        drop = small[islands]
+        label[drop] = other[drop]
+    return cleaned
+
+
+def _checked(volume: np.ndarray, pixel_spacing: tuple[float, float]) -> torch.Tensor:
+    """Volume as float32 from 0 to 1, finite."""
+    volume = np.asarray(volume)
+    if volume.ndim != 3 or 0 in volume.shape:
+        raise InputError(
+            f"the volume has the shape {volume.shape}", "segment", "give (slices, rows, columns), each at least one"
+        )
+    if not all(np.isfinite(s) and s > 0 for s in pixel_spacing):
+        raise InputError(f"the pixel spacing is {pixel_spacing}", "segment", "give two positive sizes in mm")
+    values = volume.astype(np.float64)
+    finite = np.isfinite(values)
+    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
+    scaled = (np.where(finite, values, low) - low) / (high - low if high > low else 1.0)
+    return torch.from_numpy(scaled.astype(np.float32))
+
+
+def _cpu_knows_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself (as Linux lists it); emulated, it is slower than float32."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return False
+    features = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(features)

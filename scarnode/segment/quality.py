@@ -1,0 +1,58 @@
+"""Signs that an outline may be wrong. Uncalibrated: they ask for a look, they do not grade."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+
+from scarnode.segment.model import Tissue
+
+NO_HEART = "NO_HEART"
+"""Nothing in the images looks like a left ventricle."""
+NO_MYOCARDIUM = "NO_MYOCARDIUM"
+"""No voxel was called myocardium or scar."""
+AREA_JUMP = "AREA_JUMP"
+"""The ventricle's area changes by more than 60 % between neighbouring slices away from base and apex."""
+CENTER_JUMP = "CENTER_JUMP"
+"""The ventricle's centre moves by more than 15 mm between neighbouring slices."""
+OPEN_RING = "OPEN_RING"
+"""In a middle slice the myocardium does not close around the blood pool."""
+
+
+def quality_flags(labels: np.ndarray, pixel_spacing: tuple[float, float]) -> tuple[str, ...]:
+    """Flags of an outline.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (slices, rows, columns), values of `Tissue`, base to apex.
+    pixel_spacing : tuple of float
+        mm.
+    """
+    wall = (labels == Tissue.MYOCARDIUM) | (labels == Tissue.SCAR)
+    if not wall.any():
+        return (NO_MYOCARDIUM,)
+    flags = []
+    ventricle = labels != Tissue.BACKGROUND
+    area = ventricle.sum(axis=(1, 2)).astype(float)
+    seen = np.flatnonzero(area)
+    middle = seen[len(seen) // 4 : len(seen) - len(seen) // 4]
+    if any(abs(area[b] - area[a]) > 0.6 * max(area[a], area[b]) for a, b in pairwise(middle)):
+        flags.append(AREA_JUMP)
+    centers = np.array([np.argwhere(ventricle[i]).mean(axis=0) * pixel_spacing for i in seen])
+    if (np.hypot(*np.diff(centers, axis=0).T) > 15).any():
+        flags.append(CENTER_JUMP)
+    if any(_is_open(labels[i], wall[i]) for i in middle):
+        flags.append(OPEN_RING)
+    return tuple(flags)
+
+
+def _is_open(label: np.ndarray, wall: np.ndarray) -> bool:
+    """Whether more than a twentieth of the blood pool's edge touches background instead of wall."""
+    blood = label == Tissue.BLOOD
+    if not blood.any():
+        return True
+    rim = ndimage.binary_dilation(blood) & ~blood
+    return bool((rim & ~wall).sum() > 0.05 * rim.sum())

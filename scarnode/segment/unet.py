@@ -1,0 +1,127 @@
+"""The published U-Net, to be read from top to bottom: settings, one block, the network.
+
+Source: Fahmy et al., Three-dimensional deep convolutional neural networks for automated myocardial scar
+quantification in hypertrophic cardiomyopathy, Radiology 2020;294:52-60: four resolution levels, 3 x 3 x 3 kernels,
+pooling in the plane only (three slices stay three slices), four classes. Its 2D network has "the exact same
+architecture but with 2D convolutional kernels": here both take stacks of slices, the 2D
+one looks at each slice alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+@dataclass(frozen=True)
+class UNetSettings:
+    """Everything that shapes the network; stored in the model card.
+
+    Attributes
+    ----------
+    dims : int
+        3: kernels reach into the neighbour slices; 2: every slice for itself.
+    width : int
+        Channels of the first level; each level below has twice as many.
+    levels : int
+        Resolution levels.
+    classes : int
+        Output channels (`scarnode.segment.Tissue`).
+    norm : str
+        ``"batch"`` or ``"group"`` (groups of eight channels).
+    """
+
+    dims: int = 3
+    width: int = 16
+    levels: int = 4
+    classes: int = 4
+    norm: str = "batch"
+
+    def __post_init__(self) -> None:
+        if self.dims not in (2, 3):
+            raise ValueError(f"dims is {self.dims}, allowed are 2 and 3")
+        if self.norm not in ("batch", "group"):
+            raise ValueError(f"norm is {self.norm!r}, allowed are 'batch' and 'group'")
+        if self.width % 8 or self.width < 8 or self.levels < 1 or self.classes < 2:
+            raise ValueError("width must be a multiple of 8, levels at least 1, classes at least 2")
+
+
+class SliceConv(nn.Module):
+    """A convolution over a stack of slices: 3 x 3 x 3 (or 1 x 3 x 3 for ``dims`` 2), zero-padded.
+
+    Computed as a 2D convolution over each slice and its two neighbours as channels, which gives the same sums as a 3D
+    convolution: a CPU runs it several times faster, and torch 2.13's 3D kernels fail in bfloat16 on processors with
+    AMX (memory corruption in the backward pass).
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, dims: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, 3 if dims == 3 else 1, 3, 3))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+
+    def forward(self, x: torch.Tensor, slices: int) -> torch.Tensor:
+        """Take and give (windows * slices, channels, rows, columns)."""
+        weight = self.weight
+        if weight.shape[2] == 3:
+            stacked = x.unflatten(0, (-1, slices))
+            none = torch.zeros_like(stacked[:, :1])
+            before, after = torch.cat([none, stacked[:, :-1]], 1), torch.cat([stacked[:, 1:], none], 1)
+            x = torch.cat([before, stacked, after], 2).flatten(0, 1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, weight.permute(0, 2, 1, 3, 4).flatten(1, 2), padding=1)
+
+
+class Block(nn.Module):
+    """Two times convolution, normalisation, ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, settings: UNetSettings) -> None:
+        super().__init__()
+        self.conv1 = SliceConv(channels_in, channels_out, settings.dims)
+        self.norm1 = _norm(channels_out, settings)
+        self.conv2 = SliceConv(channels_out, channels_out, settings.dims)
+        self.norm2 = _norm(channels_out, settings)
+
+    def forward(self, x: torch.Tensor, slices: int) -> torch.Tensor:
+        """Take and give (windows * slices, channels, rows, columns)."""
+        x = F.relu(self.norm1(self.conv1(x, slices)), inplace=True)
+        return F.relu(self.norm2(self.conv2(x, slices)), inplace=True)
+
+
+class UNet(nn.Module):
+    """U-Net with in-plane pooling.
+
+    Takes ``(windows, 1, slices, rows, columns)``, normalised by `scarnode.segment.windows.normalise`; gives logits
+    ``(windows, classes, slices, rows, columns)``. Rows and columns must be divisible by ``2 ** (levels - 1)``.
+    """
+
+    def __init__(self, settings: UNetSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        widths = [settings.width * 2**level for level in range(settings.levels)]
+        self.down = nn.ModuleList(Block(a, b, settings) for a, b in zip([1, *widths[:-1]], widths, strict=True))
+        pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.reduce = nn.ModuleList(nn.Conv2d(deep, shallow, 1) for deep, shallow in pairs)
+        self.up = nn.ModuleList(Block(2 * shallow, shallow, settings) for _, shallow in pairs)
+        self.head = nn.Conv2d(widths[0], settings.classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of windows, see the class."""
+        slices = x.shape[2]
+        x = x.flatten(0, 2)[:, None]
+        skips = []
+        for block in self.down:
+            x = block(x if not skips else F.max_pool2d(x, 2), slices)
+            skips.append(x)
+        skips.pop()
+        for reduce, block in zip(self.reduce, self.up, strict=True):
+            # The 1 x 1 convolution comes before the enlargement: the same result for a quarter of the work.
+            x = F.interpolate(reduce(x), scale_factor=2, mode="nearest")
+            x = block(torch.cat([skips.pop(), x], dim=1), slices)
+        return self.head(x).unflatten(0, (-1, slices)).transpose(1, 2)
+
+
+def _norm(channels: int, settings: UNetSettings) -> nn.Module:
+    return nn.BatchNorm2d(channels) if settings.norm == "batch" else nn.GroupNorm(channels // 8, channels)

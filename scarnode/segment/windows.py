@@ -1,0 +1,109 @@
+"""Sliding windows of three slices and their merge, as published; and the normalisation that every window gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from scarnode.segment.model import Tissue
+
+DEPTH = 3
+"""Slices of a window."""
+
+
+def normalise(slices: torch.Tensor) -> torch.Tensor:
+    """Scale each slice on its own: 1st percentile to -1, 99th to 1, a little beyond kept.
+
+    Slice by slice because scanners may scale each image on its own, and coil and nulling change along the heart.
+
+    Parameters
+    ----------
+    slices : torch.Tensor
+        (..., rows, columns); a slice that is constant becomes zero.
+    """
+    flat = slices.flatten(-2)
+    ordered = flat.sort(dim=-1).values
+    last = flat.shape[-1] - 1
+    low, high = ordered[..., round(0.01 * last), None], ordered[..., round(0.99 * last), None]
+    # A slice that is mostly border has its percentiles in the border: fall back on its extremes.
+    flat_range = high <= low
+    low, high = torch.where(flat_range, ordered[..., :1], low), torch.where(flat_range, ordered[..., -1:], high)
+    scaled = 2 * (flat - low) / (high - low).clamp(min=1e-20) - 1
+    return torch.where(high > low, scaled, 0.0).clamp(-1.5, 1.5).reshape(slices.shape)
+
+
+def window_indices(slices: int) -> list[list[int]]:
+    """Slice numbers of every window: three neighbours, stepped by one slice.
+
+    A stack of one or two slices is lengthened by repeating its edge slices.
+
+    >>> window_indices(5)
+    [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    >>> window_indices(2)
+    [[0, 1, 1]]
+    """
+    if slices < 1:
+        raise ValueError("a stack needs at least one slice")
+    return [[min(first + i, slices - 1) for i in range(DEPTH)] for first in range(max(slices - DEPTH, 0) + 1)]
+
+
+def predict_windows(
+    network: Callable[[torch.Tensor], torch.Tensor], stack: torch.Tensor, batch: int = 16
+) -> tuple[torch.Tensor, list[list[int]]]:
+    """Class probabilities of every window.
+
+    Parameters
+    ----------
+    network : callable
+        (windows, 1, 3, rows, columns) to logits (windows, classes, 3, rows, columns).
+    stack : torch.Tensor
+        (slices, rows, columns), normalised.
+    batch : int
+        Windows per call, a bound on memory. All in one batch where they fit: PyTorch's float32 3D convolution
+        falls back on a slow implementation for single windows.
+
+    Returns
+    -------
+    probabilities : torch.Tensor
+        (windows, classes, 3, rows, columns), float32.
+    indices : list of list of int
+        Slice numbers of each window.
+    """
+    indices = window_indices(len(stack))
+    windows = stack[torch.tensor(indices)].unsqueeze(1)
+    windows = windows.contiguous(memory_format=torch.channels_last_3d)
+    parts = [network(part).float().softmax(dim=1) for part in windows.split(batch)]
+    return torch.cat(parts), indices
+
+
+def merge(probabilities: torch.Tensor, indices: list[list[int]], slices: int, scar: str = "mean") -> torch.Tensor:
+    """One probability map per slice from all windows that saw it.
+
+    Parameters
+    ----------
+    probabilities : torch.Tensor
+        (windows, classes, 3, rows, columns).
+    indices : list of list of int
+        Slice numbers of each window, as `window_indices` gives them.
+    slices : int
+        Slices of the stack.
+    scar : str
+        ``"mean"``: as the other classes. ``"max"``: the publication's merge, the largest probability that any
+        window gave to scar; the sum over classes may then exceed one.
+
+    Returns
+    -------
+    torch.Tensor
+        (slices, classes, rows, columns).
+    """
+    if scar not in ("mean", "max"):
+        raise ValueError(f"scar is {scar!r}, allowed are 'mean' and 'max'")
+    flat = torch.tensor(indices).flatten().to(probabilities.device)
+    seen = probabilities.transpose(1, 2).flatten(0, 1)  # one entry for each slice of each window
+    merged = seen.new_zeros(slices, *seen.shape[1:]).index_add_(0, flat, seen)
+    merged /= flat.bincount(minlength=slices).reshape(-1, 1, 1, 1)
+    if scar == "max":
+        index = flat.reshape(-1, 1, 1).expand(-1, *seen.shape[2:])
+        merged[:, Tissue.SCAR].scatter_reduce_(0, index, seen[:, Tissue.SCAR], "amax", include_self=False)
+    return merged

@@ -1,0 +1,175 @@
+"""The segmenter through its one public class, with the shipped weights."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scarnode.errors import InputError, WeightsError
+from scarnode.segment import Segmenter, Tissue, read_identity, shipped_weights
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter(device="cpu")
+
+
+def ring_volume(
+    slices: int = 3, shape: tuple[int, int] = (192, 176), spacing: tuple[float, float] = (1.5, 1.5)
+) -> np.ndarray:
+    """A bright disc in a dark ring, in grey surroundings: a cartoon of a heart, 20 mm and 30 mm in radius."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices(shape)
+    radius = np.hypot((rows - shape[0] * 0.45) * spacing[0], (columns - shape[1] * 0.55) * spacing[1])
+    image = np.where(radius < 20, 700, np.where(radius < 30, 60, 300))
+    return np.stack([image + rng.normal(0, 20, shape) for _ in range(slices)])
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 40])
+def test_any_number_of_slices_gives_labels_on_the_same_grid(segmenter, slices):
+    volume = ring_volume(slices)
+    found = segmenter.segment(volume, (1.5, 1.5))
+    assert found.labels.shape == volume.shape
+    assert found.labels.dtype == np.uint8
+    assert set(np.unique(found.labels)) <= {int(tissue) for tissue in Tissue}
+    assert found.model == segmenter.identity
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((251, 253), (1.1, 1.1)), ((128, 128), (2.2, 2.2)), ((512, 512), (0.7, 0.7)), ((160, 256), (2.0, 1.0))],
+)
+def test_any_matrix_and_pixel_size(segmenter, shape, spacing):
+    volume = ring_volume(3, shape, spacing)
+    found = segmenter.segment(volume, spacing)
+    assert found.labels.shape == volume.shape
+    assert found.heart_center is not None
+    error = np.multiply(np.subtract(found.heart_center, (shape[0] * 0.45, shape[1] * 0.55)), spacing)
+    assert np.hypot(*error) < 15
+    wall = found.labels >= Tissue.MYOCARDIUM
+    area = wall.sum() * spacing[0] * spacing[1] / 3
+    assert 0.5 < area / (np.pi * (30**2 - 20**2)) < 1.5
+
+
+@pytest.mark.parametrize("value", [0, 7, -3])
+def test_constant_image_has_no_heart(segmenter, value):
+    found = segmenter.segment(np.full((4, 64, 80), value, np.int16), (1.5, 1.5))
+    assert not found.labels.any()
+    assert found.heart_center is None
+    assert {"NO_HEART", "NO_MYOCARDIUM"} <= set(found.flags)
+
+
+def test_all_not_a_number_has_no_heart(segmenter):
+    found = segmenter.segment(np.full((3, 64, 64), np.nan, np.float32), (1.5, 1.5))
+    assert found.heart_center is None
+
+
+def test_scale_and_offset_of_the_values_do_not_matter(segmenter):
+    volume = np.round(ring_volume(3))
+    plain = segmenter.segment(volume.astype(np.float32), (1.5, 1.5))
+    assert plain.labels.any()
+    shifted = segmenter.segment((volume + 4096).astype(np.uint16), (1.5, 1.5))
+    negative = segmenter.segment((volume * 1e-3 - 2).astype(np.float32), (1.5, 1.5))
+    for other in (shifted, negative):
+        assert (other.labels != plain.labels).mean() < 1e-3
+
+
+def test_some_values_not_a_number(segmenter):
+    volume = ring_volume(3).astype(np.float32)
+    volume[1, :5] = np.nan
+    volume[2, 0, 0] = np.inf
+    found = segmenter.segment(volume, (1.5, 1.5))
+    assert found.labels.any()
+
+
+def test_same_input_same_labels(segmenter):
+    volume = ring_volume(4)
+    first, second = (segmenter.segment(volume, (1.5, 1.5)) for _ in range(2))
+    assert np.array_equal(first.labels, second.labels)
+    assert first.heart_center == second.heart_center
+
+
+@pytest.mark.parametrize(
+    ("volume", "spacing"),
+    [
+        (np.zeros((4, 4)), (1, 1)),
+        (np.zeros((0, 64, 64)), (1, 1)),
+        (np.zeros((3, 64, 64)), (0, 1)),
+        (np.zeros((3, 64, 64)), (1, float("nan"))),
+    ],
+)
+def test_unusable_input_is_named(segmenter, volume, spacing):
+    with pytest.raises(InputError):
+        segmenter.segment(volume, spacing)
+
+
+@pytest.fixture
+def copied_weights(tmp_path: Path) -> Path:
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(shipped_weights().with_suffix(suffix), tmp_path / f"copy{suffix}")
+    return tmp_path / "copy.safetensors"
+
+
+def test_weights_elsewhere_are_the_same_model(copied_weights, segmenter):
+    assert Segmenter(copied_weights).identity == segmenter.identity == read_identity()
+
+
+def test_missing_weights(tmp_path):
+    with pytest.raises(WeightsError, match=r"nothing.safetensors: the weight file is missing"):
+        Segmenter(tmp_path / "nothing.safetensors")
+
+
+def test_missing_card(copied_weights):
+    copied_weights.with_suffix(".json").unlink()
+    with pytest.raises(WeightsError, match=r"copy.json: the model card is missing"):
+        Segmenter(copied_weights)
+
+
+def test_unreadable_card(copied_weights):
+    copied_weights.with_suffix(".json").write_text("{")
+    with pytest.raises(WeightsError, match="not readable as JSON"):
+        Segmenter(copied_weights)
+
+
+def test_card_that_lacks_the_architecture(copied_weights):
+    card_path = copied_weights.with_suffix(".json")
+    card = json.loads(card_path.read_text())
+    del card["architecture"]
+    card_path.write_text(json.dumps(card))
+    with pytest.raises(WeightsError, match="lacks architecture"):
+        Segmenter(copied_weights)
+
+
+def test_changed_weights_are_refused(copied_weights):
+    content = bytearray(copied_weights.read_bytes())
+    content[-1] ^= 1
+    copied_weights.write_bytes(content)
+    with pytest.raises(WeightsError, match="sha256"):
+        Segmenter(copied_weights)
+
+
+@pytest.mark.parametrize("change", [{"width": 32}, {"dims": 2}, {"norm": "unheard"}, {"depth": 1}])
+def test_card_of_another_architecture(copied_weights, change):
+    card_path = copied_weights.with_suffix(".json")
+    card = json.loads(card_path.read_text())
+    card["architecture"]["outline"].update(change)
+    card_path.write_text(json.dumps(card))
+    with pytest.raises(WeightsError, match="do not fit the architecture"):
+        Segmenter(copied_weights)
+
+
+def test_shipped_card_says_what_a_reader_must_know():
+    card = json.loads(shipped_weights().with_suffix(".json").read_text())
+    assert card["use"] == "Research use only, not for diagnostic use"
+    assert "CC BY-NC-SA 4.0" in card["licence"]
+    assert card["limits"] and card["command"] and card["metrics"]
+    assert shipped_weights().stat().st_size < 40e6
+
+
+def test_importing_the_room_does_not_import_torch():
+    code = "import sys, scarnode.segment; scarnode.segment.read_identity(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,83 @@
+"""Sliding windows: which slices they see, and how they are merged."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scarnode.segment.model import Tissue
+from scarnode.segment.windows import merge, normalise, predict_windows, window_indices
+
+
+@given(st.integers(1, 60))
+def test_windows_step_by_one_and_cover_every_slice(slices):
+    windows = window_indices(slices)
+    assert len(windows) == max(slices - 2, 1)
+    assert {i for window in windows for i in window} == set(range(slices))
+    assert all(len(window) == 3 for window in windows)
+    if slices >= 3:
+        counts = np.bincount(np.concatenate(windows), minlength=slices)
+        expected = [min(i + 1, slices - i, 3, slices - 2) for i in range(slices)]
+        assert counts.tolist() == expected
+
+
+def test_no_slices_is_an_error():
+    with pytest.raises(ValueError, match="at least one"):
+        window_indices(0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 2**31), st.sampled_from(["mean", "max"]))
+def test_merge_equals_the_plain_definition(slices, seed, how):
+    windows = window_indices(slices)
+    probabilities = torch.rand(len(windows), 4, 3, 2, 5, generator=torch.Generator().manual_seed(seed)).softmax(1)
+    merged = merge(probabilities, windows, slices, how)
+    assert merged.shape == (slices, 4, 2, 5)
+    for i in range(slices):
+        seen = [probabilities[w, :, p] for w, window in enumerate(windows) for p, s in enumerate(window) if s == i]
+        expected = torch.stack(seen).mean(0)
+        if how == "max":
+            expected[Tissue.SCAR] = torch.stack(seen)[:, Tissue.SCAR].max(0).values
+        torch.testing.assert_close(merged[i], expected)
+
+
+def test_mean_merge_stays_a_probability():
+    windows = window_indices(7)
+    probabilities = torch.rand(len(windows), 4, 3, 4, 4).softmax(1)
+    torch.testing.assert_close(merge(probabilities, windows, 7).sum(1), torch.ones(7, 4, 4))
+
+
+def test_unknown_merge():
+    with pytest.raises(ValueError, match="'mean' and 'max'"):
+        merge(torch.rand(1, 4, 3, 2, 2), [[0, 1, 2]], 3, "median")
+
+
+def test_each_window_sees_its_own_slices_whatever_the_batch():
+    stack = torch.arange(6.0).reshape(6, 1, 1).expand(6, 8, 8).contiguous()
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        return torch.cat([windows, -windows, windows * 0, windows * 0], dim=1)
+
+    large, indices = predict_windows(network, stack, batch=16)
+    small, _ = predict_windows(network, stack, batch=1)
+    torch.testing.assert_close(large, small)
+    expected = network(stack[torch.tensor(indices)][:, None]).softmax(1)
+    torch.testing.assert_close(large, expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.floats(1e-3, 1e4), st.floats(-1e4, 1e4))
+def test_normalise_forgets_scale_and_offset(seed, scale, offset):
+    image = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    torch.testing.assert_close(normalise(image * scale + offset), normalise(image), atol=1e-5, rtol=0)
+    assert normalise(image).abs().max() <= 1.5
+
+
+def test_normalise_constant_and_nearly_empty_slices():
+    slices = torch.zeros(2, 32, 32)
+    slices[1, 3, 4] = 5
+    scaled = normalise(slices)
+    assert torch.isfinite(scaled).all()
+    assert not scaled[0].any()
+    assert scaled[1, 3, 4] == 1
