@@ -106,7 +106,7 @@ def _extra_thickness(
     if phenotype == "septal":
         peak = rng.triangular(15, 19, 30) - base
         around = np.exp(-((_around(t, rng.normal(0.25, 0.4)) / np.deg2rad(rng.uniform(35, 70))) ** 2) / 2)
-        return peak * around * _bump(s, rng.uniform(0.2, 0.55), rng.uniform(0.35, 0.7))
+        return peak * around * _bump(s, rng.uniform(0.2, 0.55), rng.uniform(0.45, 0.8))
     if phenotype == "apical":
         peak = rng.uniform(13, 22) - base
         return peak * _bump(s, 0.9, rng.uniform(0.15, 0.25)) * (1 + 0.2 * np.cos(t - rng.uniform(0, 6.28)))
@@ -151,7 +151,7 @@ def draw_heart(
         diameter = min(diameter * 1.15, 62.0)
         base_wall = min(base_wall, 8.0)
     apex_wall = rng.uniform(4, 6) if phenotype != "apical" else rng.uniform(9, 16)
-    equator, blunt = rng.uniform(0.2, 0.32) * length, rng.uniform(2.0, 2.6)
+    equator, blunt = rng.uniform(0.2, 0.32) * length, rng.uniform(2.2, 3.0)
 
     z = np.arange(-ABOVE_BASE, length + 40, Z_STEP, dtype=np.float32)
     theta = (np.arange(ANGLES, dtype=np.float32) * 2 * np.pi / ANGLES).astype(np.float32)

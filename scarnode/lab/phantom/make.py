@@ -185,7 +185,10 @@ def _draw_scene(seed: int, settings: PhantomSettings) -> _Scene:
     plan = _draw_plan(plan_rng, heart, settings)
     smaller = min(plan.rows, plan.columns)
     acquisition = draw_corruption(corrupt_rng, plan.spacing, smaller, settings.training, settings.snr)
-    contrast = draw_contrast(signal_rng, settings.random_contrast, acquisition.noise)
+    odds = settings.random_contrast
+    if odds is None:
+        odds = 0.3 if settings.training else 0.0
+    contrast = draw_contrast(signal_rng, odds, acquisition.noise)
     return _Scene(
         settings, heart, scar, plan, acquisition, contrast, settings.component or component, paint_rng, corrupt_rng
     )

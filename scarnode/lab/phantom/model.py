@@ -60,8 +60,9 @@ class PhantomSettings:
         PSIR images are twins.
     snr : float or None
         Signal of dense scar at the null of myocardium / SD of the noise; 8 to 40 when drawn.
-    random_contrast : float
-        Probability of random tissue brightness in place of the physics (scar stays brighter than myocardium).
+    random_contrast : float or None
+        Probability of random tissue brightness in place of the physics (scar stays brighter than myocardium);
+        None: 0.3 for training, else 0.
     corruption : bool
         False: no coil shading, shifts, ghosts, wrap or noise, for tests of geometry and contrast.
     """
@@ -78,7 +79,7 @@ class PhantomSettings:
     scar_fraction: float | None = None
     component: ComponentName | None = None
     snr: float | None = None
-    random_contrast: float = 0.0
+    random_contrast: float | None = None
     corruption: bool = True
 
 

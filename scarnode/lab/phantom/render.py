@@ -201,8 +201,7 @@ def _scar_parts(field: Tensor, scar: Scar, amount: Tensor) -> tuple[Tensor, Tens
     core = torch.zeros_like(field)
     if scar.core is not None:
         core = (0.5 + 8 * (field - scar.core)).clamp(0, 1) * scarred
-    dense = (field / 0.5).clamp(0, 1) * scar.density + 0.25 * scar.density
-    dense = dense.clamp(0, 1) * (scarred - core)
+    dense = scar.density * (0.3 + field / scar.ramp).clamp(0, 1) * (scarred - core)
     return scarred - core - dense, dense, core
 
 

@@ -30,6 +30,8 @@ class Scar:
         inside scar, growing to its core; one unit is about one correlation length.
     density : float
         0 to 1: how much of the core is dense scar; the rest has the grey zone's T1.
+    ramp : float
+        Field value at which the core is reached; small scars have low peaks and yet a core.
     core : float or None
         Field value from which no contrast flows in (no-reflow); None where there is no such core.
     volume : float
@@ -39,6 +41,7 @@ class Scar:
     pattern: str
     field: np.ndarray
     density: float
+    ramp: float
     core: float | None
     volume: float
 
@@ -77,7 +80,7 @@ def draw_scar(rng: np.random.Generator, heart: Heart, fraction: float, pattern: 
     wall = heart.wall[::COARSE, ::COARSE]
     depth = (np.arange(DEPTHS, dtype=np.float32) + 0.5) / DEPTHS
     if fraction <= 0:
-        return Scar("none", np.full((len(z), DEPTHS, len(theta)), -9, np.float32), 0.0, None, 0.0)
+        return Scar("none", np.full((len(z), DEPTHS, len(theta)), -9, np.float32), 0.0, 1.0, None, 0.0)
 
     score = (
         _infarct(rng, heart, z, depth, theta) if pattern == "infarct" else _patchy(rng, heart, pattern, z, depth, theta)
@@ -92,7 +95,9 @@ def draw_scar(rng: np.random.Generator, heart: Heart, fraction: float, pattern: 
     volume = fraction * heart.myocardium_volume
     density = rng.uniform(0.0, 0.5) if pattern == "diffuse" else rng.uniform(0.4, 1.0)
     core = rng.uniform(0.35, 0.7) if pattern == "infarct" and rng.random() < 0.2 else None
-    return Scar(pattern, (score - threshold).astype(np.float32), float(density), core, float(volume))
+    field = (score - threshold).astype(np.float32)
+    peak = float(np.percentile(field[(field > 0) & (cell > 0)], 80)) if ((field > 0) & (cell > 0)).any() else 1.0
+    return Scar(pattern, field, float(density), max(min(0.5, peak), 0.05), core, float(volume))
 
 
 def _patchy(

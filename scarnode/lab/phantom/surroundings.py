@@ -214,5 +214,5 @@ def _fat_pad(canvas: _Canvas, heart: Heart, plan: SlicePlan, signals: dict[str, 
         pad = pad + rng.uniform(-8, 38) * torch.exp(-((toward / width) ** 2) / 2)
     # Towards the apex the heart is smaller, and fat takes its place.
     distance = rim * (1 - 0.003 * canvas.w.clamp(min=0)) + pad * (1 + 0.35 * canvas.noise(18.0)) - radius
-    strands = 1 - 0.3 * (canvas.noise(6.0, 0.5) - 0.5).clamp(0, 2)
+    strands = 1 - 0.15 * (canvas.noise(6.0, 0.5) - 0.5).clamp(0, 2)
     canvas.paint(torch.minimum(torch.where(pad > 2, distance, -9.0), canvas.chest + 1), signals["fat"] * strands)
