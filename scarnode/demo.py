@@ -32,7 +32,9 @@ from scarnode.node import Node, keep_quiet_about_patients
 from scarnode.segment import Tissue
 
 SEED = 7
-PATIENT = PhantomSettings(matrix=(224, 224), slices=10, component="magnitude", scar_fraction=0.12)
+PATIENT = PhantomSettings(
+    matrix=(224, 224), slice_thickness=8.0, slice_distance=10.0, component="magnitude", scar_fraction=0.12
+)
 """The demo's patient."""
 
 PATIENCE = 55.0

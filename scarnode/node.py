@@ -9,12 +9,16 @@ import socket
 import threading
 import traceback
 import warnings
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
+from uuid import uuid4
 
 from scarnode.config import Settings
 from scarnode.deliver import Destination
+from scarnode.errors import SpoolError
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.outbox import deliver_due
 from scarnode.jobs.registrar import Registrar
@@ -54,7 +58,7 @@ class Node:
         self._model = read_identity(settings.segment.weights)
         self.ledger = Ledger(settings.ledger.url, actor=f"node {self._host}")
         self._spool = Spool(settings.spool.path)
-        settings.results.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_results_folder(settings.results.path)
         self._registrar = Registrar(self.ledger, self._spool)
         self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
         self._server = listen(
@@ -80,7 +84,11 @@ class Node:
     def stop(self) -> None:
         """End: no new association, running work goes back to the queue, what is in hand is written down."""
         self._stopping.set()
+        lines = [association.dul.socket for association in self._server.active_associations]
         self._server.shutdown()
+        for line in lines:  # a sender that hangs would keep its thread, and so this process, alive
+            with suppress(OSError, AttributeError):
+                line.socket.shutdown(socket.SHUT_RDWR)
         self._registrar.stop()
         for worker in self._workers:
             worker.kill()
@@ -182,6 +190,18 @@ class Node:
         """Feed the watchdog, which restarts a node whose ledger or scheduler hangs."""
         self.ledger.quiet_studies(0, limit=1)
         notify_systemd("WATCHDOG=1")
+
+
+def _make_results_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = path / f".probe-{uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SpoolError(
+            f"can not be written ({error.strerror})", str(path), "Set [results] path to a folder this user can write"
+        ) from None
 
 
 def notify_systemd(state: str) -> None:

@@ -46,7 +46,7 @@ def deliver_due(
         accepted = sum(report.sent for report in reports)
         sent += accepted
         log.info("job %d: %d of %d objects sent to %s", deliveries[0].job_id, accepted, len(reports), destination.name)
-        if not any(outcome.status is not None or outcome.ok for outcome in outcomes):
+        if not any(outcome.ok or outcome.permanent or outcome.status is not None for outcome in outcomes):
             break  # nobody answered: the other jobs need not find out one by one, they stay due
     return sent
 

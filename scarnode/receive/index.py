@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_file_meta_info
 
 TAGS = [
     "SpecificCharacterSet",
@@ -81,7 +82,7 @@ def describe(spool: Path, path: Path) -> ReceivedInstance:
         raise
     except Exception as error:  # any parser fault is a fact about the file
         problem = f"the header can not be read ({type(error).__name__})"
-    meta = getattr(header, "file_meta", Dataset())
+    meta = read_file_meta_info(path)  # `Spool.store` wrote it
     study = _text(header, "StudyInstanceUID")
     if not problem and not study:
         problem = "the dataset has no Study Instance UID"

@@ -98,6 +98,7 @@ def listen(
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(context.abstract_syntax, list(TRANSFER_SYNTAXES))
     handlers: list[Any] = [
+        (evt.EVT_CONN_OPEN, _limit, [network_timeout]),
         (evt.EVT_C_ECHO, _echo),
         (evt.EVT_C_STORE, _store, [spool, stored]),
         (evt.EVT_REJECTED, _rejected),
@@ -109,6 +110,15 @@ def listen(
         raise ScarnodeError(
             reason, f"{host}:{port}", "Stop the other program, or set [node] host and port in config.ini"
         ) from None
+
+
+def _limit(event: Event, network_timeout: float) -> None:
+    """Bound every read and write on a new connection.
+
+    pynetdicom leaves accepted sockets without a timeout: a line that goes dead in the middle of a PDU would hold its
+    thread, and its place among `max_associations`, for ever.
+    """
+    event.assoc.dul.socket.socket.settimeout(network_timeout)
 
 
 def _echo(_event: Event) -> int:

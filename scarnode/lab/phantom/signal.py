@@ -127,7 +127,8 @@ def draw_sequence(rng: np.random.Generator, t1_myocardium: float) -> tuple[Seque
     )
     null = null_time(t1_myocardium, sequence)
     error = rng.uniform(-60, 60) if rng.random() < 0.1 else rng.normal(0, 20)
-    return replace(sequence, inversion_time=max(null + error, sequence.lead + 5)), rr, null
+    # No technologist sets less than 150 ms: the series would pass for dark blood or early enhancement.
+    return replace(sequence, inversion_time=max(null + error, sequence.lead + 5, 150.0)), rr, null
 
 
 def draw_contrast(rng: np.random.Generator, random_contrast: float, noise: float) -> Contrast:
