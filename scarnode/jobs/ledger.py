@@ -88,11 +88,17 @@ class Ledger:
             return set(session.scalars(select(Instance.path)))
 
     def add_instances(self, received: Sequence[ReceivedInstance]) -> None:
-        """Register instances that lie in the spool; those already known only keep their study open."""
+        """Register instances that lie in the spool.
+
+        One that is known already makes no second row, but has its study searched again: whoever sends a study again
+        wants an answer, perhaps after a setting was changed. The same input still makes no second job.
+        """
         with self._writing() as session:
             for one in received:
                 study = self._study_of(session, one)
                 if session.scalar(select(Instance.id).where(Instance.path == one.path)) is not None:
+                    if study:
+                        study.searched_instance = 0
                     continue
                 row = Instance(
                     study_id=study.id if study else None,

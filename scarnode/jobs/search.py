@@ -9,7 +9,7 @@ from pathlib import Path
 from scarnode.analyse import job_key
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.model import PlannedJob
-from scarnode.stack import Rules, Stack, find_stacks, input_digest
+from scarnode.stack import Rules, SeriesVerdict, Stack, Verdict, find_stacks, input_digest
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ def search_study(
         planned = [_plan(stack, spool, model_sha256, settings_digest) for stack in found.stacks]
     except Exception as error:
         log.exception("study %d can not be searched", study_id)
-        ledger.close_study(
-            study_id, newest, [], [], note=f"the search for stacks failed: {type(error).__name__}: {error}"
-        )
+        detail = f"{type(error).__name__}: {error}"
+        failed = SeriesVerdict("", "(all)", Verdict.REVIEW, "SEARCH_FAILED", detail, score=0, instances=len(paths))
+        ledger.close_study(study_id, newest, [failed], [], note=f"the search for stacks failed: {detail}")
         return
     problems = {str(path.relative_to(spool)): why for path, why in found.unreadable}
     ledger.close_study(study_id, newest, found.series, planned, problems)

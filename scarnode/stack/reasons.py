@@ -89,4 +89,9 @@ REASONS: dict[str, str] = {
     "TRUNCATED_HEADER": "The file ends inside its header. Send the instance again.",
     "DAMAGED_HEADER": "The header can not be parsed. Send the instance again.",
     "NO_UID": "The header lacks an SOP instance, study or series UID. Have the sender corrected.",
+    # the whole study, by the node
+    "SEARCH_FAILED": (
+        "The study could not be searched for stacks: a fault of scarnode or of the spool's disk, named in the "
+        "detail. Report it; sending the study again has it searched again."
+    ),
 }
