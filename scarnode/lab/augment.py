@@ -92,7 +92,8 @@ def recolour(image: torch.Tensor, label: torch.Tensor, generator: torch.Generato
     amount = uniform(0, 0.09)
     x = sometimes(0.5, x + amount * noise, x)
     x = sometimes(0.08, x + uniform(0.05, 0.25) * x.roll(int(torch.randint(10, 60, (1,), generator=generator)), -2), x)
-    return normalise(_border(x, uniform))
+    # Some stay as they are: the network also has to read a plain, clean image.
+    return normalise(sometimes(0.3, image, _border(x, uniform)))
 
 
 def crop(

@@ -11,15 +11,18 @@ import torch
 
 from scarnode.lab.cases import Case
 from scarnode.lab.evaluate import evaluate, summarise
+from scarnode.segment.card import read_card
 from scarnode.segment.predict import Segmenter
 from scarnode.segment.unet import UNet, UNetSettings
-from scarnode.segment.weights import read_weights, write_weights
+from scarnode.segment.weights import write_weights
 
 LICENCES = {
     "emidec": "EMIDEC training set (Lalande et al., Data 2020;5(4):89), CC BY-NC-SA 4.0",
     "acdc": "ACDC (Bernard et al., IEEE TMI 2018;37:2514), CC BY-NC-SA 4.0",
 }
 """Where the public sets come from; weights trained with them carry their licence."""
+DESCRIPTIONS = {"emidec": "EMIDEC", "acdc": "LGE contrast painted on ACDC", "phantoms": "synthetic phantoms"}
+"""How the report names the sets."""
 
 
 def pack(
@@ -33,7 +36,7 @@ def pack(
     limits: list[str],
     name: str = "scarnode-unet3d",
 ) -> dict:
-    """Write the weight file `path` and its card, with the metrics measured on the held-out cases; returns the card.
+    """Write the weight file `path` and its card with the metrics measured on held-out cases; return the card.
 
     Parameters
     ----------
@@ -48,19 +51,16 @@ def pack(
     """
     runs = {part: _read_run(folder) for part, folder in (("finder", finder), ("outline", outline))}
     trained = {part: run["settings"]["trained_on"] for part, run in runs.items()}
-    data = "EMIDEC, LGE painted on ACDC" + (", synthetic phantoms" if trained["outline"][2] else "")
+    sources = sorted(set().union(*trained.values()))
+    data = ", ".join(DESCRIPTIONS.get(source, source) for source in sources)
+    restricted = [LICENCES[source] for source in sources if source in LICENCES]
     card = {
         "date": date.today().isoformat(),
         "command": command,
-        "licence": "CC BY-NC-SA 4.0 (from the training data); see LICENSE-weights.md",
-        "data": {
-            **LICENCES,
-            "phantom": "scarnode's own synthetic phantoms",
-            "cases_trained_on": {
-                part: dict(zip(("emidec", "acdc", "phantom"), counts, strict=True)) for part, counts in trained.items()
-            },
-            "pixel_spacing": "EMIDEC and ACDC carry none: set so that the heart is of plausible size",
-        },
+        "licence": "CC BY-NC-SA 4.0 (from the training data); see LICENSE-weights.md"
+        if restricted
+        else "as you choose",
+        "data": {"sources": restricted, "cases_trained_on": trained},
         "training": {part: {"steps": run["step"], "settings": run["settings"]} for part, run in runs.items()},
         "limits": limits,
     }
@@ -90,8 +90,7 @@ def pack(
             },
         }
     write()
-    read_weights(path)
-    return card
+    return read_card(path)
 
 
 def _read_run(folder: Path) -> dict:

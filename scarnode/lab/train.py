@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -54,7 +56,8 @@ class TrainSettings:
         Share of the cine cases that stay cine (for the heart finder).
     batch, steps, seed, threads : int
     rate : float
-        Learning rate; warms up over 100 steps and falls linearly to zero over the last `decay` of all steps.
+        Learning rate; warms up over 100 steps (a tenth of a shorter run)
+        and falls linearly to zero over the last `decay` of all steps.
     weight_decay, average : float
         AdamW's weight decay, and the decay of the exponential moving average of the weights (0: none).
     initial : Path or None
@@ -201,9 +204,7 @@ def train(settings: TrainSettings) -> Path:
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kinds, held = load_cases(settings)
-    names = sorted(f"{case.source}/{case.name}" for case in held)
-    written = {**asdict(settings), "held_out": names, "trained_on": [len(cases) for cases in kinds]}
-    (settings.out / "settings.json").write_text(json.dumps(written, indent=1, default=str))
+    _describe(settings, kinds, held)
     stocks = stock_up(settings, kinds)
     network, average = UNet(settings.unet).to(device), UNet(settings.unet).to(device)
     average.load_state_dict(network.state_dict())
@@ -221,8 +222,11 @@ def train(settings: TrainSettings) -> Path:
         average.load_state_dict(stored["average"])
     network.train()
     began, losses = time.monotonic(), []
+    ahead = ThreadPoolExecutor(max_workers=1)
+    drawn = ahead.submit(draw, settings, stocks, first)
     for step in range(first, settings.steps):
-        image, label = (tensor.to(device) for tensor in draw(settings, stocks, step))
+        image, label = (tensor.to(device) for tensor in drawn.result())
+        drawn = ahead.submit(draw, settings, stocks, step + 1)  # while the network works on this one
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * _schedule(settings, step)
         with torch.autocast(device.type, torch.bfloat16):
@@ -236,23 +240,35 @@ def train(settings: TrainSettings) -> Path:
         losses.append(loss.item())
         done, last = step + 1, step + 1 == settings.steps
         if done % 50 == 0 or last:
-            pace = (time.monotonic() - began) / (done - first)
-            entry = {"step": done, "loss": round(float(np.mean(losses)), 4), "seconds_per_step": round(pace, 3)}
-            with (settings.out / "log.jsonl").open("a") as file:
-                file.write(json.dumps(entry) + "\n")
-            log.info("step %d of %d, loss %.4f, %.2f s per step", done, settings.steps, entry["loss"], pace)
+            _report(settings, done, float(np.mean(losses)), (time.monotonic() - began) / (done - first))
             losses = []
         if done % 100 == 0 or last:
-            state = {
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimiser": optimiser.state_dict(),
-            }
+            states = {"network": network, "average": average, "optimiser": optimiser}
+            stored = {name: module.state_dict() for name, module in states.items()}
             torch.save(
-                {**state, "step": done, "unet": asdict(settings.unet), "spacing": settings.spacing}, f"{path}.tmp"
+                {**stored, "step": done, "unet": asdict(settings.unet), "spacing": settings.spacing}, f"{path}.tmp"
             )
             Path(f"{path}.tmp").replace(path)
+    ahead.shutdown(cancel_futures=True)
     return path
+
+
+def _describe(settings: TrainSettings, kinds: list[list[Case]], held: list[Case]) -> None:
+    """Write what the run depends on, for the model card."""
+    written = {
+        **asdict(settings),
+        "trained_on": Counter(case.source for cases in kinds for case in cases),
+        "held_out": sorted(f"{case.source}/{case.name}" for case in held),
+    }
+    (settings.out / "settings.json").write_text(json.dumps(written, indent=1, default=str), encoding="utf-8")
+
+
+def _report(settings: TrainSettings, done: int, loss: float, pace: float) -> None:
+    """One line into the run's log, which plots, and into the program's."""
+    entry = {"step": done, "loss": round(loss, 4), "seconds_per_step": round(pace, 3)}
+    with (settings.out / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+    log.info("step %d of %d, loss %.4f, %.2f s per step", done, settings.steps, loss, pace)
 
 
 def _draw_slices(slices: int, dims: int, strong: bool, rng: np.random.Generator) -> list[int]:
@@ -269,7 +285,8 @@ def _draw_slices(slices: int, dims: int, strong: bool, rng: np.random.Generator)
 
 def _schedule(settings: TrainSettings, step: int) -> float:
     """Share of the learning rate: warm-up, plateau, linear fall to zero."""
-    return min(1.0, (step + 1) / 100, (settings.steps - step) / max(settings.decay * settings.steps, 1))
+    warm, fall = min(100, settings.steps // 10 + 1), max(settings.decay * settings.steps, 1)
+    return min(1.0, (step + 1) / warm, (settings.steps - step) / fall)
 
 
 @torch.no_grad()

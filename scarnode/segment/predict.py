@@ -130,23 +130,28 @@ class Segmenter:
 
 
 def keep_largest(probabilities: torch.Tensor) -> torch.Tensor:
-    """Make everything background that does not hang together with the largest heart-like body.
+    """Make everything background that is not part of the largest heart-like body.
 
-    A body may move by a few pixels from slice to slice, as hearts do between breath-holds.
+    Thin bridges (to the liver, say) are cut first. Bodies hang together where they overlap in neighbouring slices.
 
     Parameters
     ----------
     probabilities : torch.Tensor
-        (slices, classes, rows, columns).
+        (slices, classes, rows, columns), on the network's grid.
     """
     heart = (probabilities.argmax(dim=1) != Tissue.BACKGROUND).numpy()
-    plane = ndimage.generate_binary_structure(3, 2)
-    plane[0] = plane[2] = False
-    bodies, count = ndimage.label(ndimage.binary_dilation(heart, plane, iterations=2), structure=np.ones((3, 3, 3)))
-    if count < 2:
+    rows, columns = np.indices((7, 7)) - 3
+    disc = (np.hypot(rows, columns) <= 3.2)[None]
+    core = ndimage.binary_opening(heart, disc)
+    bodies, count = ndimage.label(core, structure=np.ones((3, 3, 3)))
+    if count == 0:
         return probabilities
-    sizes = np.bincount(bodies[heart], minlength=count + 1)
-    stray = torch.from_numpy(heart & (bodies != sizes.argmax()))
+    sizes = np.bincount(bodies.ravel())
+    sizes[0] = 0
+    body = bodies == sizes.argmax()
+    # What the cut took from the body's rim, and tips too small for the disc in the slices beside it, stay.
+    near = ndimage.binary_dilation(ndimage.binary_dilation(body, disc), np.ones((3, 3, 3)))
+    stray = torch.from_numpy(heart & ~near)
     kept = probabilities.masked_fill(stray[:, None], 0.0)
     kept[:, Tissue.BACKGROUND][stray] = 1.0
     return kept
