@@ -14,7 +14,7 @@ from scarnode.segment.model import ModelIdentity
 def shipped_weights() -> Path:
     """The weights that come with scarnode: the installed package's, else the checkout's ``model_weights/``."""
     try:
-        return Path(str(resources.files("scarnode.model_weights"))) / "scarnode.safetensors"
+        return Path(str(resources.files("scarnode.model_weights").joinpath("scarnode.safetensors")))
     except ModuleNotFoundError:
         return Path(__file__).resolve().parents[2] / "model_weights" / "scarnode.safetensors"
 
