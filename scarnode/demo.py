@@ -37,7 +37,7 @@ PATIENT = PhantomSettings(
 )
 """The demo's patient."""
 
-PATIENCE = 55.0
+PATIENCE = 180.0
 """Seconds until the demo gives up."""
 
 NAMES = {"seg": "Segmentation (SEG)", "sr": "Structured Report (SR)", "sc": "picture (Secondary Capture)"}
