@@ -55,10 +55,11 @@ def place(
     return moved.reshape(n, depth, size, size), labels.reshape(n, depth, size, size).to(torch.uint8)
 
 
-def recolour(image: torch.Tensor, label: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def recolour(image: torch.Tensor, label: torch.Tensor, generator: torch.Generator, plain: float = 0.3) -> torch.Tensor:
     """Change contrast, nulling, coil shading, sharpness and noise of windows; each change strikes some windows only.
 
-    Takes and gives (windows, slices, rows, columns); the result is normalised by `normalise`.
+    Takes and gives (windows, slices, rows, columns); the result is normalised by `normalise`. A share of `plain`
+    windows stays as it is: the network also has to read a clean image.
     """
     n = len(image)
 
@@ -92,8 +93,7 @@ def recolour(image: torch.Tensor, label: torch.Tensor, generator: torch.Generato
     amount = uniform(0, 0.09)
     x = sometimes(0.5, x + amount * noise, x)
     x = sometimes(0.08, x + uniform(0.05, 0.25) * x.roll(int(torch.randint(10, 60, (1,), generator=generator)), -2), x)
-    # Some stay as they are: the network also has to read a plain, clean image.
-    return normalise(sometimes(0.3, image, _border(x, uniform)))
+    return normalise(sometimes(plain, image, _border(x, uniform)))
 
 
 def crop(

@@ -48,6 +48,8 @@ class TrainSettings:
         Largest displacement of the heart from the window's centre, pixels.
     augment : str
         ``"strong"`` or ``"paper"`` (translation, rotation, mirroring only).
+    plain : float
+        Share of the windows whose brightness stays as it is under ``"strong"``.
     loss : str
         ``"ce_dice"`` or ``"paper"`` (cross entropy, each window weighted by log(10 + scar volume in pixels)).
     painted_per_case : int
@@ -76,6 +78,7 @@ class TrainSettings:
     crop: int = 96
     shift: float = 12.0
     augment: str = "strong"
+    plain: float = 0.3
     loss: str = "ce_dice"
     painted_per_case: int = 4
     cine_share: float = 0.0
@@ -175,7 +178,7 @@ def draw(settings: TrainSettings, stocks: list[Stock], step: int) -> tuple[torch
         labels.append(stock.labels[case][chosen])
     image, label = torch.stack(images), torch.stack(labels)
     image, label = augment.place(image, label, settings.size, settings.shift, generator, warp=strong)
-    image = augment.recolour(image, label, generator) if strong else normalise(image)
+    image = augment.recolour(image, label, generator, settings.plain) if strong else normalise(image)
     image, label = augment.crop(image, label, settings.crop, generator)
     return image.unsqueeze(1), label.long()
 

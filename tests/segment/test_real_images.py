@@ -22,8 +22,8 @@ def test_held_out_cases_are_outlined(real_data, held_out):
     cases = [case for case in read_emidec(real_data / "emidec") if f"emidec/{case.name}" in names[::5]]
     summary = summarise(evaluate(cases, Segmenter(device="cpu")))
     assert summary["hearts_lost"] == 0
-    assert summary["dice_blood"] > 0.8
-    assert summary["dice_myocardium"] > 0.65
+    assert summary["dice_blood"] > 0.85
+    assert summary["dice_myocardium"] > 0.7
 
 
 def test_the_heart_is_found_in_another_kind_of_image(real_data, held_out):
@@ -32,7 +32,7 @@ def test_the_heart_is_found_in_another_kind_of_image(real_data, held_out):
     cases = [case for case in read_acdc(real_data / "acdc_ed") if f"acdc/{case.name}" in names[::6]]
     summary = summarise(evaluate(cases, Segmenter(device="cpu")))
     assert summary["hearts_lost"] == 0
-    assert summary["center_error_mm_highest"] < 25
+    assert summary["center_error_mm_highest"] < 15
 
 
 def test_off_centre_heart_and_black_border(real_data, held_out):

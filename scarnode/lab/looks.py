@@ -1,0 +1,57 @@
+"""Other looks of a real case, as another scanner or protocol would give: does a network hold when the look changes?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy import ndimage
+
+from scarnode.lab.cases import Case
+from scarnode.segment.model import Tissue
+
+
+def darkened(case: Case) -> Case:
+    """Gamma 2: myocardium sinks towards black."""
+    return replace(case, image=_unit(case.image) ** 2, source=f"{case.source}-darkened")
+
+
+def rectified(case: Case) -> Case:
+    """Magnitude instead of phase-sensitive: normal myocardium nulled, what lies below folded up."""
+    image = _unit(case.image)
+    muscle = case.label == Tissue.MYOCARDIUM
+    null = float(np.median(image[muscle])) if muscle.any() else 0.0
+    return replace(case, image=np.abs(image - null), source=f"{case.source}-rectified")
+
+
+def finer(case: Case, spacing: float = 0.75) -> Case:
+    """Interpolated to small pixels, as scanners that fill k-space with zeros send it."""
+    zoom = (1.0, case.pixel_spacing[0] / spacing, case.pixel_spacing[1] / spacing)
+    image = ndimage.zoom(case.image, zoom, order=1, grid_mode=True, mode="nearest")
+    label = ndimage.zoom(case.label, zoom, order=0, grid_mode=True, mode="nearest")
+    sizes = tuple(
+        s * old / new for s, old, new in zip(case.pixel_spacing, case.image.shape[1:], image.shape[1:], strict=True)
+    )
+    return Case(image, label, sizes, case.slice_distance, case.name, f"{case.source}-finer")
+
+
+def sparser(case: Case) -> Case:
+    """Every second slice only."""
+    return Case(
+        case.image[::2],
+        case.label[::2],
+        case.pixel_spacing,
+        2 * case.slice_distance,
+        case.name,
+        f"{case.source}-sparser",
+    )
+
+
+def _unit(image: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(image, (0.5, 99.5))
+    return np.clip((image - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
+
+
+LOOKS: tuple[Callable[[Case], Case], ...] = (darkened, rectified, finer, sparser)
+"""The looks that the cross-look table shows."""
