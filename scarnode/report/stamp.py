@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pydicom.valuerep import DT
 
+from scarnode import RESEARCH_USE
 from scarnode.report import codes
 from scarnode.report.model import Provenance
 from scarnode.report.source import PATIENT_AND_STUDY
@@ -94,8 +95,9 @@ def finish(
     dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = date
     dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = time
     dataset.SeriesDescription = series_description(kind, stack)
-    if kind is not SR:  # an SR document series has no body part
+    if kind is not SR:  # an SR document has no body part and no image comments; it says its intended use itself
         dataset.BodyPartExamined = "HEART"
+        dataset.ImageComments = RESEARCH_USE
     dataset.ContributingEquipmentSequence = _contributing_equipment(header, model, provenance)
 
     meta = dataset.file_meta

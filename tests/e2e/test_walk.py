@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
+from scarnode import RESEARCH_USE
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
 from scarnode.segment import Tissue
 from tests.harness import ledger as books
@@ -99,7 +100,8 @@ def test_a_study_goes_in_and_seg_sr_and_picture_come_back(node, orthanc, tmp_pat
     in_report = {float(item.MeasuredValueSequence[0].NumericValue) for item in numbers(results[SR])}
     for value in (job["scar_volume_cm3"], job["lge_percent"]):
         assert any(abs(value - number) < 0.06 for number in in_report)
-    assert all("esearch use only" in str(dataset) for dataset in (results[SR],))
+    for kind in (SEG, SR, SC):
+        assert any(RESEARCH_USE in str(element.value) for element in results[kind].iterall() if element.VR != "SQ")
 
 
 def numbers(item: Dataset):
