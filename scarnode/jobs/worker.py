@@ -149,8 +149,9 @@ def _serve(pipe: Connection, settings: WorkerSettings) -> None:
     try:
         torch.set_num_threads(settings.threads)
         segmenter = Segmenter(settings.weights, settings.device)
-    except ScarnodeError as error:
-        pipe.send(Failure(str(error), permanent=True))
+    except Exception as error:  # a device that is not there, too little memory ...: the node must hear why
+        why = str(error) if isinstance(error, ScarnodeError) else f"{type(error).__name__}: {error}"
+        pipe.send(Failure(f"the network can not be loaded: {why}", permanent=False))
         return
     pipe.send(None)
     while True:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -179,6 +181,19 @@ def as_dicom(image: np.ndarray, folder: Path, spacing: float, distance: float) -
         dataset.PixelData = pixels.astype(np.uint16).tobytes()
         paths += write(folder, dataset)
     return paths
+
+
+def test_two_slices_are_analysed_and_held_until_a_person_sends_them(node, orthanc, tmp_path):
+    _, paths = study(tmp_path, 26, component="magnitude", slices=2)
+    uid = dcmread(paths[0]).StudyInstanceUID
+    push(node, paths)
+    [job] = books.wait_for_jobs(node.ledger_path, uid)
+    assert job["state"] == "held"
+    assert "FEW_SLICES" in job["flags"]
+    assert orthanc.instances(uid) == []
+    retry = [sys.executable, "-m", "scarnode.cli", "jobs", "retry", str(job["id"]), "-c", str(node.config_path)]
+    subprocess.run(retry, check=True, timeout=60)
+    assert by_class(orthanc.wait_for(3, 60, uid)).keys() == {SEG, SR, SC}
 
 
 def test_a_destination_that_is_down_gets_its_results_later_and_delays_no_other(tmp_path, orthanc):

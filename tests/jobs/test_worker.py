@@ -78,6 +78,12 @@ def test_a_worker_that_takes_too_long_is_ended(stack, tmp_path):
     assert not slow._process.is_alive()
 
 
+def test_a_device_that_is_not_there_is_named(tmp_path, stack):
+    worker = Worker(WorkerSettings(None, "cuda:7", 1, tmp_path, tmp_path), time_limit=60)
+    with pytest.raises(WorkerError, match=r"can not be loaded.*(CUDA|cuda)"):
+        worker.run(claimed(stack))
+
+
 def test_weights_that_can_not_be_used_are_named(tmp_path, stack):
     worker = Worker(WorkerSettings(tmp_path / "none.safetensors", "cpu", 1, tmp_path, tmp_path), time_limit=60)
     with pytest.raises(WorkerError, match=r"none\.safetensors"):

@@ -7,7 +7,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossless, MRImageStorage, RLELossless
 from pynetdicom import AE
-from pynetdicom.sop_class import EncapsulatedPDFStorage, Verification
+from pynetdicom.sop_class import (
+    EncapsulatedPDFStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    Verification,
+)
 
 from scarnode.errors import ScarnodeError
 from scarnode.receive import Spool, listen
@@ -68,6 +73,24 @@ def test_syntaxes_are_kept_as_they_came(scp, tmp_path, syntax):
     kept = dcmread(stored[0])
     assert kept.file_meta.TransferSyntaxUID == syntax
     assert (kept.pixel_array == 7).all()
+
+
+@pytest.mark.parametrize("sop_class", [MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage])
+def test_every_transfer_syntax_is_taken_for_every_mr_class(scp, sop_class):
+    syntaxes = [
+        "1.2.840.10008.1.2",  # implicit VR little endian
+        "1.2.840.10008.1.2.1",  # explicit VR little endian
+        "1.2.840.10008.1.2.2",  # explicit VR big endian
+        "1.2.840.10008.1.2.1.99",  # deflated
+        "1.2.840.10008.1.2.4.57",  # JPEG lossless
+        "1.2.840.10008.1.2.4.70",  # JPEG lossless, first-order prediction
+        "1.2.840.10008.1.2.4.80",  # JPEG-LS lossless
+        "1.2.840.10008.1.2.4.90",  # JPEG 2000 lossless
+        "1.2.840.10008.1.2.5",  # RLE
+    ]
+    association = associate(scp[0], [(sop_class, syntax) for syntax in syntaxes])
+    assert {context.transfer_syntax[0] for context in association.accepted_contexts} == set(syntaxes)
+    association.release()
 
 
 def test_other_storage_classes_are_taken_and_unknown_ones_refused(scp):
