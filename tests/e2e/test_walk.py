@@ -137,12 +137,13 @@ def test_late_slices_make_a_revision_that_names_its_predecessor(node, orthanc, t
     assert named.ReferencedSOPInstanceUID == first.SOPInstanceUID
 
 
-@pytest.mark.parametrize("vendor", ["ge", "philips", "canon"])
-def test_other_vendors_headers(node, orthanc, tmp_path, vendor):
-    _, paths = study(tmp_path, 24, vendor, component="magnitude")
-    uid = dcmread(paths[0]).StudyInstanceUID
-    push(node, paths)
-    assert by_class(orthanc.wait_for(3, 60, uid)).keys() == {SEG, SR, SC}
+def test_other_vendors_headers(node, orthanc, tmp_path):
+    studies = [study(tmp_path / vendor, 24, vendor, component="magnitude")[1] for vendor in ("ge", "philips", "canon")]
+    for paths in studies:
+        push(node, paths)
+    for paths in studies:
+        uid = dcmread(paths[0]).StudyInstanceUID
+        assert by_class(orthanc.wait_for(3, 60, uid)).keys() == {SEG, SR, SC}
 
 
 def test_a_real_case_written_as_dicom(node, orthanc, tmp_path, real_data):
@@ -222,7 +223,7 @@ def test_kill_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path, orthanc)
     node = Node(tmp_path / "node", {"pacs": orthanc}, study={"quiet_seconds": 0.5})
     waiting = [(path, dcmread(path).SOPInstanceUID) for path in itertools.chain(*studies)]
     try:
-        for _ in range(6):
+        for _ in range(4):
             node.start()
             for path, uid in list(waiting):
                 if storescu(node.host, node.port, [path], node.ae_title).returncode == 0:
