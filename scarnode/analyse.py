@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from scarnode import __version__
+from scarnode.durable import write_durably
 from scarnode.measure import Measurements, measure
 from scarnode.report import Provenance, ResultObjects, build_results
 from scarnode.stack import Stack, read_volume
@@ -89,16 +90,8 @@ def write_objects(objects: ResultObjects, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = {}
     for kind in ("seg", "sr", "sc"):
-        path = folder / f"{kind}.dcm"
-        temporary = folder / f".{kind}-{uuid4().hex}"
-        with temporary.open("wb") as file:
-            getattr(objects, kind).save_as(file, enforce_file_format=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o600)
-        temporary.replace(path)
-        files[kind] = path
-    handle = os.open(folder, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
+        encoded = BytesIO()
+        getattr(objects, kind).save_as(encoded, enforce_file_format=True)
+        files[kind] = folder / f"{kind}.dcm"
+        write_durably(files[kind], folder / f".{kind}-{uuid4().hex}", (encoded.getvalue(),))
     return files

@@ -4,6 +4,8 @@ import hashlib
 
 from pydicom.uid import UID
 
+from scarnode import __version__
+
 
 def derived_uid(*parts: str) -> UID:
     """Give the UID that belongs to `parts`, and always the same one.
@@ -24,3 +26,9 @@ def derived_uid(*parts: str) -> UID:
     number = (number & ~(0xF << 76)) | (0x8 << 76)
     number = (number & ~(0x3 << 62)) | (0x2 << 62)
     return UID(f"2.25.{number}")
+
+
+IMPLEMENTATION_CLASS_UID = derived_uid("scarnode", "implementation class")
+"""Who wrote a file (PS3.10 7.1): the same in received and in made files."""
+
+IMPLEMENTATION_VERSION_NAME = f"SCARNODE_{__version__}"[:16]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO, FileIO
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -17,9 +16,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
-from scarnode import __version__
+from scarnode.durable import write_durably
 from scarnode.errors import SpoolError
-from scarnode.uids import derived_uid
+from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
 
 SAFE_UID = re.compile(r"[0-9.]{1,64}")
 
@@ -104,18 +103,7 @@ class Spool:
         """
         digest = hashlib.sha256(incoming.dataset).hexdigest()
         path = self.root / digest[:2] / f"{_safe(incoming.sop_instance_uid)}.{digest}.dcm"
-        temporary = self._partial / uuid4().hex
-        try:
-            with temporary.open("xb", buffering=0) as file:
-                os.fchmod(file.fileno(), 0o600)
-                _write_all(file, _file_meta(incoming))
-                _write_all(file, incoming.dataset)
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _fsync_folder(path.parent)
+        write_durably(path, self._partial / uuid4().hex, (_file_meta(incoming), incoming.dataset))
         return path
 
     def close(self) -> None:
@@ -125,9 +113,7 @@ class Spool:
     def __iter__(self) -> Iterator[Path]:
         """Every stored instance, in no particular order."""
         for number in range(256):
-            for entry in os.scandir(self.root / f"{number:02x}"):
-                if entry.name.endswith(".dcm"):
-                    yield Path(entry.path)
+            yield from (self.root / f"{number:02x}").glob("*.dcm")
 
 
 def _lock_or_raise(lock: IO[str], root: Path) -> None:
@@ -150,26 +136,11 @@ def _file_meta(incoming: Incoming) -> bytes:
     meta.MediaStorageSOPClassUID = _safe(incoming.sop_class_uid)
     meta.MediaStorageSOPInstanceUID = _safe(incoming.sop_instance_uid)
     meta.TransferSyntaxUID = UID(incoming.transfer_syntax_uid)
-    meta.ImplementationClassUID = derived_uid("scarnode")
-    meta.ImplementationVersionName = f"SCARNODE_{__version__}"[:16]
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     meta.SourceApplicationEntityTitle = incoming.calling_ae
     meta.ReceivingApplicationEntityTitle = incoming.called_ae
     buffer = BytesIO()
     buffer.write(b"\x00" * 128 + b"DICM")
     write_file_meta_info(buffer, meta, enforce_standard=True)
     return buffer.getvalue()
-
-
-def _write_all(file: FileIO, data: bytes) -> None:
-    """Write everything: a raw write may stop short, e.g. on a disk that fills up."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,10 +17,9 @@ from scarnode.report.model import Provenance
 from scarnode.report.source import PATIENT_AND_STUDY
 from scarnode.segment.model import ModelIdentity
 from scarnode.stack.model import Component, Stack
-from scarnode.uids import derived_uid
+from scarnode.uids import IMPLEMENTATION_CLASS_UID, derived_uid
 
 MANUFACTURER = "scarnode"
-IMPLEMENTATION_CLASS_UID = derived_uid("scarnode", "implementation class")
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,7 @@ def predict_windows(
     stack : torch.Tensor
         (slices, rows, columns), normalised.
     batch : int
-        Windows per call, a bound on memory. All in one batch where they fit: PyTorch's float32 3D convolution
-        falls back on a slow implementation for single windows.
+        Windows per call, a bound on memory.
 
     Returns
     -------
@@ -72,7 +71,6 @@ def predict_windows(
     """
     indices = window_indices(len(stack))
     windows = stack[torch.tensor(indices)].unsqueeze(1)
-    windows = windows.contiguous(memory_format=torch.channels_last_3d)
     parts = [network(part).float().softmax(dim=1) for part in windows.split(batch)]
     return torch.cat(parts), indices
 

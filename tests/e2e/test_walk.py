@@ -14,6 +14,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from scarnode import RESEARCH_USE
+from scarnode.lab.evaluate import dice
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
 from scarnode.segment import Tissue
 from tests.harness import ledger as books
@@ -66,10 +67,6 @@ def labels_by_image(seg: Dataset) -> dict[str, np.ndarray]:
         assert not label[frame > 0].any(), "segments overlap"
         label[frame > 0] = tissue[number]
     return labels
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
 def truth_by_image(phantom: Phantom, paths: list[Path]) -> dict[str, np.ndarray]:
