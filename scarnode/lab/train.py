@@ -87,14 +87,14 @@ class TrainSettings:
     rate: float = 2e-3
     decay: float = 0.3
     weight_decay: float = 1e-2
-    average: float = 0.998
+    average: float = 0.999
     seed: int = 0
     threads: int = 2
     initial: Path | None = None
 
 
 PRESETS: dict[str, dict] = {
-    "shipped": {},
+    "shipped": {"unet": UNetSettings(planar=2)},
     "finder": {
         "unet": UNetSettings(dims=2, width=16),
         "spacing": 3.0,
@@ -280,7 +280,7 @@ def _draw_slices(slices: int, dims: int, strong: bool, rng: np.random.Generator)
     if not strong:
         windows = window_indices(slices)
         return windows[int(rng.integers(len(windows)))]
-    step = 2 if rng.random() < 0.2 else 1  # stacks with every second slice missing, or a large slice distance
+    step = 2 if rng.random() < 0.3 else 1  # stacks with every second slice missing, or a large slice distance
     middle = int(rng.integers(slices))
     chosen = [min(max(middle + step * (i - DEPTH // 2), 0), slices - 1) for i in range(DEPTH)]
     return chosen[::-1] if rng.random() < 0.5 else chosen

@@ -28,6 +28,10 @@ class UNetSettings:
         Channels of the first level; each level below has twice as many.
     levels : int
         Resolution levels.
+    planar : int
+        How many of the finest levels keep their kernels in the plane (``dims`` 3). Slices lie 8-12 mm apart and
+        breathing shifts them against each other: where pixels are far smaller than that, a neighbour slice's
+        pixel says little (the rule of nnU-Net, Isensee et al., Nat Methods 2021;18:203). 0: as published.
     classes : int
         Output channels (`scarnode.segment.Tissue`).
     norm : str
@@ -37,6 +41,7 @@ class UNetSettings:
     dims: int = 3
     width: int = 16
     levels: int = 4
+    planar: int = 0
     classes: int = 4
     norm: str = "batch"
 
@@ -47,19 +52,25 @@ class UNetSettings:
             raise ValueError(f"norm is {self.norm!r}, allowed are 'batch' and 'group'")
         if self.width % 8 or self.width < 8 or self.levels < 1 or self.classes < 2:
             raise ValueError("width must be a multiple of 8, levels at least 1, classes at least 2")
+        if not 0 <= self.planar <= self.levels:
+            raise ValueError(f"planar is {self.planar}, allowed are 0 to {self.levels}")
+
+    def depth(self, level: int) -> int:
+        """Slices that a kernel of this level (0: the finest) reaches over."""
+        return 3 if self.dims == 3 and level >= self.planar else 1
 
 
 class SliceConv(nn.Module):
-    """A convolution over a stack of slices: 3 x 3 x 3 (or 1 x 3 x 3 for ``dims`` 2), zero-padded.
+    """A convolution over a stack of slices: 3 x 3 x 3 or, for ``depth`` 1, 1 x 3 x 3; zero-padded.
 
     Computed as a 2D convolution over each slice and its two neighbours as channels, which gives the same sums as a 3D
     convolution: a CPU runs it several times faster, and torch 2.13's 3D kernels fail in bfloat16 on processors with
     AMX (memory corruption in the backward pass).
     """
 
-    def __init__(self, channels_in: int, channels_out: int, dims: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, depth: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, 3 if dims == 3 else 1, 3, 3))
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, depth, 3, 3))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
 
     def forward(self, x: torch.Tensor, slices: int) -> torch.Tensor:
@@ -77,11 +88,12 @@ class SliceConv(nn.Module):
 class Block(nn.Module):
     """Two times convolution, normalisation, ReLU."""
 
-    def __init__(self, channels_in: int, channels_out: int, settings: UNetSettings) -> None:
+    def __init__(self, channels_in: int, channels_out: int, level: int, settings: UNetSettings) -> None:
         super().__init__()
-        self.conv1 = SliceConv(channels_in, channels_out, settings.dims)
+        depth = settings.depth(level)
+        self.conv1 = SliceConv(channels_in, channels_out, depth)
         self.norm1 = _norm(channels_out, settings)
-        self.conv2 = SliceConv(channels_out, channels_out, settings.dims)
+        self.conv2 = SliceConv(channels_out, channels_out, depth)
         self.norm2 = _norm(channels_out, settings)
 
     def forward(self, x: torch.Tensor, slices: int) -> torch.Tensor:
@@ -101,10 +113,11 @@ class UNet(nn.Module):
         super().__init__()
         self.settings = settings
         widths = [settings.width * 2**level for level in range(settings.levels)]
-        self.down = nn.ModuleList(Block(a, b, settings) for a, b in zip([1, *widths[:-1]], widths, strict=True))
-        pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.reduce = nn.ModuleList(nn.Conv2d(deep, shallow, 1) for deep, shallow in pairs)
-        self.up = nn.ModuleList(Block(2 * shallow, shallow, settings) for _, shallow in pairs)
+        given = [1, *widths[:-1]]
+        self.down = nn.ModuleList(Block(given[level], widths[level], level, settings) for level in range(len(widths)))
+        upwards = range(len(widths) - 2, -1, -1)
+        self.reduce = nn.ModuleList(nn.Conv2d(widths[level + 1], widths[level], 1) for level in upwards)
+        self.up = nn.ModuleList(Block(2 * widths[level], widths[level], level, settings) for level in upwards)
         self.head = nn.Conv2d(widths[0], settings.classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

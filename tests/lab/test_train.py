@@ -125,7 +125,7 @@ def test_the_flat_network_does_not_see_neighbours_and_the_deep_one_does():
 def test_convolution_over_slices_equals_a_3d_convolution():
     from scarnode.segment.unet import SliceConv
 
-    layer = SliceConv(5, 7, dims=3)
+    layer = SliceConv(5, 7, depth=3)
     x = torch.randn(2, 5, 4, 9, 8)
     expected = torch.nn.functional.conv3d(x, layer.weight, padding=1)
     result = layer(x.transpose(1, 2).flatten(0, 1), slices=4).unflatten(0, (2, 4)).transpose(1, 2)
