@@ -34,6 +34,8 @@ class Case:
         Name of the set.
     right_ventricle : numpy.ndarray or None
         bool, same shape, where the set outlines it (used to paint scar at the insertion points).
+    vendor, site : str
+        Manufacturer of the scanner and where it stands, for the tables of the evaluation; empty where unknown.
     """
 
     image: np.ndarray
@@ -43,6 +45,8 @@ class Case:
     name: str
     source: str
     right_ventricle: np.ndarray | None = None
+    vendor: str = ""
+    site: str = ""
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape != self.label.shape:
@@ -93,7 +97,10 @@ def read_acdc(folder: Path) -> list[Case]:
 
 
 def read_npz(folder: Path, source: str | None = None) -> list[Case]:
-    """Read npz files with `image`, `label` (values of `Tissue`), `pixel_spacing` and `slice_distance`."""
+    """Read npz files with `image`, `label` (values of `Tissue`), `pixel_spacing` and `slice_distance`.
+
+    `right_ventricle`, `vendor` and `site` may be there.
+    """
     cases = []
     for path in _npz_files(folder):
         with np.load(path) as stored:
@@ -103,7 +110,9 @@ def read_npz(folder: Path, source: str | None = None) -> list[Case]:
             spacing = tuple(float(s) for s in stored["pixel_spacing"])
             image, label = stored["image"].astype(np.float32), stored["label"].astype(np.uint8)
             distance = float(stored["slice_distance"])
-        cases.append(Case(image, label, spacing, distance, path.stem, source or folder.name))
+            right = stored["right_ventricle"].astype(bool) if "right_ventricle" in stored else None
+            vendor, site = (str(stored[key]) if key in stored else "" for key in ("vendor", "site"))
+        cases.append(Case(image, label, spacing, distance, path.stem, source or folder.name, right, vendor, site))
     return cases
 
 
@@ -111,12 +120,16 @@ def write_npz(case: Case, folder: Path) -> Path:
     """Write a case so that `read_npz` reads it; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{case.name}.npz"
+    right = {} if case.right_ventricle is None else {"right_ventricle": case.right_ventricle}
     np.savez_compressed(
         path,
+        **right,
         image=case.image.astype(np.float16),
         label=case.label,
         pixel_spacing=np.array(case.pixel_spacing),
         slice_distance=np.array(case.slice_distance),
+        vendor=case.vendor,
+        site=case.site,
     )
     return path
 
