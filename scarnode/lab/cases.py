@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ class Case:
         bool, same shape, where the set outlines it (used to paint scar at the insertion points).
     vendor, site : str
         Manufacturer of the scanner and where it stands, for the tables of the evaluation; empty where unknown.
+    patient : str
+        Cases of one patient are trained on or held out together; empty: the case is the patient.
     """
 
     image: np.ndarray
@@ -47,6 +50,7 @@ class Case:
     right_ventricle: np.ndarray | None = None
     vendor: str = ""
     site: str = ""
+    patient: str = ""
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape != self.label.shape:
@@ -99,21 +103,42 @@ def read_acdc(folder: Path) -> list[Case]:
 def read_npz(folder: Path, source: str | None = None) -> list[Case]:
     """Read npz files with `image`, `label` (values of `Tissue`), `pixel_spacing` and `slice_distance`.
 
-    `right_ventricle`, `vendor` and `site` may be there.
+    `right_ventricle`, `vendor`, `site` and `patient` may be there.
     """
-    cases = []
-    for path in _npz_files(folder):
+    return [read_npz_file(path, source or folder.name) for path in _npz_files(folder)]
+
+
+def read_npz_file(path: Path, source: str) -> Case:
+    """Read one file of `read_npz`.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or an array is missing.
+    """
+    try:
         with np.load(path) as stored:
-            missing = {"image", "label", "pixel_spacing", "slice_distance"} - set(stored.files)
-            if missing:
-                raise InputError(f"{', '.join(sorted(missing))} missing", str(path), "write the case with `write_npz`")
-            spacing = tuple(float(s) for s in stored["pixel_spacing"])
-            image, label = stored["image"].astype(np.float32), stored["label"].astype(np.uint8)
-            distance = float(stored["slice_distance"])
-            right = stored["right_ventricle"].astype(bool) if "right_ventricle" in stored else None
-            vendor, site = (str(stored[key]) if key in stored else "" for key in ("vendor", "site"))
-        cases.append(Case(image, label, spacing, distance, path.stem, source or folder.name, right, vendor, site))
-    return cases
+            arrays = {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise InputError("is not a readable npz file", str(path), "write the case with `write_npz`") from error
+    missing = {"image", "label", "pixel_spacing", "slice_distance"} - set(arrays)
+    if missing:
+        raise InputError(f"{', '.join(sorted(missing))} missing", str(path), "write the case with `write_npz`")
+    spacing = tuple(float(s) for s in arrays["pixel_spacing"])
+    right = arrays["right_ventricle"].astype(bool) if "right_ventricle" in arrays else None
+    vendor, site, patient = (str(arrays.get(key, "")) for key in ("vendor", "site", "patient"))
+    return Case(
+        arrays["image"].astype(np.float32),
+        arrays["label"].astype(np.uint8),
+        spacing,
+        float(arrays["slice_distance"]),
+        path.stem,
+        source,
+        right,
+        vendor,
+        site,
+        patient,
+    )
 
 
 def write_npz(case: Case, folder: Path) -> Path:
@@ -130,6 +155,7 @@ def write_npz(case: Case, folder: Path) -> Path:
         slice_distance=np.array(case.slice_distance),
         vendor=case.vendor,
         site=case.site,
+        patient=case.patient,
     )
     return path
 
@@ -152,16 +178,20 @@ def split(cases: list[Case], seed: int = 0, held_out: float = 0.2) -> tuple[list
     """Training and held-out cases, 4:1 by patient, stratified by source and by scar.
 
     The draw depends on the names and the seed only (order by a digest), so it survives another order of files.
+    A patient with several cases has scar where one of them has.
     """
-    groups: dict[tuple[str, bool], list[Case]] = {}
+    patients: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
-        groups.setdefault((case.source, case.has_scar), []).append(case)
+        patients.setdefault((case.source, case.patient or case.name), []).append(case)
+    groups: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    for key, own in patients.items():
+        groups.setdefault((key[0], any(case.has_scar for case in own)), []).append(key)
     training, held = [], []
     for _, group in sorted(groups.items()):
-        ordered = sorted(group, key=lambda case: hashlib.sha256(f"{seed}/{case.source}/{case.name}".encode()).digest())
+        ordered = sorted(group, key=lambda key: hashlib.sha256(f"{seed}/{key[0]}/{key[1]}".encode()).digest())
         count = round(held_out * len(ordered))
-        held += ordered[:count]
-        training += ordered[count:]
+        held += [case for key in ordered[:count] for case in patients[key]]
+        training += [case for key in ordered[count:] for case in patients[key]]
     return training, held
 
 
