@@ -18,11 +18,15 @@ from scarnode.errors import InputError
 from scarnode.lab import augment
 from scarnode.lab.cases import Case, on_grid, read_acdc, read_emidec, read_npz, split
 from scarnode.lab.paint import paint_lge, paint_scar
+from scarnode.segment.heart import FINDER_CLASSES, RIGHT_VENTRICLE
 from scarnode.segment.model import Tissue
 from scarnode.segment.unet import UNet, UNetSettings
 from scarnode.segment.windows import DEPTH, normalise, window_indices
 
 log = logging.getLogger(__name__)
+
+UNKNOWN = FINDER_CLASSES
+"""Target of the finder where a set does not outline the right ventricle: background or right ventricle."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ class TrainSettings:
         ``"ce_dice"`` or ``"paper"`` (cross entropy, each window weighted by log(10 + scar volume in pixels)).
     painted_per_case : int
         LGE looks painted for each cine case.
-    cine_share : float
-        Share of the cine cases that stay cine (for the heart finder).
+    cine_share, inverted : float
+        Share of the cine cases that stay cine, and of the windows with inverted contrast (for the heart finder).
     batch, steps, seed, threads : int
     rate : float
         Learning rate; warms up over 100 steps (a tenth of a shorter run)
@@ -82,6 +86,7 @@ class TrainSettings:
     loss: str = "ce_dice"
     painted_per_case: int = 4
     cine_share: float = 0.0
+    inverted: float = 0.0
     batch: int = 4
     steps: int = 12000
     rate: float = 2e-3
@@ -96,11 +101,12 @@ class TrainSettings:
 PRESETS: dict[str, dict] = {
     "shipped": {"unet": UNetSettings(planar=2)},
     "finder": {
-        "unet": UNetSettings(dims=2, width=16),
+        "unet": UNetSettings(dims=2, width=16, classes=FINDER_CLASSES),
         "spacing": 3.0,
         "canvas": 160,
         "shift": 36.0,
         "cine_share": 0.4,
+        "inverted": 0.05,
         "shares": (0.45, 0.4, 0.15),
         "batch": 12,
     },
@@ -154,7 +160,7 @@ def stock_up(settings: TrainSettings, kinds: list[list[Case]]) -> list[Stock]:
     return [
         Stock(
             tuple(torch.from_numpy(_storable(case.image)) for case in cases),
-            tuple(torch.from_numpy(case.label) for case in cases),
+            tuple(torch.from_numpy(_targets(case, settings.unet.classes)) for case in cases),
             share / total,
         )
         for share, cases in groups
@@ -179,19 +185,24 @@ def draw(settings: TrainSettings, stocks: list[Stock], step: int) -> tuple[torch
     image, label = torch.stack(images), torch.stack(labels)
     image, label = augment.place(image, label, settings.size, settings.shift, generator, warp=strong)
     image = augment.recolour(image, label, generator, settings.plain) if strong else normalise(image)
+    image = torch.where(torch.rand(len(image), 1, 1, 1, generator=generator) < settings.inverted, -image, image)
     image, label = augment.crop(image, label, settings.crop, generator)
     return image.unsqueeze(1), label.long()
 
 
 def loss_of(settings: TrainSettings, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Training loss of a batch."""
-    entropy = F.cross_entropy(logits, label, reduction="none")
+    likely = logits.log_softmax(dim=1)
+    if logits.shape[1] == FINDER_CLASSES:
+        either = likely[:, [Tissue.BACKGROUND, RIGHT_VENTRICLE]].logsumexp(dim=1, keepdim=True)
+        likely = torch.cat([likely, either], dim=1)  # the value of UNKNOWN
+    entropy = F.nll_loss(likely, label, reduction="none")
     if settings.loss == "paper":
         scar = (label == Tissue.SCAR).sum((1, 2, 3)).float()
         return (entropy.mean((1, 2, 3)) * torch.log(10 + scar)).mean()
     # Dice over the batch as one volume, so that windows without scar count by what they call scar.
-    probability = logits.softmax(dim=1)[:, 1:]
-    truth = F.one_hot(label, logits.shape[1]).movedim(-1, 1)[:, 1:].to(probability)
+    probability = likely[:, 1 : logits.shape[1]].exp() * (label != UNKNOWN).unsqueeze(1)
+    truth = F.one_hot(label, likely.shape[1]).movedim(-1, 1)[:, 1 : logits.shape[1]].to(probability)
     overlap = (probability * truth).sum((0, 2, 3, 4))
     size = probability.sum((0, 2, 3, 4)) + truth.sum((0, 2, 3, 4))
     return entropy.mean() + (1 - (2 * overlap + 20) / (size + 20)).mean()
@@ -300,6 +311,16 @@ def _follow(average: UNet, network: UNet, decay: float) -> None:
             mean.lerp_(now, 1 - decay)
         else:
             mean.copy_(now)
+
+
+def _targets(case: Case, classes: int) -> np.ndarray:
+    """Labels that a network of so many classes is trained on: the finder's know the right ventricle."""
+    if classes != FINDER_CLASSES:
+        return case.label
+    background = case.label == Tissue.BACKGROUND
+    if case.right_ventricle is None:
+        return np.where(background, UNKNOWN, case.label).astype(np.uint8)
+    return np.where(background & case.right_ventricle, RIGHT_VENTRICLE, case.label).astype(np.uint8)
 
 
 def _storable(image: np.ndarray) -> np.ndarray:

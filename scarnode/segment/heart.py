@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,8 +13,28 @@ from scarnode.segment.grid import Grid
 from scarnode.segment.model import Tissue
 from scarnode.segment.windows import normalise
 
+RIGHT_VENTRICLE = 4
+"""The finder's class beside those of `Tissue`."""
+FINDER_CLASSES = 5
 _REACH = 45.0
 """mm around the brightest place of the summed map that belongs to the heart: a large left ventricle's radius."""
+
+
+@dataclass(frozen=True)
+class Heart:
+    """Where the left ventricle lies, and to which side of it the right one.
+
+    Attributes
+    ----------
+    center : tuple of float
+        (row, column) of the left ventricle in source pixels.
+    right_ventricle : float or None
+        Direction from the left ventricle's centre to the right ventricle's, radian, atan2(down, right) in mm on the
+        image, from all slices together; None where no right ventricle is seen.
+    """
+
+    center: tuple[float, float]
+    right_ventricle: float | None
 
 
 def find_heart(
@@ -21,8 +42,8 @@ def find_heart(
     volume: torch.Tensor,
     pixel_spacing: tuple[float, float],
     spacing: float,
-) -> tuple[float, float] | None:
-    """Centre of the left ventricle, first guess.
+) -> Heart | None:
+    """Find the left ventricle, first guess, and the side of the right one.
 
     The coarse network looks at every slice on its own. Its left-ventricle probabilities are summed over the slices,
     because the
@@ -41,8 +62,8 @@ def find_heart(
 
     Returns
     -------
-    tuple of float or None
-        (row, column) in source pixels; None where nothing looks like a left ventricle.
+    Heart or None
+        None where nothing looks like a left ventricle.
     """
     shape = volume.shape[1:]
     # Whole field of view, as many pixels as it needs: rounded up to what four levels of pooling can halve.
@@ -52,7 +73,7 @@ def find_heart(
     images = normalise(grid.to_network(volume[:, None])[:, 0])
     windows = images[:, None, None]
     probability = torch.cat([network(part).float().softmax(dim=1) for part in windows.split(16)])[:, :, 0]
-    ventricle = 1 - probability[:, Tissue.BACKGROUND].cpu().numpy()
+    ventricle = probability[:, Tissue.BLOOD : Tissue.SCAR + 1].sum(dim=1).cpu().numpy()
     ventricle[ventricle < 0.2] = 0
     summed = ndimage.gaussian_filter(ventricle.sum(axis=0), 12.0 / spacing)
     peak = np.unravel_index(summed.argmax(), summed.shape)
@@ -62,9 +83,23 @@ def find_heart(
     near = np.hypot(rows - peak[0], columns - peak[1]) * spacing <= _REACH
     weight = (ventricle.sum(axis=0) * near).astype(float)
     found = [float((weight * axis).sum() / weight.sum()) for axis in (rows, columns)]
-    return tuple(
+    at = tuple(
         c + (f - (n - 1) / 2) * spacing / s for c, f, n, s in zip(center, found, patch, pixel_spacing, strict=True)
     )
+    if probability.shape[1] < FINDER_CLASSES:
+        return Heart(at, None)
+    return Heart(at, _side(probability[:, RIGHT_VENTRICLE].cpu().numpy(), found, spacing))
+
+
+def _side(right: np.ndarray, center: list[float], spacing: float) -> float | None:
+    """Direction of the mean place of the right ventricle near the left one's centre."""
+    rows, columns = np.indices(right.shape[1:])
+    down, across = (rows - center[0]) * spacing, (columns - center[1]) * spacing
+    near = np.hypot(down, across) <= 2 * _REACH
+    weight = np.where(right > 0.3, right, 0).sum(axis=0) * near
+    if weight.sum() * spacing**2 < 100.0:  # mm2 over all slices: less than a trace
+        return None
+    return float(np.arctan2((weight * down).sum(), (weight * across).sum()))
 
 
 def ventricle_center(labels: np.ndarray) -> tuple[float, float] | None:

@@ -39,6 +39,24 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Readings of one stack against their mean.
+
+    Attributes
+    ----------
+    lge_percent : tuple of float
+        %LGE of every reading.
+    wall, scar : float
+        Mean Dice of the readings' myocardium (with scar) and of their scar with those of the mean; 1 where no reading
+        calls any.
+    """
+
+    lge_percent: tuple[float, ...]
+    wall: float
+    scar: float
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """Labels on the stack's own grid.
 
@@ -51,9 +69,19 @@ class Segmentation:
     model : ModelIdentity
     flags : tuple of str
         Quality flags, e.g. ``NO_MYOCARDIUM``.
+    right_ventricle : float or None
+        Direction from the left ventricle's centre to the right ventricle, radian, atan2(down, right) in mm on the
+        image; None where it was not seen.
+    agreement : Agreement or None
+        None where no heart was found.
+    lge_interval : tuple of float or None
+        Lower and upper bound of %LGE, percent, by the calibration in the model card; None without one.
     """
 
     labels: np.ndarray
     heart_center: tuple[float, float] | None
     model: ModelIdentity
     flags: tuple[str, ...] = ()
+    right_ventricle: float | None = None
+    agreement: Agreement | None = None
+    lge_interval: tuple[float, float] | None = None

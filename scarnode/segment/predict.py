@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from scarnode.errors import InputError
 from scarnode.segment.card import shipped_weights
+from scarnode.segment.certainty import MIRRORS, agreement, lge_interval, lge_percent, readings
 from scarnode.segment.grid import Grid
 from scarnode.segment.heart import find_heart, ventricle_center
 from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
@@ -50,7 +51,7 @@ class Segmenter:
         self._device = torch.device(device)
         self._finder, self._outline = loaded.finder.to(self._device), loaded.outline.to(self._device)
         self._finder_spacing, self._spacing = loaded.finder_spacing, loaded.outline_spacing
-        self._scar_merge = scar_merge
+        self._scar_merge, self._calibration = scar_merge, loaded.calibration
         self._bfloat16 = self._device.type == "cpu" and _cpu_knows_bfloat16()
         self.identity: ModelIdentity = loaded.identity
 
@@ -58,9 +59,9 @@ class Segmenter:
     def segment(self, volume: np.ndarray, pixel_spacing: tuple[float, float]) -> Segmentation:
         """Outline one stack.
 
-        The heart is found and cropped at the network's pixel size, windows of three slices are outlined and merged,
-        the probabilities
-        are brought back to the stack's grid, and the largest wins.
+        The heart is found and cropped at the network's pixel size, windows of three slices are outlined and merged
+        (as they are and turned by half), the mean probabilities are brought back to the stack's grid, and the
+        largest wins.
 
         Parameters
         ----------
@@ -82,31 +83,44 @@ class Segmenter:
         stack = _checked(volume, pixel_spacing)
         spacing = (float(pixel_spacing[0]), float(pixel_spacing[1]))
         labels = np.zeros(stack.shape, np.uint8)
-        guess = find_heart(self._run(self._finder), stack, spacing, self._finder_spacing) if stack.any() else None
-        if guess is None:
+        heart = find_heart(self._run(self._finder), stack, spacing, self._finder_spacing) if stack.any() else None
+        if heart is None:
             return Segmentation(labels, None, self.identity, (NO_HEART, NO_MYOCARDIUM))
+        guess = heart.center
         # A first outline says where the heart is better than the finder can: outline again around it where it is off.
         for _ in range(2):
             grid = Grid(guess, tuple(stack.shape[1:]), spacing, self._spacing, (WINDOW, WINDOW))
-            probabilities = self._probabilities(stack, grid)
-            coarse = ventricle_center(probabilities.argmax(dim=1).numpy())
+            images = normalise(grid.to_network(stack[:, None])[:, 0])
+            first = self._windows(images, ())
+            coarse = ventricle_center(keep_largest(merge(*first, len(stack))).argmax(dim=1).numpy())
             if coarse is None:
-                break
+                return Segmentation(labels, None, self.identity, (NO_HEART, NO_MYOCARDIUM))
             off = [(c - (WINDOW - 1) / 2) * self._spacing for c in coarse]
             if np.hypot(*off) < 8.0:
                 break
             guess = tuple(g + o / s for g, o, s in zip(guess, off, spacing, strict=True))
+        windows = [first, *(self._windows(images, mirror) for mirror in MIRRORS[1:])]
+        merged = torch.stack([merge(*one, len(stack), self._scar_merge) for one in windows]).mean(dim=0)
+        probabilities = keep_largest(merged)
         labels = self._labels(probabilities, grid)
         center = ventricle_center(labels)
         if center is None:
             return Segmentation(labels, None, self.identity, (NO_HEART, NO_MYOCARDIUM))
-        return Segmentation(labels, center, self.identity, quality_flags(labels, spacing))
+        found = agreement(torch.cat([readings(one, len(stack)) for one, _ in windows]), probabilities)
+        return Segmentation(
+            labels,
+            center,
+            self.identity,
+            quality_flags(labels, spacing, found, self._calibration),
+            heart.right_ventricle,
+            found,
+            lge_interval(lge_percent(labels), found.lge_percent, self._calibration),
+        )
 
-    def _probabilities(self, stack: torch.Tensor, grid: Grid) -> torch.Tensor:
-        """Merged class probabilities on the network's grid, (slices, classes, rows, columns), on the CPU."""
-        images = normalise(grid.to_network(stack[:, None])[:, 0])
-        windows, indices = predict_windows(self._run(self._outline), images.to(self._device))
-        return keep_largest(merge(windows, indices, len(stack), self._scar_merge).cpu())
+    def _windows(self, images: torch.Tensor, mirror: tuple[int, ...]) -> tuple[torch.Tensor, list[list[int]]]:
+        """Class probabilities of every window of (slices, rows, columns), mirrored and mirrored back; on the CPU."""
+        windows, indices = predict_windows(self._run(self._outline), images.flip(mirror).to(self._device))
+        return windows.flip(mirror).cpu(), indices
 
     def _labels(self, probabilities: torch.Tensor, grid: Grid) -> np.ndarray:
         """Labels on the source's grid."""

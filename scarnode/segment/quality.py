@@ -1,4 +1,7 @@
-"""Signs that an outline may be wrong. Uncalibrated: they ask for a look, they do not grade."""
+"""Signs that an outline may be wrong: they ask for a look, they do not grade.
+
+The shape's limits are plain judgement. Those of agreement come from the model card, where they were measured.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-from scarnode.segment.model import Tissue
+from scarnode.segment.certainty import Calibration
+from scarnode.segment.model import Agreement, Tissue
 
 NO_HEART = "NO_HEART"
 """Nothing in the images looks like a left ventricle."""
@@ -19,9 +23,18 @@ CENTER_JUMP = "CENTER_JUMP"
 """The ventricle's centre moves by more than 15 mm between neighbouring slices."""
 OPEN_RING = "OPEN_RING"
 """In a middle slice the myocardium does not close around the blood pool."""
+UNSURE_MYOCARDIUM = "UNSURE_MYOCARDIUM"
+"""Repeated readings outline the myocardium differently."""
+UNSURE_SCAR = "UNSURE_SCAR"
+"""Repeated readings outline the scar differently."""
 
 
-def quality_flags(labels: np.ndarray, pixel_spacing: tuple[float, float]) -> tuple[str, ...]:
+def quality_flags(
+    labels: np.ndarray,
+    pixel_spacing: tuple[float, float],
+    agreement: Agreement | None = None,
+    calibration: Calibration | None = None,
+) -> tuple[str, ...]:
     """Flags of an outline.
 
     Parameters
@@ -30,6 +43,8 @@ def quality_flags(labels: np.ndarray, pixel_spacing: tuple[float, float]) -> tup
         (slices, rows, columns), values of `Tissue`, base to apex.
     pixel_spacing : tuple of float
         mm.
+    agreement, calibration : optional
+        How far repeated readings agree, and below which agreement they are flagged.
     """
     wall = (labels == Tissue.MYOCARDIUM) | (labels == Tissue.SCAR)
     if not wall.any():
@@ -46,6 +61,11 @@ def quality_flags(labels: np.ndarray, pixel_spacing: tuple[float, float]) -> tup
         flags.append(CENTER_JUMP)
     if any(_is_open(labels[i], wall[i]) for i in middle):
         flags.append(OPEN_RING)
+    if agreement is not None and calibration is not None:
+        if agreement.wall < calibration.wall_below:
+            flags.append(UNSURE_MYOCARDIUM)
+        if agreement.scar < calibration.scar_below:
+            flags.append(UNSURE_SCAR)
     return tuple(flags)
 
 

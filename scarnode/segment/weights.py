@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from scarnode import RESEARCH_USE
 from scarnode.errors import WeightsError
 from scarnode.segment.card import read_checked
+from scarnode.segment.certainty import Calibration
 from scarnode.segment.model import ModelIdentity
 from scarnode.segment.unet import UNet, UNetSettings
 
@@ -31,6 +32,8 @@ class Weights:
     finder_spacing, outline_spacing : float
         Pixel size of each network's grid, mm.
     identity : ModelIdentity
+    calibration : Calibration or None
+        None where the card holds none.
     """
 
     finder: UNet
@@ -38,6 +41,7 @@ class Weights:
     finder_spacing: float
     outline_spacing: float
     identity: ModelIdentity
+    calibration: Calibration | None
 
 
 def read_weights(path: Path) -> Weights:
@@ -67,7 +71,14 @@ def read_weights(path: Path) -> Weights:
             "use the card that belongs to these weights and a scarnode version that knows this architecture",
         ) from error
     identity = ModelIdentity(card["name"], card["version"], card["sha256"], card["training_data"])
-    return Weights(networks["finder"], networks["outline"], spacings["finder"], spacings["outline"], identity)
+    return Weights(
+        networks["finder"],
+        networks["outline"],
+        spacings["finder"],
+        spacings["outline"],
+        identity,
+        Calibration.from_card(card),
+    )
 
 
 def write_weights(
