@@ -131,12 +131,13 @@ def phantom(
     count: Annotated[int, typer.Option("-n", min=1, help="How many patients.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same patients.")] = 0,
     vendor: Annotated[str, typer.Option(help="siemens, ge, philips, canon or mix.")] = "mix",
+    published: Annotated[bool, typer.Option("--published", help="207 patients of 7 sites, as published.")] = False,
 ) -> None:
     """Write synthetic LGE series as DICOM, with their true segmentation."""
-    from scarnode.lab.phantom import write_cohort
+    from scarnode.lab.phantom import write_cohort, write_published_test_set
 
-    write_cohort(output, count, seed, vendor)
-    out.print(f"{count} synthetic patients written to {output}", highlight=False)
+    written = write_published_test_set(output) if published else write_cohort(output, count, seed, vendor)
+    out.print(f"{len(written)} synthetic patients written to {output}", highlight=False)
 
 
 @config_app.command("check")

@@ -48,6 +48,42 @@ def sparser(case: Case) -> Case:
     )
 
 
+def inverted(case: Case) -> Case:
+    """White for black, as a header that lies about its photometric interpretation gives it."""
+    return replace(case, image=1 - _unit(case.image), source=f"{case.source}-inverted")
+
+
+def bordered(case: Case) -> Case:
+    """An eighth of the rows black at either edge, as on rectangular fields of view."""
+    image = case.image.copy()
+    edge = image.shape[1] // 8
+    image[:, :edge] = image[:, -edge:] = image.min()
+    return replace(case, image=image, source=f"{case.source}-bordered")
+
+
+def off_center(case: Case) -> Case:
+    """The heart a fifth of the field of view farther to one side; what leaves the image comes in on the other."""
+
+    def roll(volume: np.ndarray | None) -> np.ndarray | None:
+        return None if volume is None else np.roll(volume, case.image.shape[2] // 5, axis=2)
+
+    return replace(
+        case,
+        image=roll(case.image),
+        label=roll(case.label),
+        right_ventricle=roll(case.right_ventricle),
+        source=f"{case.source}-off-center",
+    )
+
+
+def folded(case: Case) -> Case:
+    """Wrap: an eighth of the columns at either edge folded over the opposite one."""
+    image, edge = case.image.copy(), case.image.shape[2] // 8
+    image[..., edge : 2 * edge] += case.image[..., -edge:]
+    image[..., -2 * edge : -edge] += case.image[..., :edge]
+    return replace(case, image=image, source=f"{case.source}-folded")
+
+
 def _unit(image: np.ndarray) -> np.ndarray:
     low, high = np.percentile(image, (0.5, 99.5))
     return np.clip((image - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
@@ -55,3 +91,6 @@ def _unit(image: np.ndarray) -> np.ndarray:
 
 LOOKS: tuple[Callable[[Case], Case], ...] = (darkened, rectified, finer, sparser)
 """The looks that the cross-look table shows."""
+
+FINDING_LOOKS: tuple[Callable[[Case], Case], ...] = (*LOOKS, inverted, bordered, off_center, folded)
+"""The looks under which the heart has to be found."""

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from scarnode.lab.looks import LOOKS, finer, rectified, sparser
+from scarnode.lab.looks import FINDING_LOOKS, finer, rectified, sparser
 from scarnode.segment.model import Tissue
 from tests.lab.toys import toy_case
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", FINDING_LOOKS)
 def test_a_look_keeps_the_heart(look):
     case = toy_case(0, scar=True)
     seen = look(case)

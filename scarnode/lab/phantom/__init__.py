@@ -7,11 +7,12 @@ asked for.
 from typing import TYPE_CHECKING, Any
 
 from scarnode.lab.phantom.annotator import annotated_label
+from scarnode.lab.phantom.cohort import published_test_set
 from scarnode.lab.phantom.make import make_cine, make_phantom
 from scarnode.lab.phantom.model import PATTERNS, PHENOTYPES, Phantom, PhantomSettings
 
 if TYPE_CHECKING:
-    from scarnode.lab.phantom.dicom import write_cine, write_cohort, write_dicom, write_truth
+    from scarnode.lab.phantom.dicom import write_cine, write_cohort, write_dicom, write_published_test_set, write_truth
 
 __all__ = [
     "PATTERNS",
@@ -21,15 +22,17 @@ __all__ = [
     "annotated_label",
     "make_cine",
     "make_phantom",
+    "published_test_set",
     "write_cine",
     "write_cohort",
     "write_dicom",
+    "write_published_test_set",
     "write_truth",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("write_cine", "write_cohort", "write_dicom", "write_truth"):
+    if name in ("write_cine", "write_cohort", "write_dicom", "write_published_test_set", "write_truth"):
         from scarnode.lab.phantom import dicom
 
         return getattr(dicom, name)

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from scarnode.errors import InputError
+from scarnode.lab.phantom.cohort import published_test_set
 from scarnode.lab.phantom.make import make_cine, make_phantom
 from scarnode.lab.phantom.model import Phantom
 from scarnode.lab.phantom.vendors import VENDORS, VendorProfile
@@ -28,6 +29,10 @@ COMMENT = "Synthetic image: digital phantom, not a patient. Research use only, n
 IMPLEMENTATION = derived_uid("scarnode", "phantom writer")
 
 
+SITE = "Synthetic"
+"""InstitutionName where no site is named."""
+
+
 @dataclass(frozen=True)
 class _Study:
     """What all instances of a phantom's study share."""
@@ -35,17 +40,18 @@ class _Study:
     phantom: Phantom
     profile: VendorProfile
     key: tuple[str, ...]
+    site: str
 
     def uid(self, *parts: object) -> UID:
         return derived_uid("phantom", *self.key, *map(str, parts))
 
 
-def _study_of(phantom: Phantom, vendor: str) -> _Study:
+def _study_of(phantom: Phantom, vendor: str, site: str = SITE) -> _Study:
     if vendor not in VENDORS:
         raise InputError(f"unknown vendor {vendor!r}", "write_dicom", f"take one of {', '.join(VENDORS)}")
     # Twins (magnitude and PSIR of one seed) lie in one study.
     settings = repr(replace(phantom.settings, component=None))
-    return _Study(phantom, VENDORS[vendor], (str(phantom.seed), settings, vendor))
+    return _Study(phantom, VENDORS[vendor], (str(phantom.seed), settings, vendor), site)
 
 
 def slice_position(phantom: Phantom, index: int) -> np.ndarray:
@@ -69,6 +75,7 @@ def write_dicom(
     series_per_slice: bool | None = None,
     shuffle: bool = False,
     drop: Iterable[int] = (),
+    site: str = SITE,
 ) -> list[Path]:
     """Write a phantom as a vendor's DICOM LGE series.
 
@@ -89,6 +96,8 @@ def write_dicom(
         InstanceNumber in random order.
     drop : iterable of int
         Slices (counted from 0 at the base) that are not written.
+    site : str
+        InstitutionName.
 
     Returns
     -------
@@ -100,7 +109,7 @@ def write_dicom(
     InputError
         If the vendor is unknown, or sends no Enhanced MR.
     """
-    study = _study_of(phantom, vendor)
+    study = _study_of(phantom, vendor, site)
     if enhanced and vendor not in ("siemens", "philips"):
         raise InputError(f"{vendor} sends no Enhanced MR here", "write_dicom", "take siemens or philips")
     folder = Path(folder)
@@ -199,11 +208,20 @@ def write_cohort(folder: Path, count: int, seed: int = 0, vendor: str = "mix", s
     folders = []
     for patient in range(seed, seed + count):
         phantom = make_phantom(patient, settings)
-        own = Path(folder) / f"SYN-{patient:06d}"
-        files = write_dicom(phantom, own / "lge", names[(patient - seed) % len(names)])
-        write_truth(phantom, files, own / "truth.dcm")
-        folders.append(own)
+        folders.append(_write_patient(folder, phantom, names[(patient - seed) % len(names)], SITE))
     return folders
+
+
+def write_published_test_set(folder: Path) -> list[Path]:
+    """Write the synthetic counterpart of the publication's test set (`published_test_set`) as `write_cohort` does."""
+    return [_write_patient(folder, phantom, site.vendor, site.name) for site, phantom in published_test_set()]
+
+
+def _write_patient(folder: Path, phantom: Phantom, vendor: str, site: str) -> Path:
+    own = Path(folder) / f"SYN-{phantom.seed:06d}"
+    files = write_dicom(phantom, own / "lge", vendor, site=site)
+    write_truth(phantom, files, own / "truth.dcm")
+    return own
 
 
 def _components(phantom: Phantom, twin: bool) -> list[Phantom]:
@@ -242,7 +260,7 @@ def _patient_and_study(study: _Study) -> Dataset:
     dataset.ManufacturerModelName = study.profile.model
     dataset.SoftwareVersions = study.profile.software
     dataset.DeviceSerialNumber = "0"
-    dataset.InstitutionName = "Synthetic"
+    dataset.InstitutionName = study.site
     dataset.Modality = "MR"
     dataset.BodyPartExamined = "HEART"
     dataset.PatientPosition = "HFS"
