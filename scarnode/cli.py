@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from scarnode import RESEARCH_USE, __version__
@@ -138,6 +139,80 @@ def phantom(
 
     written = write_published_test_set(output) if published else write_cohort(output, count, seed, vendor)
     out.print(f"{len(written)} synthetic patients written to {output}", highlight=False)
+
+
+@app.command()
+def train(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; found again, it is continued.")],
+    cases: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of cases: npz, NIfTI pairs, or DICOM with SEG.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="shipped, paper, or finder (the network that finds the heart).")
+    ] = "shipped",
+    initial: Annotated[
+        str | None, typer.Option(help="Fine-tune: shipped, a .safetensors file, or the folder of a run.")
+    ] = None,
+    finder: Annotated[
+        str | None, typer.Option(help="Where the heart finder comes from; default: as --initial.")
+    ] = None,
+    emidec: Annotated[Path | None, typer.Option(help="Folder of the EMIDEC set.")] = None,
+    acdc: Annotated[Path | None, typer.Option(help="Folder of the ACDC set; LGE contrast is painted on it.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Default: the preset's; 600 where --initial is given.")] = None,
+    dims: Annotated[int | None, typer.Option(help="3, or 2: every slice for itself.")] = None,
+    held_out: Annotated[float, typer.Option(help="Share of the patients kept for the evaluation.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="The same seed and cases train the same network.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0: all cores.")] = 0,
+) -> None:
+    """Train the network, or fine-tune it with your own contours: weights and their card come out (docs/training.md).
+
+    Ctrl-C stops it, the same command goes on. A GPU is used when there is one.
+    """
+    from scarnode.lab.run import plan, train_and_pack
+
+    options = {"emidec": emidec, "acdc": acdc, "initial": initial, "steps": steps, "dims": dims, "held_out": held_out}
+    settings = plan(cases or [], output, preset_name=preset, seed=seed, threads=threads, **options)
+    command = " ".join(["scarnode", *(Path(word).name for word in sys.argv[1:])])  # paths would tell of the machine
+    columns = (TextColumn("{task.fields[loss]}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"))
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("to go"), console=out) as bar:
+        task = bar.add_task("", total=None, loss="reading cases")
+
+        def watch(done: int, loss: float) -> None:
+            if bar.tasks[0].total is None:  # a continued run: its earlier steps say nothing of today's pace
+                bar.reset(task, total=settings.steps, completed=done - 1)
+            bar.update(task, completed=done, loss=f"loss {loss:.3f}")
+
+        try:
+            weights = train_and_pack(settings, finder=finder, command=command, watch=watch, say=bar.console.print)
+        except KeyboardInterrupt:
+            bar.stop()
+            out.print(f"stopped; the same command goes on from {output / 'checkpoint.pt'}", highlight=False)
+            raise typer.Exit(130) from None
+    _print_metrics(weights)
+
+
+def _print_metrics(weights: Path) -> None:
+    from scarnode.segment.card import read_card
+
+    card = read_card(weights)
+    columns = {
+        "Dice blood": "dice_blood",
+        "Dice myocardium": "dice_myocardium",
+        "Dice scar": "dice_scar",
+        "%LGE bias, points": "lge_bias_points",
+        "False scar, median %": "false_scar_percent_median",
+    }
+    table = Table("Held-out set", "Cases", *columns, title=RESEARCH_USE)
+    for source, after in card["metrics"].items():
+        rows = {"before": after.get("before"), "after": after} if "before" in after else {"": after}
+        for name, row in rows.items():
+            values = ["" if row.get(key) is None else f"{row[key]:.3f}" for key in columns.values()]
+            table.add_row(f"{source} {name}", str(row["cases"]), *values)
+    out.print(table if card["metrics"] else "no case was held out: nothing is known of how good these weights are")
+    out.print(
+        f"{weights}: {card['name']} {card['version']}, licence: {card['licence']}", highlight=False, soft_wrap=True
+    )
+    out.print(f"to use them: [segment] weights = {weights.resolve()}", markup=False, highlight=False, soft_wrap=True)
 
 
 @config_app.command("check")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +21,18 @@ import torch.nn.functional as F
 
 from scarnode.errors import InputError
 from scarnode.lab import augment
-from scarnode.lab.cases import Case, on_grid, read_acdc, read_emidec, read_npz, split
+from scarnode.lab.cases import Case, on_grid, read_acdc, read_emidec, split
+from scarnode.lab.checkpoint import (
+    check_cases,
+    check_settings,
+    digest_of,
+    made_with,
+    read_checkpoint,
+    write_checkpoint,
+)
 from scarnode.lab.paint import paint_lge, paint_scar
+from scarnode.lab.parts import Part, read_part
+from scarnode.lab.readers import read_cases
 from scarnode.segment.heart import FINDER_CLASSES, RIGHT_VENTRICLE
 from scarnode.segment.model import Tissue
 from scarnode.segment.unet import UNet, UNetSettings
@@ -40,7 +55,9 @@ class TrainSettings:
     emidec, acdc : Path or None
         Folders of the two public sets.
     folders : tuple of Path
-        Further folders of npz cases (`scarnode.lab.cases.read_npz`): phantoms, a hospital's own contours.
+        Further folders of cases (`scarnode.lab.readers.read_cases`): phantoms, a hospital's own contours.
+    held_out_share : float
+        Share of the patients that is kept for the evaluation, 0 to below 1.
     shares : tuple of float
         How often windows come from emidec, from painted acdc, from `folders`; sets that are absent give up theirs.
     unet : UNetSettings
@@ -66,14 +83,17 @@ class TrainSettings:
         and falls linearly to zero over the last `decay` of all steps.
     weight_decay, average : float
         AdamW's weight decay, and the decay of the exponential moving average of the weights (0: none).
+    part : str
+        ``"outline"`` or ``"finder"``: which network of a weight file `initial` is the start.
     initial : Path or None
-        Checkpoint whose weights are the start (fine-tuning).
+        Weight file, run folder or checkpoint whose weights are the start (fine-tuning).
     """
 
     out: Path
     emidec: Path | None = None
     acdc: Path | None = None
     folders: tuple[Path, ...] = ()
+    held_out_share: float = 0.2
     shares: tuple[float, float, float] = (0.55, 0.25, 0.2)
     unet: UNetSettings = field(default_factory=UNetSettings)
     spacing: float = 1.4
@@ -95,6 +115,7 @@ class TrainSettings:
     average: float = 0.999
     seed: int = 0
     threads: int = 2
+    part: str = "outline"
     initial: Path | None = None
 
 
@@ -132,14 +153,26 @@ def preset(name: str, out: Path, **changes: object) -> TrainSettings:
 
 
 def load_cases(settings: TrainSettings) -> tuple[list[list[Case]], list[Case]]:
-    """Training cases by kind (emidec, acdc, folders) and all held-out cases."""
+    """Training cases by kind (emidec, acdc, folders) and all held-out cases.
+
+    Which cases are held out depends on their names and the share alone, not on the seed: weights that start from others
+    keep their held-out cases.
+
+    Raises
+    ------
+    InputError
+        There is no case, or two folders bear one name.
+    """
     kinds: list[list[Case]] = [[], [], []]
     held: list[Case] = []
     sets = [(0, settings.emidec, read_emidec), (1, settings.acdc, read_acdc)]
-    sets += [(2, folder, read_npz) for folder in settings.folders]
+    sets += [(2, folder, read_cases) for folder in settings.folders]
+    names = Counter(Path(folder).resolve().name for folder in settings.folders)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise InputError("two folders of cases bear this name", twice[0], "rename one: the name tells the sets apart")
     for kind, folder, read in sets:
         if folder is not None:
-            training, kept = split(read(folder))
+            training, kept = split(read(folder), held_out=settings.held_out_share)
             kinds[kind] += training
             held += kept
     if not any(kinds):
@@ -208,71 +241,155 @@ def loss_of(settings: TrainSettings, logits: torch.Tensor, label: torch.Tensor) 
     return entropy.mean() + (1 - (2 * overlap + 20) / (size + 20)).mean()
 
 
-def train(settings: TrainSettings) -> Path:
+def train(
+    settings: TrainSettings,
+    watch: Callable[[int, float], None] | None = None,
+    cases: tuple[list[list[Case]], list[Case]] | None = None,
+) -> Path:
     """Train a network, or continue; returns the checkpoint.
 
-    GPU when there is one, else CPU; bfloat16 either way.
+    GPU when there is one, else CPU; bfloat16 either way. Every 100 steps, at the end and when SIGINT comes (Ctrl-C),
+    ``checkpoint.pt`` is replaced as a whole.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    watch : callable, optional
+        Called after every step with the steps done and the loss.
+    cases : tuple, optional
+        What `load_cases` gave, where the caller has it already.
+
+    Raises
+    ------
+    InputError
+        No case can be used; the checkpoint in `settings.out` was made with other settings or cases; `initial` has
+        another architecture.
+    KeyboardInterrupt
+        After the checkpoint was written.
     """
     settings.out.mkdir(parents=True, exist_ok=True)
+    path, origin = settings.out / "checkpoint.pt", made_with(settings)
+    start = None if settings.initial is None else read_part(settings.initial, settings.part)
+    stored = read_checkpoint(path) if path.is_file() else None
+    if stored is not None:
+        check_settings(stored, origin, settings.steps, path)
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kinds, held = load_cases(settings)
-    _describe(settings, kinds, held)
+    kinds, held = cases or load_cases(settings)
+    digest = digest_of([*kinds, held])
+    if stored is not None:
+        check_cases(stored, digest, path)
+    run = _begin(settings, start, stored, device)
+    _describe(settings, kinds, held, start)
     stocks = stock_up(settings, kinds)
-    network, average = UNet(settings.unet).to(device), UNet(settings.unet).to(device)
-    average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
-    first, path = 0, settings.out / "checkpoint.pt"
-    if path.exists():
-        stored = torch.load(path, weights_only=True, map_location=device)
-        network.load_state_dict(stored["network"])
-        average.load_state_dict(stored["average"])
-        optimiser.load_state_dict(stored["optimiser"])
-        first = stored["step"]
-    elif settings.initial is not None:
-        stored = torch.load(settings.initial, weights_only=True, map_location=device)
-        network.load_state_dict(stored["average"])
-        average.load_state_dict(stored["average"])
-    network.train()
-    began, losses = time.monotonic(), []
+    first, began, losses = run.done, time.monotonic(), []
+    every = max(1, min(50, settings.steps // 20))
+    about = {"unet": asdict(settings.unet), "spacing": settings.spacing, "settings": origin, "cases": digest}
     ahead = ThreadPoolExecutor(max_workers=1)
     drawn = ahead.submit(draw, settings, stocks, first)
-    for step in range(first, settings.steps):
-        image, label = (tensor.to(device) for tensor in drawn.result())
-        drawn = ahead.submit(draw, settings, stocks, step + 1)  # while the network works on this one
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate * _schedule(settings, step)
-        with torch.autocast(device.type, torch.bfloat16):
-            logits = network(image)
-        loss = loss_of(settings, logits.float(), label)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        _follow(average, network, min(settings.average, (step + 1) / (step + 10)))
-        losses.append(loss.item())
-        done, last = step + 1, step + 1 == settings.steps
-        if done % 50 == 0 or last:
-            _report(settings, done, float(np.mean(losses)), (time.monotonic() - began) / (done - first))
-            losses = []
-        if done % 100 == 0 or last:
-            states = {"network": network, "average": average, "optimiser": optimiser}
-            stored = {name: module.state_dict() for name, module in states.items()}
-            torch.save(
-                {**stored, "step": done, "unet": asdict(settings.unet), "spacing": settings.spacing}, f"{path}.tmp"
-            )
-            Path(f"{path}.tmp").replace(path)
+    with _held_back_interrupt() as interrupted:
+        while run.done < settings.steps and not interrupted.is_set():
+            image, label = (tensor.to(device) for tensor in drawn.result())
+            drawn = ahead.submit(draw, settings, stocks, run.done + 1)  # while the network works on this one
+            losses.append(_step(settings, run, image, label))
+            if watch is not None:
+                watch(run.done, losses[-1])
+            last = run.done == settings.steps or interrupted.is_set()
+            if run.done % every == 0 or last:
+                _report(settings, run.done, float(np.mean(losses)), (time.monotonic() - began) / (run.done - first))
+                losses = []
+            if run.done % 100 == 0:
+                write_checkpoint(path, {**run.state(), **about})
+        if run.done > first:
+            write_checkpoint(path, {**run.state(), **about})
     ahead.shutdown(cancel_futures=True)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     return path
 
 
-def _describe(settings: TrainSettings, kinds: list[list[Case]], held: list[Case]) -> None:
+@dataclass
+class _Run:
+    """What a step changes."""
+
+    network: UNet
+    average: UNet
+    optimiser: torch.optim.Optimizer
+    done: int = 0
+
+    def state(self) -> dict[str, Any]:
+        parts = {"network": self.network, "average": self.average, "optimiser": self.optimiser}
+        return {**{name: part.state_dict() for name, part in parts.items()}, "step": self.done}
+
+
+def _begin(settings: TrainSettings, start: Part | None, stored: dict[str, Any] | None, device: torch.device) -> _Run:
+    """Networks and optimiser: of the checkpoint, else of the weights that are the start, else drawn."""
+    network, average = UNet(settings.unet).to(device), UNet(settings.unet).to(device)
+    optimiser = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
+    run = _Run(network, average, optimiser)
+    if start is not None:
+        if start.network.settings != settings.unet:
+            raise InputError(
+                f"these weights have the architecture {start.network.settings}, asked for is {settings.unet}",
+                str(settings.initial),
+                "leave the architecture to the weights that are the start",
+            )
+        network.load_state_dict(start.network.state_dict())
+    average.load_state_dict(network.state_dict())
+    if stored is not None:
+        network.load_state_dict(stored["network"])
+        average.load_state_dict(stored["average"])
+        optimiser.load_state_dict(stored["optimiser"])
+        run.done = stored["step"]
+        _forget_after(settings.out / "log.jsonl", run.done)
+    network.train()
+    return run
+
+
+def _step(settings: TrainSettings, run: _Run, image: torch.Tensor, label: torch.Tensor) -> float:
+    """Learn from one batch; returns the loss."""
+    for group in run.optimiser.param_groups:
+        group["lr"] = settings.rate * _schedule(settings, run.done)
+    with torch.autocast(image.device.type, torch.bfloat16):
+        logits = run.network(image)
+    loss = loss_of(settings, logits.float(), label)
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
+    run.optimiser.step()
+    run.done += 1
+    _follow(run.average, run.network, min(settings.average, run.done / (run.done + 9)))
+    return loss.item()
+
+
+@contextmanager
+def _held_back_interrupt() -> Iterator[threading.Event]:
+    """Turn the first SIGINT into an event, so that no step is cut in two; a second one ends the program."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(*_: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _describe(settings: TrainSettings, kinds: list[list[Case]], held: list[Case], start: Part | None) -> None:
     """Write what the run depends on, for the model card."""
     written = {
         **asdict(settings),
         "trained_on": Counter(case.source for cases in kinds for case in cases),
         "held_out": sorted(f"{case.source}/{case.name}" for case in held),
+        "start": None if start is None else asdict(start.origin),
     }
     (settings.out / "settings.json").write_text(json.dumps(written, indent=1, default=str), encoding="utf-8")
 
@@ -283,6 +400,14 @@ def _report(settings: TrainSettings, done: int, loss: float, pace: float) -> Non
     with (settings.out / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
     log.info("step %d of %d, loss %.4f, %.2f s per step", done, settings.steps, loss, pace)
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop what a run that was killed wrote into its log after its last checkpoint."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def _draw_slices(slices: int, dims: int, strong: bool, rng: np.random.Generator) -> list[int]:

@@ -1,6 +1,7 @@
 """Training learns, continues where it stopped, and packs into weights that the segmenter reads."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scarnode.errors import InputError
 from scarnode.lab.cases import read_npz, write_npz
 from scarnode.lab.evaluate import dice, evaluate, lge_percent, summarise
 from scarnode.lab.pack import pack
+from scarnode.lab.parts import case_label
 from scarnode.lab.train import TrainSettings, loss_of, preset, train
 from scarnode.segment import Segmenter, Tissue
 from scarnode.segment.unet import UNet, UNetSettings
@@ -62,7 +64,10 @@ def test_trained_networks_pack_into_weights_that_read_held_out_cases(runs, toys,
         command="test",
         limits=["a toy"],
     )
-    assert card["data"]["held_out"] == held
+    # The names of people's own cases stay at home.
+    assert card["data"]["held_out"] == sorted(case_label("toy", case.name) for case in cases)
+    assert card["licence"] == "as you choose"
+    assert not (tmp_path / "LICENSE-weights.md").exists()
     assert card["data"]["cases_trained_on"] == {"finder": {"toy": 8}, "outline": {"toy": 8}}
     assert card["training_data"] == "toy"
     results = evaluate(cases, Segmenter(tmp_path / "w.safetensors", device="cpu"))
@@ -76,11 +81,45 @@ def test_trained_networks_pack_into_weights_that_read_held_out_cases(runs, toys,
 
 
 def test_a_continued_run_equals_an_unbroken_one(toys, tmp_path):
-    whole = torch.load(train(small(tmp_path / "whole", toys, steps=12, decay=0.0)), weights_only=True)
-    train(small(tmp_path / "parts", toys, steps=10, decay=0.0))
-    parts = torch.load(train(small(tmp_path / "parts", toys, steps=12, decay=0.0)), weights_only=True)
+    """Ctrl-C in the middle of a step writes a checkpoint, from which the same call goes on."""
+    steps = {"steps": 6, "batch": 2, "crop": 24}
+    whole = torch.load(train(small(tmp_path / "whole", toys, **steps)), weights_only=True)
+
+    def interrupt(done: int, loss: float) -> None:
+        if done == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    settings = small(tmp_path / "parts", toys, **steps)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, interrupt)
+    assert torch.load(settings.out / "checkpoint.pt", weights_only=True)["step"] == 4
+    with (settings.out / "log.jsonl").open("a") as log:
+        log.write('{"step": 5, "loss": 0.1}\n{"step": 6, "lo')  # what a killed run leaves behind
+    parts = torch.load(train(settings), weights_only=True)
     for key, value in whole["network"].items():
         torch.testing.assert_close(parts["network"][key], value, msg=key)
+    logs = [[json.loads(line) for line in (tmp_path / run / "log.jsonl").open()] for run in ("whole", "parts")]
+    assert [entry["step"] for entry in logs[1]] == [entry["step"] for entry in logs[0]] == [1, 2, 3, 4, 5, 6]
+    assert [entry["loss"] for entry in logs[1]] == pytest.approx([entry["loss"] for entry in logs[0]], abs=2e-3)
+
+
+def test_a_checkpoint_is_not_continued_otherwise(toys, tmp_path):
+    common = {"batch": 1, "crop": 16}
+    train(small(tmp_path / "run", toys, steps=2, **common))
+    with pytest.raises(InputError, match=r"other settings \(rate was 0.002, now 0.1; seed was 0, now 3\).*first call"):
+        train(small(tmp_path / "run", toys, steps=2, rate=0.1, seed=3, **common))
+    with pytest.raises(InputError, match="has 2 steps already, asked for are 1"):
+        train(small(tmp_path / "run", toys, steps=1, **common))
+    with pytest.raises(InputError, match=r"held_out_share was 0\.2, now 0\.5"):
+        train(small(tmp_path / "run", toys, steps=2, held_out_share=0.5, **common))
+    other = tmp_path / "toy"
+    write_npz(toy_case(20), other)
+    with pytest.raises(InputError, match="trained on other cases"):
+        train(small(tmp_path / "run", other, steps=2, **common))
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:3000])
+    with pytest.raises(InputError, match="can not be read"):
+        train(small(tmp_path / "run", toys, steps=2, **common))
 
 
 def test_fine_tuning_starts_from_given_weights(runs, toys, tmp_path):
