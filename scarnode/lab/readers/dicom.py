@@ -180,7 +180,7 @@ def _merge(marked: Sequence[dict[int, np.ndarray]]) -> np.ndarray:
     InputError
         Two SEGs outline the same tissue.
     """
-    from scarnode.lab.readers.labels import RIGHT_VENTRICLE
+    from scarnode.segment.heart import RIGHT_VENTRICLE
     from scarnode.segment.model import Tissue
 
     masks: dict[int, np.ndarray] = {}

@@ -13,11 +13,10 @@ from scipy import ndimage
 
 from scarnode.errors import InputError
 from scarnode.lab.cases import Case, read_npz_file
+from scarnode.segment.heart import RIGHT_VENTRICLE
 from scarnode.segment.model import Tissue
 
 LEGEND = "labels.json"
-RIGHT_VENTRICLE = 4
-"""Stands beside the values of `Tissue` while a case is read."""
 KNOWN = "background, blood, myocardium, scar, no-reflow, right ventricle"
 
 _PATTERNS: tuple[tuple[str, int | None], ...] = (

@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from scarnode.errors import InputError
-from scarnode.lab.readers.labels import KNOWN, LEGEND, RIGHT_VENTRICLE, meaning_of
+from scarnode.lab.readers.labels import KNOWN, LEGEND, meaning_of
+from scarnode.segment.heart import RIGHT_VENTRICLE
 from scarnode.segment.model import Tissue
 from scarnode.stack import Stack
 
