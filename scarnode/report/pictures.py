@@ -252,7 +252,7 @@ def _draw_header(
     slices = f"{len(stack.frames)} slice" + ("s" if len(stack.frames) > 1 else "")
     draw_text(draw, (MARGIN, 144), f"{slices}, {depth} mm apart, pixels {spacing} mm", 18, MUTED)
 
-    boxes = _headline(measurements)
+    boxes = _headline(measurements, segmentation)
     width = 246
     for index, (title, value, note, color) in enumerate(boxes):
         left = WIDTH - MARGIN - (len(boxes) - index) * (width + 10) + 10
@@ -262,17 +262,20 @@ def _draw_header(
         draw_text(draw, (left + 16, 130), note, 17, MUTED)
 
 
-def _headline(measurements: Measurements) -> list[tuple[str, str, str, tuple]]:
+def _headline(measurements: Measurements, segmentation: Segmentation) -> list[tuple[str, str, str, tuple]]:
     """Give title, value, note and colour of the three numbers that matter."""
     if measurements.lge_percent is None:
         nothing = ("not found", "analysis failed", WARNING)
         return [("Scar", *nothing), ("LV myocardium", *nothing), ("%LGE", *nothing)]
     present = measurements.scar_volume > 0
     color = SCAR_LINE if present else TEXT
+    likely = "scar / (scar + normal)"
+    if segmentation.lge_interval is not None:
+        likely = "likely {:.0f} to {:.0f} %".format(*segmentation.lge_interval)
     return [
         ("Scar", f"{measurements.scar_volume:.1f} cm³", "LGE present" if present else "LGE absent", color),
         ("LV myocardium", f"{measurements.myocardium_volume:.0f} cm³", f"{measurements.myocardium_mass:.0f} g", TEXT),
-        ("%LGE", f"{measurements.lge_percent:.1f} %", "scar / (scar + normal)", color),
+        ("%LGE", f"{measurements.lge_percent:.1f} %", likely, color),
     ]
 
 
