@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scarnode.lab.cases import Case
+from scarnode.lab.looks import LOOKS
 from scarnode.segment.certainty import Calibration, lge_percent, spread
 from scarnode.segment.model import Segmentation, Tissue
+
+if TYPE_CHECKING:
+    from scarnode.segment.predict import Segmenter
+
+NOT_LATE_ENHANCEMENT = ("acdc", "phantoms")
+"""Sets of cine images and of synthetic ones."""
+FEWEST_PATIENTS = 10
+"""For a coverage of 90 %, with some room."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,36 @@ def calibrate(cases: Sequence[Reading], coverage: float = 0.9) -> Calibration:
     )
 
 
+def calibrate_segmenter(cases: Sequence[Case], segmenter: Segmenter, coverage: float = 0.9) -> dict | None:
+    """Calibration of a weight file on cases it never saw, as the model card stores it.
+
+    Every case is read as it is and under the looks of `scarnode.lab.looks`: other scanners' images are what the
+    flags and the interval are for. Sets that are no late enhancement of patients are passed over.
+
+    Returns
+    -------
+    dict or None
+        Fields of `Calibration`, and under ``measured`` what they reached; None with fewer than ten patients.
+    """
+    real = [case for case in cases if case.source not in NOT_LATE_ENHANCEMENT]
+    if len({case.name for case in real}) < FEWEST_PATIENTS:
+        return None
+    seen = [shown for case in real for shown in (case, *(look(case) for look in LOOKS))]
+    readings = [r for r in (read(case, segmenter.segment(case.image, case.pixel_spacing)) for case in seen) if r]
+    wall = roc([r.wall_agreement for r in readings], [r.wall_dice for r in readings])
+    scar = roc([r.scar_agreement for r in readings], [r.scar_dice for r in readings])
+    sources = ", ".join(sorted({case.source for case in real}))
+    return {
+        **asdict(calibrate(readings, coverage)),
+        "measured": {
+            "on": f"{len(real)} patients of {sources}, each under {len(LOOKS) + 1} looks",
+            "coverage": asdict(measured_coverage(readings, coverage)),
+            "wall_dice_below_half": _summary(wall),
+            "scar_dice_below_half": _summary(scar),
+        },
+    }
+
+
 def measured_coverage(cases: Sequence[Reading], coverage: float = 0.9) -> Coverage:
     """Coverage and width of the interval, leaving one patient out after the other."""
     held, widths = [], []
@@ -147,6 +187,12 @@ def roc(agreement: Sequence[float], dice: Sequence[float], bad_below: float = 0.
     area = float(np.trapezoid([y for _, y in points], [x for x, _ in points]))
     threshold = cuts[best] if math.isfinite(cuts[best]) else (0.0 if cuts[best] < 0 else 1.0)
     return Roc(n_bad, n_good, area, float(threshold), points[best][1], 1 - points[best][0], tuple(points))
+
+
+def _summary(found: Roc) -> dict:
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(found).items()
+    }
 
 
 def _factor(cases: Sequence[Reading], coverage: float) -> float:

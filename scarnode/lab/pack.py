@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from scarnode import RESEARCH_USE
+from scarnode.lab.calibrate import calibrate_segmenter
 from scarnode.lab.cases import Case
 from scarnode.lab.evaluate import CaseResult, evaluate, summarise
 from scarnode.lab.parts import LICENCES, Origin, Part, case_label, read_part
@@ -34,7 +35,7 @@ def pack(
     name: str = "scarnode-unet3d",
     before: Path | None = None,
 ) -> dict:
-    """Write the weight file `path`, its card with the metrics measured on held-out cases, and their licence.
+    """Write the weight file `path`, its card with what was measured on held-out cases, and their licence.
 
     Data, licences and limits are inherited from all weights that the networks started from.
 
@@ -72,6 +73,7 @@ def pack(
     write()
     fair = [case for case in held_out if not any(origin.knows(case) for origin in origins)]
     card["metrics"] = _measure(fair, path)
+    card["calibration"] = calibrate_segmenter(fair, Segmenter(path))
     if before is not None:
         for source, measured in _measure(fair, before).items():
             del measured["how"], measured["by_case"]

@@ -1,14 +1,17 @@
 """Calibration on made-up readings whose answer is known."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scarnode.lab.calibrate import Reading, calibrate, measured_coverage, read, roc
+from scarnode.lab.calibrate import Reading, calibrate, calibrate_segmenter, measured_coverage, read, roc
 from scarnode.lab.looks import LOOKS
+from scarnode.segment.certainty import Calibration
 from scarnode.segment.model import Agreement, ModelIdentity, Segmentation
 from tests.lab.toys import toy_case
 
@@ -82,3 +85,24 @@ def test_a_case_is_read_from_its_segmentation():
     assert reading.spread == pytest.approx(1 + 1 + 0.1 * reading.lge_network)
     assert read(case, Segmentation(case.label, None, model)) is None
     assert read(LOOKS[0](case), found).patient == reading.patient
+
+
+class _Drifting:
+    """A segmenter whose scar is the wider, and whose readings differ the more, the noisier the image is."""
+
+    def segment(self, image, pixel_spacing):
+        labels = (np.asarray(image) > 200).astype(np.uint8) * 3
+        labels[:, :20] = 2
+        found = Agreement((10.0, 12.0), 0.9, 0.7)
+        return Segmentation(labels, (1.0, 1.0), ModelIdentity("m", "1", "0" * 64, "toys"), agreement=found)
+
+
+def test_a_segmenter_is_calibrated_on_enough_patients_only():
+    few = [toy_case(i, scar=True) for i in range(9)]
+    assert calibrate_segmenter(few, _Drifting()) is None
+    cine = [replace(case, source="acdc") for case in few]
+    assert calibrate_segmenter([*few, *cine], _Drifting()) is None
+    stored = calibrate_segmenter([*few, toy_case(9, scar=True)], _Drifting())
+    assert Calibration.from_card({"calibration": stored}).interval_factor > 0
+    assert stored["measured"]["coverage"]["cases"] == 50
+    json.dumps(stored, allow_nan=False)  # a card is strict JSON
