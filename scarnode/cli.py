@@ -215,6 +215,47 @@ def _print_metrics(weights: Path) -> None:
     out.print(f"to use them: [segment] weights = {weights.resolve()}", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command()
+def evaluate(
+    cases: Annotated[list[Path], typer.Argument(help="Folders of cases with contours, a set each.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.md, results.json and figures.")],
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="A .safetensors file; several stand side by side. Default: shipped.")
+    ] = None,
+    merge: Annotated[
+        list[str] | None, typer.Option(help="Merge of overlapping windows for scar: mean, or max as published.")
+    ] = None,
+    look: Annotated[
+        list[str] | None, typer.Option(help="Also under this look: darkened, rectified, finer, sparser, or all.")
+    ] = None,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Only the fifth that training holds out.")] = False,
+    methods: Annotated[bool, typer.Option(help="Also the intensity methods (n-SD, FWHM, Otsu, mixture).")] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Compare networks and intensity methods with an expert's contours: the published evaluation and more."""
+    import shlex
+
+    from rich.progress import track
+
+    from scarnode.lab.evaluation import LOOK_NAMES, EvaluationSettings, run
+
+    looks = LOOK_NAMES if "all" in (look or ()) else tuple(look or ())
+    command = shlex.join(["scarnode", *sys.argv[1:]])
+    settings = EvaluationSettings(
+        tuple(cases),
+        output,
+        tuple(weights or ()),
+        tuple(merge or ("mean",)),
+        looks,
+        held_out,
+        methods,
+        device,
+        command,
+    )
+    report = run(settings, lambda some, what: track(some, what, console=err))
+    out.print(f"{report} · {RESEARCH_USE}", highlight=False, soft_wrap=True)
+
+
 @config_app.command("check")
 def config_check(config: ConfigOption = CONFIG) -> None:
     """Say whether config.ini can be used, and if not, every reason why."""

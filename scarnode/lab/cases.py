@@ -39,6 +39,8 @@ class Case:
         Manufacturer of the scanner and where it stands, for the tables of the evaluation; empty where unknown.
     patient : str
         Cases of one patient are trained on or held out together; empty: the case is the patient.
+    pixel_size_known : bool
+        False where the set does not tell it and `pixel_spacing` is only plausible: no volume can be told then.
     """
 
     image: np.ndarray
@@ -51,6 +53,7 @@ class Case:
     vendor: str = ""
     site: str = ""
     patient: str = ""
+    pixel_size_known: bool = True
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape != self.label.shape:
@@ -83,7 +86,8 @@ def read_emidec(folder: Path) -> list[Case]:
         with np.load(path) as stored:
             image, label = stored["image"].astype(np.float32), lookup[stored["label"]]
         spacing = plausible_spacing(label, low=1.37, high=1.88)
-        cases.append(Case(image, label, (spacing, spacing), 10.0, path.stem, "emidec"))
+        case = Case(image, label, (spacing, spacing), 10.0, path.stem, "emidec", pixel_size_known=False)
+        cases.append(case)
     return cases
 
 
@@ -95,15 +99,15 @@ def read_acdc(folder: Path) -> list[Case]:
         with np.load(path) as stored:
             image, label = stored["image"].astype(np.float32), stored["label"]
         spacing = plausible_spacing(lookup[label], low=1.34, high=1.95)
-        case = Case(image, lookup[label], (spacing, spacing), 10.0, path.stem, "acdc", label == 1)
-        cases.append(case)
+        size = (spacing, spacing)
+        cases.append(Case(image, lookup[label], size, 10.0, path.stem, "acdc", label == 1, pixel_size_known=False))
     return cases
 
 
 def read_npz(folder: Path, source: str | None = None) -> list[Case]:
     """Read npz files with `image`, `label` (values of `Tissue`), `pixel_spacing` and `slice_distance`.
 
-    `right_ventricle`, `vendor`, `site` and `patient` may be there.
+    `right_ventricle`, `vendor`, `site`, `patient` and `pixel_size_known` may be there.
     """
     return [read_npz_file(path, source or folder.name) for path in _npz_files(folder)]
 
@@ -138,6 +142,7 @@ def read_npz_file(path: Path, source: str) -> Case:
         vendor,
         site,
         patient,
+        bool(arrays.get("pixel_size_known", True)),
     )
 
 
@@ -156,6 +161,7 @@ def write_npz(case: Case, folder: Path) -> Path:
         vendor=case.vendor,
         site=case.site,
         patient=case.patient,
+        pixel_size_known=case.pixel_size_known,
     )
     return path
 
