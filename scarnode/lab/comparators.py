@@ -150,21 +150,23 @@ def full_width_half_maximum(wall: Wall, above_baseline: bool) -> np.ndarray:
 def otsu(wall: Wall) -> np.ndarray:
     """Brighter than Otsu's threshold of the whole stack's wall (N. Otsu, IEEE Trans SMC 1979;9:62).
 
-    Always finds two classes: in a heart without scar it calls the brighter part of the noise.
+    Always finds two classes: in a heart without scar it calls the brighter part of the noise. Where most of the remote
+    myocardium is in the brighter class, something darker than myocardium was told apart, and there is no scar.
     """
     values = wall.image[wall.wall]
     if np.ptp(values) == 0:
         return np.zeros(wall.wall.shape, bool)
-    return wall.wall & (wall.image > threshold_otsu(values))
+    return _unless_remote(wall, wall.wall & (wall.image > threshold_otsu(values)))
 
 
 def mixture(wall: Wall) -> np.ndarray:
     """More likely of the brighter of two components that are fitted to the whole stack's wall.
 
     The brighter is Gaussian (scar); the darker is Rayleigh (nulled magnitude myocardium) or Gaussian (anything else),
-    whichever fits better by BIC. Where one component alone fits better still, there is no scar. Fitted by
-    expectation-maximisation from Otsu's threshold. Sources: Hennemuth et al., IEEE TMI 2008;27:1592 (Rayleigh and
-    Gaussian); Dempster et al., J R Stat Soc B 1977;39:1; G. Schwarz, Ann Stat 1978;6:461.
+    whichever fits better by BIC. Where one component alone fits better still, or most of the remote myocardium is in
+    the brighter one, there is no scar. Fitted by expectation-maximisation from Otsu's threshold. Sources: Hennemuth et
+    al., IEEE TMI 2008;27:1592 (Rayleigh and Gaussian); Dempster et al., J R Stat Soc B 1977;39:1; G. Schwarz, Ann Stat
+    1978;6:461.
     """
     values = wall.image[wall.wall]
     scar = np.zeros(wall.wall.shape, bool)
@@ -176,7 +178,7 @@ def mixture(wall: Wall) -> np.ndarray:
     best = min(fits, key=lambda fit: fit.bic)
     if best.bic < single:
         scar[wall.wall] = (best.bright > best.dark) & (values > best.dark_mean)
-    return scar
+    return _unless_remote(wall, scar)
 
 
 METHODS: dict[str, Method] = {
@@ -197,6 +199,11 @@ def _remote_statistics(wall: Wall) -> tuple[np.ndarray, np.ndarray]:
     off = (wall.image - mean) ** 2
     sd = np.sqrt(np.sum(off, axis=(1, 2), keepdims=True, where=wall.remote) / np.maximum(count - 1, 1))
     return np.where(count > 0, mean, np.inf), sd
+
+
+def _unless_remote(wall: Wall, scar: np.ndarray) -> np.ndarray:
+    """No scar where most of the remote myocardium would be scar."""
+    return scar if 2 * (scar & wall.remote).sum() <= wall.remote.sum() else np.zeros_like(scar)
 
 
 Density = Callable[[np.ndarray], np.ndarray]

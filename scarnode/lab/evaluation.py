@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from scarnode import RESEARCH_USE, __version__
 from scarnode.errors import InputError
-from scarnode.lab.cases import Case, read_acdc, read_emidec, read_npz, split
+from scarnode.lab.cases import Case, read_acdc, read_emidec, split
 from scarnode.lab.comparators import METHODS
 from scarnode.lab.evaluate import CaseResult, as_rows, evaluate, evaluate_methods
 from scarnode.lab.evaluation_figures import Picture, draw_agreement, draw_overlays, require_matplotlib
 from scarnode.lab.evaluation_report import Evaluation, Network, write_report
 from scarnode.lab.evaluation_tables import by, compare_readers, dice_by_vendor, summarise_group
 from scarnode.lab.looks import LOOKS
+from scarnode.lab.readers import read_cases
 from scarnode.segment import Segmenter, shipped_weights
 from scarnode.segment.card import read_card
 
@@ -157,11 +160,8 @@ def as_json(evaluation: Evaluation) -> dict:
 
 def _check(settings: EvaluationSettings) -> None:
     for given, known, what in ((settings.looks, LOOK_NAMES, "look"), (settings.merges, ("mean", "max"), "merge")):
-        unknown = set(given) - set(known)
-        if unknown:
-            raise InputError(
-                f"unknown {what} {', '.join(sorted(unknown))}", "evaluate", f"choose of {', '.join(known)}"
-            )
+        for unknown in set(given) - set(known):
+            raise InputError(f"unknown {what} {unknown!r}", "evaluate", f"choose of {', '.join(known)}")
 
 
 def _load(settings: EvaluationSettings) -> list[tuple[Network, Segmenter]]:
@@ -193,8 +193,7 @@ def _load(settings: EvaluationSettings) -> list[tuple[Network, Segmenter]]:
 
 
 def _read(folder: Path, held_out: bool) -> list[Case]:
-    read = PUBLIC.get(folder.resolve().name, read_npz)
-    cases = read(folder)
+    cases = (PUBLIC[folder.resolve().name] if _is_public(folder) else read_cases)(folder)
     if not held_out:
         return cases
     _, held = split(cases)
@@ -203,6 +202,15 @@ def _read(folder: Path, held_out: bool) -> list[Case]:
             "no case is held out", str(folder), "it takes three cases with, or without, scar: evaluate all"
         )
     return held
+
+
+def _is_public(folder: Path) -> bool:
+    """Whether it is a public set as `PUBLIC` reads it: by name, and by npz files without a pixel size."""
+    first = next(iter(sorted(folder.glob("*.npz"))), None)
+    if folder.resolve().name not in PUBLIC or first is None:
+        return False
+    with np.load(first) as stored:
+        return "pixel_spacing" not in stored.files
 
 
 def _check_names(cases: Sequence[Case]) -> None:

@@ -55,17 +55,17 @@ def draw_agreement(results: Sequence[CaseResult], path: Path) -> None:
 
     Scar volume is left out where the pixel size is unknown.
     """
-    quantities = [("%LGE", "%", [(r.lge_expert, r.lge_reader) for r in results])]
+    quantities = [("%LGE", [(r.lge_expert, r.lge_reader) for r in results])]
     if all(r.scar_expert is not None for r in results):
-        quantities.insert(0, ("Scar volume", "mL", [(r.scar_expert, r.scar_reader) for r in results]))
+        quantities.insert(0, ("Scar volume (mL)", [(r.scar_expert, r.scar_reader) for r in results]))
     first = results[0]
     figure = _figure(4.6 * len(quantities), 8.2, f"{first.source}{_tag(first)}: {first.reader}")
     vendors = [r.vendor or UNKNOWN for r in results]
-    for column, (name, unit, pairs) in enumerate(quantities):
+    for column, (name, pairs) in enumerate(quantities):
         x, y = np.array(pairs, float).T
-        _regression(figure.add_subplot(2, len(quantities), column + 1), x, y, f"{name} ({unit})", vendors)
+        _regression(figure.add_subplot(2, len(quantities), column + 1), x, y, name, vendors)
         below = figure.add_subplot(2, len(quantities), len(quantities) + column + 1)
-        _bland_altman(below, x, y, f"{name} ({unit})", vendors)
+        _bland_altman(below, x, y, name, vendors)
     if len(by(results, "vendor")) > 1:
         figure.axes[0].legend(fontsize=8, frameon=False, loc="lower right", title="Vendor", title_fontsize=8)
     _save(figure, path)
@@ -144,6 +144,7 @@ def _bland_altman(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, vendors:
             )
     axes.axhline(0, color=_FAINT, linewidth=0.8, linestyle=":")
     axes.margins(y=0.12)
+    axes.set_box_aspect(1)
     _label(axes, f"{label}, mean of both", f"{label}, network − expert")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -60,8 +61,8 @@ class Network:
     trained_on: frozenset[str] = frozenset()
     held_out: frozenset[str] = frozenset()
 
-    def has_seen(self, result: CaseResult) -> bool:
-        """Whether the network was trained on a case, as far as its card tells."""
+    def may_have_seen(self, result: CaseResult) -> bool:
+        """Whether a case may have trained the network: its card names the set, and not the case as held out."""
         return result.source in self.trained_on and f"{result.source}/{result.name}" not in self.held_out
 
 
@@ -113,7 +114,7 @@ def write_report(evaluation: Evaluation) -> str:
         lines += _Set(evaluation, source).lines()
     lines += ["## Published, for comparison", "", "Other patients, other images: a frame, not a contest.", ""]
     lines += table(("source", "quantity", "value"), PUBLISHED)
-    return "\n".join(lines)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 
 
 class _Set:
@@ -138,10 +139,13 @@ class _Set:
             text.append(
                 "**Pixel size unknown**: no volume in mL can be told; distances in mm rest on a plausible pixel size."
             )
-        for network in self.evaluation.networks:
-            seen = sum(network.has_seen(r) for r in self.first)
+        for network in {n.sha256: n for n in reversed(self.evaluation.networks)}.values():
+            seen = sum(network.may_have_seen(r) for r in self.first)
             if seen:
-                text.append(f"**{network.name} was trained on {seen} of these cases**, as its card tells.")
+                text.append(
+                    f"**{seen} of these cases may have trained {network.name}**: its card names a set {self.source!r} "
+                    "and does not list them as held out."
+                )
         sections: tuple[Callable[[], Iterable[str]], ...] = (
             self.large_scar,
             self.overview,
@@ -245,7 +249,8 @@ class _Set:
         return [
             "### By vendor and site (the publication's table 3)",
             "",
-            "Slope through the origin (95 % confidence interval) [r]; mean ± SD of Dice where the expert sees scar.",
+            "Slope through the origin (95 % confidence interval) [r], of fewer than four cases the slope alone; mean ± "
+            "SD of Dice where the expert sees scar.",
             "",
             *table(header, rows),
             f"Kruskal-Wallis test of scar Dice over vendors: {'; '.join(test)}.",
@@ -382,7 +387,7 @@ class _Set:
     def without_scar(self) -> list[str]:
         free = [r for r in self.first if not r.has_scar]
         if not free:
-            return ["### Cases without scar", "", "None in this set."]
+            return ["### Cases without scar", "", "The expert sees scar in every case."]
         rows = [(self.tagged(name), *self._false_scar(summary)) for name, summary in self.summaries.items()]
         header = ("reader", "cases", "with any false scar", "median (highest) % of the myocardium", "mean (highest) mL",
                   "above 5 %", "of these without a flag", "false positives in all cases, mean mL")  # fmt: skip

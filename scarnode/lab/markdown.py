@@ -49,8 +49,14 @@ def mean_sd(spread: st.Spread, digits: int = 2) -> str:
 
 
 def slope_and_r(agreement: st.Agreement) -> str:
-    """Slope through the origin with its interval, and r in brackets, as the publication prints them."""
-    return f"{interval(agreement.origin.slope, 2)} [{number(agreement.pearson.value, 2)}]"
+    """Slope through the origin with its interval, and r in brackets, as the publication prints them.
+
+    Of fewer than four patients the slope alone.
+    """
+    slope = agreement.origin.slope
+    if agreement.n < 4:
+        return number(slope.value, 2)
+    return f"{interval(slope, 2)} [{number(agreement.pearson.value, 2)}]"
 
 
 def p_value(test: st.Test) -> str:

@@ -68,6 +68,16 @@ def test_the_mixture_knows_rayleigh_noise_with_and_without_scar():
     assert dice(METHODS["mixture"](Wall(image, wall, ~scar)), scar) > 0.98
 
 
+@pytest.mark.parametrize("name", ["Otsu", "mixture"])
+def test_something_darker_than_myocardium_does_not_make_myocardium_scar(name):
+    """A contour that slips into black lung here and there: two classes, but the brighter one is all of the heart."""
+    case = toy_case(8)
+    wall = case.label == Tissue.MYOCARDIUM
+    image = case.image.copy()
+    image[tuple(np.argwhere(wall)[::30].T)] = -60
+    assert not (call_scar(image, wall, METHODS[name], SPACING) == Tissue.SCAR).any()
+
+
 def test_half_of_the_maximum_depends_on_where_zero_is_only_without_baseline():
     case = toy_case(5, scar=True)
     wall = case.label >= Tissue.MYOCARDIUM
