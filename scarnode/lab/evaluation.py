@@ -198,9 +198,7 @@ def _read(folder: Path, held_out: bool) -> list[Case]:
         return cases
     _, held = split(cases)
     if not held:
-        raise InputError(
-            "no case is held out", str(folder), "it takes three cases with, or without, scar: evaluate all"
-        )
+        raise InputError("no case is held out of so few", str(folder), "leave --held-out away")
     return held
 
 

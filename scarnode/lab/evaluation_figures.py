@@ -14,6 +14,7 @@ from scarnode.errors import ScarnodeError
 from scarnode.lab import statistics as st
 from scarnode.lab.evaluate import CaseResult
 from scarnode.lab.evaluation_tables import UNKNOWN, by
+from scarnode.lab.markdown import number
 from scarnode.segment.model import Tissue
 
 if TYPE_CHECKING:
@@ -58,14 +59,14 @@ def draw_agreement(results: Sequence[CaseResult], path: Path) -> None:
     quantities = [("%LGE", [(r.lge_expert, r.lge_reader) for r in results])]
     if all(r.scar_expert is not None for r in results):
         quantities.insert(0, ("Scar volume (mL)", [(r.scar_expert, r.scar_reader) for r in results]))
-    first = results[0]
-    figure = _figure(4.6 * len(quantities), 8.2, f"{first.source}{_tag(first)}: {first.reader}")
+    first, count = results[0], len(quantities)
+    rows, columns = (2, count) if count > 1 else (1, 2)  # of one quantity both plots stand side by side
+    figure = _figure(4.6 * columns, 4.1 * rows, f"{first.source}{_tag(first)}: {first.reader}")
     vendors = [r.vendor or UNKNOWN for r in results]
-    for column, (name, pairs) in enumerate(quantities):
+    for place, (name, pairs) in enumerate(quantities, 1):
         x, y = np.array(pairs, float).T
-        _regression(figure.add_subplot(2, len(quantities), column + 1), x, y, name, vendors)
-        below = figure.add_subplot(2, len(quantities), len(quantities) + column + 1)
-        _bland_altman(below, x, y, name, vendors)
+        _regression(figure.add_subplot(rows, columns, place), x, y, name, vendors)
+        _bland_altman(figure.add_subplot(rows, columns, count + place), x, y, name, vendors)
     if len(by(results, "vendor")) > 1:
         figure.axes[0].legend(fontsize=8, frameon=False, loc="lower right", title="Vendor", title_fontsize=8)
     _save(figure, path)
@@ -130,18 +131,12 @@ def _regression(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, vendors: S
 def _bland_altman(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, vendors: Sequence[str]) -> None:
     _points(axes, (x + y) / 2, y - x, vendors)
     found = st.bland_altman(x, y)
-    lines = [
-        ("bias", found.bias.value, "-"),
-        ("−1.96 SD", found.lower.value, "--"),
-        ("+1.96 SD", found.upper.value, "--"),
-    ]
-    for name, value, style in lines:
-        if value is not None:
-            axes.axhline(value, color=_INK, linewidth=1.0, linestyle=style)
-            place = axes.get_yaxis_transform()
-            axes.text(
-                0.99, value, f"{name} {value:+.1f}", transform=place, ha="right", va="bottom", fontsize=8, color=_INK
-            )
+    lines = (("bias", found.bias, "-"), ("−1.96 SD", found.lower, "--"), ("+1.96 SD", found.upper, "--"))
+    text = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom", "fontsize": 8, "color": _INK}
+    for name, line, style in lines:
+        if line.value is not None:
+            axes.axhline(line.value, color=_INK, linewidth=1.0, linestyle=style)
+            axes.text(0.99, line.value, f"{name} {number(line.value, 1, sign=True)}", **text)
     axes.axhline(0, color=_FAINT, linewidth=0.8, linestyle=":")
     axes.margins(y=0.12)
     axes.set_box_aspect(1)
@@ -150,9 +145,9 @@ def _bland_altman(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, vendors:
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, vendors: Sequence[str]) -> None:
     names = sorted(set(vendors), key=lambda name: (name == UNKNOWN, name))
-    for number, name in enumerate(names):
+    for place, name in enumerate(names):
         own = np.array([vendor == name for vendor in vendors])
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = _COLOURS[place % len(_COLOURS)]
         axes.scatter(x[own], y[own], s=18, color=colour, alpha=0.75, linewidths=0, label=name, zorder=3)
 
 

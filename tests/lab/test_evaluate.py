@@ -11,7 +11,6 @@ import pytest
 
 from scarnode import RESEARCH_USE, cli
 from scarnode.errors import InputError, ScarnodeError
-from scarnode.lab import evaluation
 from scarnode.lab.cases import Case, read_emidec, split, write_npz
 from scarnode.lab.comparators import METHODS
 from scarnode.lab.evaluate import EXPERT, compare, evaluate, evaluate_methods, hd95, is_synthetic, summarise
@@ -19,6 +18,8 @@ from scarnode.lab.evaluation import EvaluationSettings, run
 from scarnode.lab.evaluation_report import Evaluation, Network, write_report
 from scarnode.lab.evaluation_tables import by, compare_readers, dice_by_vendor, summarise_group
 from scarnode.lab.looks import sparser
+from scarnode.lab.phantom import write_cohort
+from scarnode.lab.readers import read_cases
 from scarnode.segment import Segmenter
 from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.segment.unet import UNet, UNetSettings
@@ -104,6 +105,20 @@ def test_phantoms_are_known_by_set_or_institution():
     for changes in ({"source": "phantoms"}, {"source": "Phantom-207"}, {"site": "Synthetic"}):
         assert is_synthetic(replace(case, **changes))
     assert not is_synthetic(case)
+
+
+def test_a_phantom_s_dicom_is_known_as_synthetic_and_by_its_vendor(tmp_path):
+    write_cohort(tmp_path / "patients", 1, seed=3, vendor="philips")
+    (case,) = read_cases(tmp_path / "patients")
+    result = compare(case, case.label, "someone")
+    assert (result.synthetic, result.vendor, result.source) == (True, "Philips", "patients")
+    assert result.myocardium_expert > 30
+
+
+def test_an_unknown_pixel_size_stays_unknown_in_a_file(tmp_path):
+    for case in (toy_case(1), replace(toy_case(2), pixel_size_known=False)):
+        write_npz(case, tmp_path / "set")
+    assert [case.pixel_size_known for case in read_cases(tmp_path / "set")] == [True, False]
 
 
 def test_looks_keep_the_set_and_the_vendor(cases):
@@ -270,7 +285,7 @@ def test_cases_that_may_have_trained_a_network_are_named(cases):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets") / "phantoms"
-    for case in toys(5, slices=3):
+    for case in toys(3, slices=3):
         write_npz(case, folder)
     return folder
 
@@ -303,14 +318,14 @@ def test_the_command_writes_report_numbers_and_figures(folder, weights, tmp_path
     assert "scarnode evaluate" in report
     names = ["random3d 0", "random3d 0, scar by max", "random2d 0", "random2d 0, scar by max"]
     assert [row[0] for row in rows(report, "In short")[1:]] == [f"{name} (synthetic)" for name in names]
-    assert "**4 of these cases may have trained random2d 0**" in report
+    assert "**2 of these cases may have trained random2d 0**" in report
     stored = json.loads((tmp_path / "results.json").read_text())
     assert [network["merge"] for network in stored["networks"]] == ["mean", "max"] * 2
     assert stored["sets"]["phantoms"]["synthetic"] is True
     assert set(stored["sets"]["phantoms"]["networks"]) == set(names)
     assert set(stored["sets"]["phantoms"]["networks"][names[0]]["by_vendor"]) == set(VENDORS)
     assert len(stored["sets"]["phantoms"]["differences"]) == 6
-    assert len(stored["results"]) == 5 * (4 * 2 + 2 * len(METHODS))
+    assert len(stored["results"]) == 3 * (4 * 2 + 2 * len(METHODS))
     shown = re.findall(r"\]\((.*\.png)\)", report)
     assert len(shown) == 5
     for file in shown:
@@ -318,10 +333,16 @@ def test_the_command_writes_report_numbers_and_figures(folder, weights, tmp_path
 
 
 def test_held_out_takes_the_fifth_that_training_keeps(folder, weights, tmp_path):
-    run(EvaluationSettings((folder,), tmp_path, (weights[0],), held_out=True, methods=False))
+    cases = toys(5, slices=2)
+    for case in cases:
+        write_npz(case, tmp_path / "toy")
+    run(EvaluationSettings((tmp_path / "toy",), tmp_path, (weights[0],), held_out=True, methods=False))
     stored = json.loads((tmp_path / "results.json").read_text())
-    assert [r["name"] for r in stored["results"]] == [c.name for c in split(evaluation.read_cases(folder))[1]]
+    assert [r["name"] for r in stored["results"]] == [case.name for case in split(cases)[1]]
+    assert len(stored["results"]) == 1
     assert "Intensity methods" not in (tmp_path / "report.md").read_text()
+    with pytest.raises(InputError, match="no case is held out of so few"):
+        run(EvaluationSettings((folder,), tmp_path, (weights[0],), held_out=True))
 
 
 def test_what_can_not_be_evaluated_is_said_before_anything_is_read(folder, weights, tmp_path, monkeypatch):
@@ -329,7 +350,7 @@ def test_what_can_not_be_evaluated_is_said_before_anything_is_read(folder, weigh
         run(EvaluationSettings((folder,), tmp_path, looks=("sideways",)))
     with pytest.raises(InputError, match="unknown merge 'median'"):
         run(EvaluationSettings((folder,), tmp_path, merges=("median",)))
-    with pytest.raises(InputError, match="5 cases come twice, the first is phantoms/toy0"):
+    with pytest.raises(InputError, match="3 cases come twice, the first is phantoms/toy0"):
         run(EvaluationSettings((folder, folder), tmp_path, (weights[0],)))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ScarnodeError, match=r"matplotlib is not installed -> pip install 'scarnode\[lab\]'"):
