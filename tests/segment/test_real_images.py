@@ -44,3 +44,13 @@ def test_off_centre_heart_and_black_border(real_data, held_out):
     moved = segmenter.segment(padded, case.pixel_spacing)
     shift = np.subtract(moved.heart_center, plain.heart_center) - (120, 0)
     assert np.hypot(*shift) * case.pixel_spacing[0] < 8
+
+
+def test_the_right_ventricle_lies_where_it_was_outlined(real_data, held_out):
+    names = sorted(name for name in held_out if name.startswith("acdc/"))
+    segmenter = Segmenter(device="cpu")
+    for case in (case for case in read_acdc(real_data / "acdc_ed") if f"acdc/{case.name}" in names[1::6]):
+        found = segmenter.segment(case.image, case.pixel_spacing).right_ventricle
+        right, left = (np.argwhere(mask).mean(axis=0)[1:] for mask in (case.right_ventricle, case.label != 0))
+        expected = np.arctan2(*(right - left))
+        assert abs((found - expected + np.pi) % (2 * np.pi) - np.pi) < np.radians(30), case.name

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from scarnode.errors import InputError, WeightsError
+from scarnode.lab.evaluate import dice
+from scarnode.lab.phantom import PhantomSettings, make_phantom
 from scarnode.segment import Segmenter, Tissue, read_identity, shipped_weights
+from scarnode.segment.certainty import lge_percent
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +176,16 @@ def test_shipped_card_says_what_a_reader_must_know():
 def test_importing_the_room_does_not_import_torch():
     code = "import sys, scarnode.segment; scarnode.segment.read_identity(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_phantom_is_outlined_and_its_right_ventricle_seen(segmenter):
+    """Where no real images are at hand: the contours, the side of the right ventricle, the readings' agreement."""
+    phantom = make_phantom(900_010, PhantomSettings(component="magnitude", phenotype="concentric"))
+    found = segmenter.segment(phantom.image, phantom.pixel_spacing)
+    assert dice(found.labels >= Tissue.MYOCARDIUM, phantom.label >= Tissue.MYOCARDIUM) > 0.7
+    outlined = np.argwhere(phantom.right_ventricle).mean(axis=0) - np.argwhere(phantom.label).mean(axis=0)
+    expected = np.arctan2(outlined[1], outlined[2])
+    assert abs((found.right_ventricle - expected + np.pi) % (2 * np.pi) - np.pi) < np.radians(30)
+    assert 0.6 < found.agreement.wall <= 1
+    low, high = found.lge_interval
+    assert low <= lge_percent(found.labels) <= high
