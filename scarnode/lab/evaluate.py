@@ -52,6 +52,8 @@ class CaseResult:
         (with scar), in space. None where one has none.
     lge_expert, lge_reader : float
         %LGE = scar / (scar + normal myocardium), percent.
+    lge_interval : tuple of float or None
+        Lower and upper bound that the network gives, percent; None where it gives none.
     scar_expert, scar_reader, myocardium_expert, myocardium_reader, false_scar : float or None
         mL = voxels x pixel area x centre-to-centre slice distance; myocardium includes scar; false scar is what the
         reader calls scar and the expert does not. None where the pixel size is unknown.
@@ -76,6 +78,7 @@ class CaseResult:
     hd95_myocardium: float | None
     lge_expert: float
     lge_reader: float
+    lge_interval: tuple[float, float] | None
     scar_expert: float | None
     scar_reader: float | None
     myocardium_expert: float | None
@@ -119,11 +122,8 @@ def evaluate(
         began = time.monotonic()
         found = segmenter.segment(case.image, case.pixel_spacing)
         seconds = time.monotonic() - began
-        results.append(
-            compare(
-                case, found.labels, reader, look=name, seconds=seconds, flags=found.flags, center=found.heart_center
-            )
-        )
+        told = {"flags": found.flags, "center": found.heart_center, "interval": found.lge_interval}
+        results.append(compare(case, found.labels, reader, look=name, seconds=seconds, **told))
         if methods:
             results += _inside(case, found.labels, reader, methods, name)
     return results
@@ -144,6 +144,7 @@ def compare(
     seconds: float = 0.0,
     flags: tuple[str, ...] = (),
     center: tuple[float, float] | None = None,
+    interval: tuple[float, float] | None = None,
 ) -> CaseResult:
     """Measure a reader's labels against the expert's.
 
@@ -153,6 +154,8 @@ def compare(
         uint8, the case's shape, values of `Tissue`.
     center : tuple of float, optional
         (row, column) of the ventricle as the reader found it, pixels.
+    interval : tuple of float, optional
+        Bounds of %LGE that the reader gives.
     """
     truth = case.label
     wall, own_wall = truth >= Tissue.MYOCARDIUM, labels >= Tissue.MYOCARDIUM
@@ -179,6 +182,7 @@ def compare(
         hd95(wall, own_wall, (case.slice_distance, *case.pixel_spacing)),
         lge_percent(truth),
         lge_percent(labels),
+        interval,
         *volumes,
         error,
         seconds,

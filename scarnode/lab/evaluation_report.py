@@ -152,6 +152,7 @@ class _Set:
             self.by_vendor_and_site,
             self.figures,
             self.agreement,
+            self.intervals,
             self.dice_classes,
             self.between_networks,
             self.comparators,
@@ -295,6 +296,18 @@ class _Set:
             "upper limit",
         )
         return ["### Agreement with the expert", "", "With 95 % confidence intervals.", "", *table(header, rows)]
+
+    def intervals(self) -> list[str]:
+        rows = []
+        for name, s in self.summaries.items():
+            count = s.interval_width.n
+            if count:
+                held = share(s.interval_holds, round(s.interval_holds.value * count), count)
+                rows.append((self.tagged(name), held, f"{number(s.interval_width.median, 1)} points"))
+        if not rows:
+            return []
+        header = ("reader", "interval holds the expert's %LGE", "median width")
+        return ["### The interval of %LGE that the network gives", "", *table(header, rows)]
 
     def dice_classes(self) -> list[str]:
         names = [name for name, _ in st.DICE_CLASSES]

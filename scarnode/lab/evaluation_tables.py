@@ -61,6 +61,10 @@ class GroupSummary:
         mL called scar outside the expert's scar, all cases.
     large_scar : Diagnostic
         %LGE >= 15.
+    interval_holds : Estimate
+        Share of the cases with an interval of %LGE whose interval holds the expert's value.
+    interval_width : Spread
+        Points.
     """
 
     cases: int
@@ -79,6 +83,8 @@ class GroupSummary:
     false_scar: FalseScar
     false_positive_volume: st.Spread | None
     large_scar: st.Diagnostic
+    interval_holds: st.Estimate
+    interval_width: st.Spread
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,7 @@ def summarise_group(results: Sequence[CaseResult]) -> GroupSummary:
     scarred, free = [r for r in results if r.has_scar], [r for r in results if not r.has_scar]
     dice = _scar_dice(scarred)
     above = [r for r in free if r.lge_reader > 5]
+    bounds = [(*r.lge_interval, r.lge_expert) for r in results if r.lge_interval]
     return GroupSummary(
         len(results),
         len(scarred),
@@ -160,6 +167,8 @@ def summarise_group(results: Sequence[CaseResult]) -> GroupSummary:
         ),
         _volumes(results, lambda r: (r.false_scar,), lambda one: st.spread(one[0])),
         st.classify(*_pairs(results, lambda r: (r.lge_expert, r.lge_reader)), LARGE_SCAR),
+        st.proportion(sum(low <= expert <= high for low, high, expert in bounds), len(bounds)),
+        st.spread([high - low for low, high, _ in bounds]),
     )
 
 

@@ -13,7 +13,16 @@ from scarnode import RESEARCH_USE, cli
 from scarnode.errors import InputError, ScarnodeError
 from scarnode.lab.cases import Case, read_emidec, split, write_npz
 from scarnode.lab.comparators import METHODS
-from scarnode.lab.evaluate import EXPERT, compare, evaluate, evaluate_methods, hd95, is_synthetic, summarise
+from scarnode.lab.evaluate import (
+    EXPERT,
+    compare,
+    evaluate,
+    evaluate_methods,
+    hd95,
+    is_synthetic,
+    lge_percent,
+    summarise,
+)
 from scarnode.lab.evaluation import EvaluationSettings, run
 from scarnode.lab.evaluation_report import Evaluation, Network, write_report
 from scarnode.lab.evaluation_tables import by, compare_readers, dice_by_vendor, summarise_group
@@ -49,8 +58,10 @@ class Knows:
         scar, sound = (np.argwhere(labels == tissue) for tissue in (Tissue.SCAR, Tissue.MYOCARDIUM))
         labels[tuple(scar[: round(self.missed * len(scar))].T)] = Tissue.MYOCARDIUM
         labels[tuple(sound[: self.called].T)] = Tissue.SCAR
+        lge = lge_percent(labels)
         middle = tuple(float(m) for m in np.argwhere(labels).mean(0)[1:])
-        return Segmentation(labels, middle, self.identity, ("OPEN_RING",) if self.called else ())
+        flags = ("OPEN_RING",) if self.called else ()
+        return Segmentation(labels, middle, self.identity, flags, lge_interval=(lge - 2, lge + 3))
 
 
 def toys(count=8, source="toy", slices=5):
@@ -157,6 +168,9 @@ def test_a_group_counts_as_published(cases):
     assert s.false_scar.unflagged_above_5_percent == 0 < s.false_scar.cases_above_5_percent
     assert s.lge.bland_altman.bias.value == pytest.approx(summarise(results)["lge_bias_points"])
     assert s.dice_scar.mean == pytest.approx(summarise(results)["dice_scar"])
+    held = [abs(r.lge_expert - r.lge_reader) <= (3 if r.lge_expert > r.lge_reader else 2) for r in results]
+    assert s.interval_holds.value == np.mean(held)
+    assert (s.interval_width.n, s.interval_width.median) == (8, pytest.approx(5))
     with pytest.raises(ValueError, match="one a case"):
         summarise_group(results + results)
 
@@ -240,6 +254,7 @@ def test_the_report_holds_every_section_and_no_nan(cases):
     assert rows(report, "Cases without scar")[1][1] == "3"
     assert [row[1] for row in rows(report, "Quality flags")[1:]] == ["no flag", "OPEN_RING"]
     assert "deep − flat, n = 8" in report
+    assert rows(report, "The interval")[1] == ["deep", "100.0 % (8/8; 63.1 to 100.0)", "5.0 points"]
     assert "synthetic" not in report
 
 
