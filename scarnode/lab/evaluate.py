@@ -192,7 +192,8 @@ def compare(
 
 def is_synthetic(case: Case) -> bool:
     """Whether a case is a phantom: by its set's name, or by the institution that the phantom's DICOM states."""
-    return any(word in case.source.lower() for word in ("phantom", "synthetic")) or case.site.lower().startswith("synthetic")
+    source, site = case.source.lower(), case.site.lower()
+    return "phantom" in source or "synthetic" in source or site.startswith("synthetic")
 
 
 def summarise(results: Sequence[CaseResult]) -> dict[str, float | int | None]:
