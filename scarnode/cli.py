@@ -184,9 +184,10 @@ def train(
 
         try:
             weights = train_and_pack(settings, finder=finder, command=command, watch=watch, say=bar.console.print)
+            bar.update(task, visible=bar.tasks[0].total is not None)
         except KeyboardInterrupt:
             bar.stop()
-            out.print(f"stopped; the same command goes on from {output / 'checkpoint.pt'}", highlight=False)
+            out.print(f"stopped; the same command goes on with what lies in {output}", highlight=False)
             raise typer.Exit(130) from None
     _print_metrics(weights)
 
@@ -199,15 +200,15 @@ def _print_metrics(weights: Path) -> None:
         "Dice blood": "dice_blood",
         "Dice myocardium": "dice_myocardium",
         "Dice scar": "dice_scar",
-        "%LGE bias, points": "lge_bias_points",
-        "False scar, median %": "false_scar_percent_median",
+        "%LGE bias": "lge_bias_points",
+        "False scar %": "false_scar_percent_median",
     }
-    table = Table("Held-out set", "Cases", *columns, title=RESEARCH_USE)
+    table = Table("Held-out set", "", "Cases", *columns, title=RESEARCH_USE)
     for source, after in card["metrics"].items():
         rows = {"before": after.get("before"), "after": after} if "before" in after else {"": after}
         for name, row in rows.items():
             values = ["" if row.get(key) is None else f"{row[key]:.3f}" for key in columns.values()]
-            table.add_row(f"{source} {name}", str(row["cases"]), *values)
+            table.add_row(source, name, str(row["cases"]), *values)
     out.print(table if card["metrics"] else "no case was held out: nothing is known of how good these weights are")
     out.print(
         f"{weights}: {card['name']} {card['version']}, licence: {card['licence']}", highlight=False, soft_wrap=True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from scarnode.errors import InputError
 from scarnode.lab.cases import Case
@@ -77,7 +78,7 @@ def plan(
         folders=tuple(cases),
         held_out_share=held_out,
         seed=seed,
-        threads=threads or len(os.sched_getaffinity(0)),
+        threads=threads or torch.get_num_threads(),
         part="finder" if preset_name == "finder" else "outline",
     )
     if initial is not None:

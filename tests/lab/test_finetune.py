@@ -183,7 +183,7 @@ def test_the_command(scarnode, tmp_path, monkeypatch):  # noqa: F811
     words = ("train", tmp_path / "ours", "-o", tmp_path / "run", "--initial", "shipped", "--threads", 1)
     done = scarnode(*words, "--steps", 3)
     assert "2 cases of ours to train on, 2 with scar; 1 held out" in done.stdout
-    for text in ("ours before", "ours after", "Research use only", "CC BY-NC-SA 4.0", "[segment] weights = "):
+    for text in ("before", "after", "Research use only", "CC BY-NC-SA 4.0", "[segment] weights = "):
         assert text in done.stdout
     card = json.loads((tmp_path / "run" / "weights.json").read_text())
     assert card["command"] == "scarnode train ours -o run --initial shipped --threads 1 --steps 3"

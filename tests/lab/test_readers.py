@@ -272,6 +272,20 @@ def test_layouts_of_nifti(image, label, phantom, series, tmp_path):
     assert np.array_equal(case.label, phantom.label)
 
 
+def test_frames_of_a_nifti_patient_stay_together(phantom, series, tmp_path):
+    voxels, values, affine = as_nifti(phantom, series)
+    for name in ("p1/p1_frame01", "p1/p1_frame12", "p2/p2_frame01", "p1_frame01"):
+        save_nifti(tmp_path / f"{name}.nii.gz", voxels, affine)
+        save_nifti(tmp_path / f"{name}_gt.nii.gz", values, affine)
+    cases = read_cases(tmp_path)
+    assert sorted((case.name, case.patient) for case in cases) == [
+        ("p1-p1_frame01", "p1"),
+        ("p1_frame01", ""),
+        ("p1_frame12", "p1"),
+        ("p2_frame01", "p2"),
+    ]
+
+
 def test_values_mean_what_the_set_says(phantom, series, tmp_path):
     image, label, affine = as_nifti(phantom, series)
     right = as_right(phantom)

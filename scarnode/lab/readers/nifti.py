@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,11 +46,15 @@ def nifti_readers(
     # nnU-Net's test images come without labels.
     wanted = [key for key in images if key in labels or images[key][0].parent.name.lower() != "imagests"]
     readers: dict[str, Callable[[], list[Case]]] = {}
-    for key in dict.fromkeys([*wanted, *labels]):
+    keys = dict.fromkeys([*wanted, *labels])
+    stems = Counter(stem for _, stem in keys)
+    for key in keys:
         place = key[0].relative_to(folder)
-        name = key[1] if place == Path() or key[1].startswith(place.name) else "-".join([*place.parts, key[1]])
+        own_folder = place != Path() and key[1].startswith(place.name)  # patient001/patient001_frame01
+        short = place == Path() or (own_folder and stems[key[1]] == 1)
+        name = key[1] if short else "-".join([*place.parts, key[1]])
         pair = (images.get(key, []), labels.get(key, []))
-        readers[name] = partial(_read_one, nibabel, pair, name, source, legend)
+        readers[name] = partial(_read_one, nibabel, pair, name, source, legend, place.name if own_folder else "")
     return readers
 
 
@@ -69,7 +74,12 @@ def _role(path: Path) -> tuple[bool, tuple[Path, str]]:
 
 
 def _read_one(
-    nibabel: ModuleType, pair: tuple[list[Path], list[Path]], name: str, source: str, legend: Mapping[str, int]
+    nibabel: ModuleType,
+    pair: tuple[list[Path], list[Path]],
+    name: str,
+    source: str,
+    legend: Mapping[str, int],
+    patient: str,
 ) -> list[Case]:
     images, labels = pair
     for files, kind, todo in (
@@ -113,6 +123,7 @@ def _read_one(
         None,
         vendor,
         site,
+        patient,
     )
     return [finish(case)]
 
