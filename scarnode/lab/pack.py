@@ -135,10 +135,11 @@ def _measure(cases: Sequence[Case], weights: Path) -> dict[str, dict]:
 
 
 def _row(result: CaseResult) -> dict:
+    """What the card says of a case; a hospital's name stays at home."""
     return {
         key: round(value, 3) if isinstance(value, float) else value
         for key, value in asdict(result).items()
-        if key not in ("name", "source", "seconds")
+        if key not in ("name", "source", "site", "reader", "contour", "look", "seconds")
     }
 
 
