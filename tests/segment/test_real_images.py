@@ -49,8 +49,12 @@ def test_off_centre_heart_and_black_border(real_data, held_out):
 def test_the_right_ventricle_lies_where_it_was_outlined(real_data, held_out):
     names = sorted(name for name in held_out if name.startswith("acdc/"))
     segmenter = Segmenter(device="cpu")
-    for case in (case for case in read_acdc(real_data / "acdc_ed") if f"acdc/{case.name}" in names[1::6]):
+    errors = []
+    for case in (case for case in read_acdc(real_data / "acdc_ed") if f"acdc/{case.name}" in names[1::4]):
         found = segmenter.segment(case.image, case.pixel_spacing).right_ventricle
         right, left = (np.argwhere(mask).mean(axis=0)[1:] for mask in (case.right_ventricle, case.label != 0))
-        expected = np.arctan2(*(right - left))
-        assert abs((found - expected + np.pi) % (2 * np.pi) - np.pi) < np.radians(30), case.name
+        difference = found - np.arctan2(*(right - left))
+        errors.append(abs(np.degrees((difference + np.pi) % (2 * np.pi) - np.pi)))
+    assert len(errors) == 5
+    assert np.median(errors) < 10
+    assert max(errors) < 75
