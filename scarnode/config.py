@@ -80,7 +80,14 @@ class StudySection(Section):
 
     quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     """A study is complete when no instance of it arrived for this long."""
-    hold_flags: Words = ("FEW_SLICES", "MISSING_SLICE", "CONFLICTING_CONTENT", "NO_HEART", "NO_MYOCARDIUM")
+    hold_flags: Words = (
+        "FEW_SLICES",
+        "MISSING_SLICE",
+        "CONFLICTING_CONTENT",
+        "NO_HEART",
+        "NO_MYOCARDIUM",
+        "BAD_NULLING",
+    )
     """A result with one of these flags is held until `scarnode jobs retry`."""
 
 

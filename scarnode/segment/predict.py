@@ -111,7 +111,7 @@ class Segmenter:
             labels,
             center,
             self.identity,
-            quality_flags(labels, spacing, found, self._calibration),
+            quality_flags(labels, spacing, stack.numpy(), found, self._calibration),
             heart.right_ventricle,
             found,
             lge_interval(lge_percent(labels), found.lge_percent, self._calibration),

@@ -23,6 +23,8 @@ CENTER_JUMP = "CENTER_JUMP"
 """The ventricle's centre moves by more than 15 mm between neighbouring slices."""
 OPEN_RING = "OPEN_RING"
 """In a middle slice the myocardium does not close around the blood pool."""
+BAD_NULLING = "BAD_NULLING"
+"""In half of the slices or more even dark myocardium is as bright as blood: the inversion time missed the null."""
 UNSURE_MYOCARDIUM = "UNSURE_MYOCARDIUM"
 """Repeated readings outline the myocardium differently."""
 UNSURE_SCAR = "UNSURE_SCAR"
@@ -32,6 +34,7 @@ UNSURE_SCAR = "UNSURE_SCAR"
 def quality_flags(
     labels: np.ndarray,
     pixel_spacing: tuple[float, float],
+    image: np.ndarray | None = None,
     agreement: Agreement | None = None,
     calibration: Calibration | None = None,
 ) -> tuple[str, ...]:
@@ -43,6 +46,8 @@ def quality_flags(
         (slices, rows, columns), values of `Tissue`, base to apex.
     pixel_spacing : tuple of float
         mm.
+    image : numpy.ndarray, optional
+        What was outlined, same shape.
     agreement, calibration : optional
         How far repeated readings agree, and below which agreement they are flagged.
     """
@@ -61,6 +66,8 @@ def quality_flags(
         flags.append(CENTER_JUMP)
     if any(_is_open(labels[i], wall[i]) for i in middle):
         flags.append(OPEN_RING)
+    if image is not None and _is_badly_nulled(labels, wall, image):
+        flags.append(BAD_NULLING)
     if agreement is not None and calibration is not None:
         if agreement.wall < calibration.wall_below:
             flags.append(UNSURE_MYOCARDIUM)
@@ -76,3 +83,13 @@ def _is_open(label: np.ndarray, wall: np.ndarray) -> bool:
         return True
     rim = ndimage.binary_dilation(blood) & ~blood
     return bool((rim & ~wall).sum() > 0.05 * rim.sum())
+
+
+def _is_badly_nulled(labels: np.ndarray, wall: np.ndarray, image: np.ndarray) -> bool:
+    """Whether a quarter of the myocardium or less is darker than half of the blood, in half of the slices or more."""
+    wrong = [
+        np.percentile(pixels[muscle], 25) >= np.median(pixels[label == Tissue.BLOOD])
+        for label, muscle, pixels in zip(labels, wall, image, strict=True)
+        if muscle.sum() >= 20 and (label == Tissue.BLOOD).sum() >= 20
+    ]
+    return bool(wrong) and float(np.mean(wrong)) >= 0.5

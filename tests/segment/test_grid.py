@@ -111,3 +111,22 @@ def test_signs_of_a_wrong_outline_are_flagged():
         opened[2, 50:, 50:] != Tissue.MYOCARDIUM
     )
     assert quality_flags(opened, (1, 1)) == ("OPEN_RING",)
+
+
+def test_myocardium_as_bright_as_blood_is_flagged_and_large_scar_is_not():
+    labels = _rings([25, 26, 25, 23])
+    noise = np.random.default_rng(0).normal(0, 5, labels.shape)
+    nulled = np.array([100, 120, 40, 150])[labels] + noise
+    inverted = np.array([100, 40, 120, 150])[labels] + noise
+    assert quality_flags(labels, (1, 1), nulled) == ()
+    assert quality_flags(labels, (1, 1), inverted) == ("BAD_NULLING",)
+    half = labels.copy()
+    half[:, :50][labels[:, :50] == Tissue.MYOCARDIUM] = Tissue.SCAR
+    assert quality_flags(half, (1, 1), np.array([100, 120, 40, 150])[half] + noise) == ()
+
+
+def test_one_slice_off_the_null_is_no_bad_nulling():
+    labels = _rings([25, 26, 25, 23])
+    image = np.array([100, 120, 40, 150])[labels].astype(float)
+    image[0] = np.array([100, 40, 120, 150])[labels[0]]
+    assert quality_flags(labels, (1, 1), image) == ()
