@@ -180,7 +180,7 @@ def test_meng_calls_one_in_twenty_equal_pairs_different_and_fisher_fewer():
 # --- properties
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(pairs(smallest=3))
 def test_pearson_is_symmetric_bounded_and_scipy_s(sample):
     x, y = sample
@@ -197,7 +197,7 @@ def test_pearson_is_symmetric_bounded_and_scipy_s(sample):
         assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(pairs(smallest=3))
 def test_concordance_never_exceeds_correlation(sample):
     x, y = sample
@@ -210,7 +210,7 @@ def test_concordance_never_exceeds_correlation(sample):
             assert -1 <= c.low <= c.value <= c.high <= 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(pairs(smallest=2), st.floats(0.1, 10))
 def test_slopes_scale_with_the_reader_and_biases_turn_with_the_order(sample, factor):
     x, y = sample
@@ -224,7 +224,7 @@ def test_slopes_scale_with_the_reader_and_biases_turn_with_the_order(sample, fac
     assert there.lower.low <= there.lower.value <= there.bias.value <= there.upper.value <= there.upper.high
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_proportions_are_inside_their_interval_and_mirror(successes, failures):
     found, mirrored = (s.proportion(k, successes + failures) for k in (successes, failures))
@@ -235,7 +235,7 @@ def test_proportions_are_inside_their_interval_and_mirror(successes, failures):
     assert (found.low, found.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(st.tuples(*[st.integers(0, 50)] * 4))
 def test_two_by_two_tables_of_any_counts(counts):
     tp, fn, fp, tn = counts
@@ -250,7 +250,7 @@ def test_two_by_two_tables_of_any_counts(counts):
         assert fn + fp > 0 or table.kappa == pytest.approx(1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(pairs(count=3))
 def test_nothing_crashes_or_is_not_a_number(sample):
     """Whatever the group (empty, one case, all alike): a number, or None."""
@@ -265,7 +265,7 @@ def test_nothing_crashes_or_is_not_a_number(sample):
         assert test.p is None or 0 <= test.p <= 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(pairs(smallest=4, count=3))
 def test_comparing_two_readers_turns_its_sign_with_their_order(sample):
     truth, a, b = sample
