@@ -1,9 +1,14 @@
 """Fixtures shared by all rooms."""
 
 import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from scarnode import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,6 +20,28 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real images not present: {folder} (set SCARNODE_TEST_DATA)")
     return folder
+
+
+@dataclass(frozen=True)
+class Done:
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def scarnode(monkeypatch, capsys):
+    """Run the command line, in this process: a fresh one would spend its time importing."""
+
+    def run(*words, code=0):
+        monkeypatch.setattr(sys, "argv", ["scarnode", *map(str, words)])
+        monkeypatch.setattr(cli, "out", Console(width=200))
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        assert (end.value.code or 0) == code, captured
+        return Done(captured.out, captured.err)
+
+    return run
 
 
 @pytest.hookimpl(wrapper=True)

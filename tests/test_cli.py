@@ -2,39 +2,14 @@
 
 import csv
 import json
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from scarnode import RESEARCH_USE, __version__, cli
+from scarnode import RESEARCH_USE, __version__
 from scarnode.jobs import Ledger
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.jobs.builders import STUDY, TO_PACS, analysed, plan, received, verdict
-
-
-@dataclass(frozen=True)
-class Done:
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def scarnode(monkeypatch, capsys):
-    """Run the command line, in this process: a fresh one would spend its time importing."""
-
-    def run(*words, code=0):
-        monkeypatch.setattr(sys, "argv", ["scarnode", *map(str, words)])
-        monkeypatch.setattr(cli, "out", Console(width=200))
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        assert (end.value.code or 0) == code, captured
-        return Done(captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")

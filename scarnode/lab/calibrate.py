@@ -9,17 +9,18 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.integrate import trapezoid
 
-from scarnode.lab.cases import Case
+from scarnode.lab.cases import Case, is_synthetic
 from scarnode.lab.looks import LOOKS
-from scarnode.segment.certainty import Calibration, lge_percent, spread
+from scarnode.segment.certainty import Calibration, lge_percent, likeness, spread
 from scarnode.segment.model import Segmentation, Tissue
 
 if TYPE_CHECKING:
     from scarnode.segment.predict import Segmenter
 
-NOT_LATE_ENHANCEMENT = ("acdc", "phantoms")
-"""Sets of cine images and of synthetic ones."""
+CINE = ("acdc",)
+"""Sets that are no late enhancement."""
 FEWEST_PATIENTS = 10
 """For a coverage of 90 %, with some room."""
 
@@ -104,14 +105,14 @@ def read(case: Case, found: Segmentation) -> Reading | None:
     network, expert = found.labels, case.label
     value = lge_percent(network)
     return Reading(
-        case.name,
+        case.patient or case.name,
         lge_percent(expert),
         value,
         spread(value, found.agreement.lge_percent),
         found.agreement.wall,
         found.agreement.scar,
-        _dice(expert >= Tissue.MYOCARDIUM, network >= Tissue.MYOCARDIUM),
-        _dice(expert == Tissue.SCAR, network == Tissue.SCAR),
+        likeness(expert >= Tissue.MYOCARDIUM, network >= Tissue.MYOCARDIUM),
+        likeness(expert == Tissue.SCAR, network == Tissue.SCAR),
     )
 
 
@@ -123,12 +124,8 @@ def calibrate(cases: Sequence[Reading], coverage: float = 0.9) -> Calibration:
     ValueError
         Fewer cases than the coverage needs: with n cases at most n / (n + 1) can be promised.
     """
-    return Calibration(
-        _factor(cases, coverage),
-        coverage,
-        roc([c.wall_agreement for c in cases], [c.wall_dice for c in cases]).threshold,
-        roc([c.scar_agreement for c in cases], [c.scar_dice for c in cases]).threshold,
-    )
+    wall, scar = _rocs(cases)
+    return Calibration(_factor(cases, coverage), coverage, wall.threshold, scar.threshold)
 
 
 def calibrate_segmenter(cases: Sequence[Case], segmenter: Segmenter, coverage: float = 0.9) -> dict | None:
@@ -142,13 +139,12 @@ def calibrate_segmenter(cases: Sequence[Case], segmenter: Segmenter, coverage: f
     dict or None
         Fields of `Calibration`, and under ``measured`` what they reached; None with fewer than ten patients.
     """
-    real = [case for case in cases if case.source not in NOT_LATE_ENHANCEMENT]
-    if len({case.name for case in real}) < FEWEST_PATIENTS:
+    real = [case for case in cases if case.source not in CINE and not is_synthetic(case)]
+    if len({case.patient or case.name for case in real}) < FEWEST_PATIENTS:
         return None
     seen = [shown for case in real for shown in (case, *(look(case) for look in LOOKS))]
     readings = [r for r in (read(case, segmenter.segment(case.image, case.pixel_spacing)) for case in seen) if r]
-    wall = roc([r.wall_agreement for r in readings], [r.wall_dice for r in readings])
-    scar = roc([r.scar_agreement for r in readings], [r.scar_dice for r in readings])
+    wall, scar = _rocs(readings)
     sources = ", ".join(sorted({case.source for case in real}))
     return {
         **asdict(calibrate(readings, coverage)),
@@ -184,9 +180,15 @@ def roc(agreement: Sequence[float], dice: Sequence[float], bad_below: float = 0.
     cuts = [-math.inf, *between, math.inf]
     points = [(float((score < cut)[~bad].mean()), float((score < cut)[bad].mean())) for cut in cuts]
     best = max(range(len(cuts)), key=lambda i: points[i][1] - points[i][0])
-    area = float(np.trapezoid([y for _, y in points], [x for x, _ in points]))
+    area = float(trapezoid([y for _, y in points], [x for x, _ in points]))
     threshold = cuts[best] if math.isfinite(cuts[best]) else (0.0 if cuts[best] < 0 else 1.0)
     return Roc(n_bad, n_good, area, float(threshold), points[best][1], 1 - points[best][0], tuple(points))
+
+
+def _rocs(cases: Sequence[Reading]) -> tuple[Roc, Roc]:
+    """Of the myocardium's outline and of the scar's."""
+    wall = roc([c.wall_agreement for c in cases], [c.wall_dice for c in cases])
+    return wall, roc([c.scar_agreement for c in cases], [c.scar_dice for c in cases])
 
 
 def _summary(found: Roc) -> dict:
@@ -202,8 +204,3 @@ def _factor(cases: Sequence[Reading], coverage: float) -> float:
     if rank > len(scores):
         raise ValueError(f"{len(scores)} cases can not promise a coverage of {coverage}")
     return scores[rank - 1]
-
-
-def _dice(a: np.ndarray, b: np.ndarray) -> float:
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0

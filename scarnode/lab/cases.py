@@ -180,6 +180,12 @@ def plausible_spacing(label: np.ndarray, low: float, high: float, diameter: floa
     return float(np.sqrt(middle * from_heart))
 
 
+def is_synthetic(case: Case) -> bool:
+    """Whether a case is a phantom: by its set's name, or by the institution that the phantom's DICOM states."""
+    source, site = case.source.lower(), case.site.lower()
+    return "phantom" in source or "synthetic" in source or site.startswith("synthetic")
+
+
 def split(cases: list[Case], seed: int = 0, held_out: float = 0.2) -> tuple[list[Case], list[Case]]:
     """Training and held-out cases, 4:1 by patient, stratified by source and by scar.
 

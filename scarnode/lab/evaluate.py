@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from scarnode.lab.cases import Case
+from scarnode.lab.cases import Case, is_synthetic
 from scarnode.lab.comparators import Method, call_scar
+from scarnode.segment.certainty import dice, lge_percent
 from scarnode.segment.heart import ventricle_center
 from scarnode.segment.model import Tissue
 
@@ -117,7 +118,7 @@ def evaluate(
     reader = reader or f"{segmenter.identity.name} {segmenter.identity.version}"
     results = []
     for original in cases:
-        case = original if look is None else _as_original(look(original), original)
+        case = original if look is None else replace(look(original), source=original.source)
         name = look.__name__ if look is not None else ""
         began = time.monotonic()
         found = segmenter.segment(case.image, case.pixel_spacing)
@@ -190,12 +191,6 @@ def compare(
     )
 
 
-def is_synthetic(case: Case) -> bool:
-    """Whether a case is a phantom: by its set's name, or by the institution that the phantom's DICOM states."""
-    source, site = case.source.lower(), case.site.lower()
-    return "phantom" in source or "synthetic" in source or site.startswith("synthetic")
-
-
 def summarise(results: Sequence[CaseResult]) -> dict[str, float | int | None]:
     """Means over cases, as a flat table.
 
@@ -235,12 +230,6 @@ def as_rows(results: Sequence[CaseResult]) -> list[dict]:
     return [asdict(result) for result in results]
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Return 2 |A and B| / (|A| + |B|); None where both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else None
-
-
 def hd95(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float | None:
     """Robust Hausdorff distance of two volumes' surfaces, mm; None where one is empty.
 
@@ -262,23 +251,6 @@ def hd95(a: np.ndarray, b: np.ndarray, spacing: Sequence[float]) -> float | None
     edges = [mask[box] & ~ndimage.binary_erosion(mask[box], in_plane) for mask in (a, b)]
     away = [ndimage.distance_transform_edt(~edge, sampling=spacing) for edge in edges]
     return float(max(np.percentile(away[1][edges[0]], 95), np.percentile(away[0][edges[1]], 95)))
-
-
-def lge_percent(labels: np.ndarray) -> float:
-    """%LGE of a label volume with equal slice distances; 0 without myocardium."""
-    scar, normal = int((labels == Tissue.SCAR).sum()), int((labels == Tissue.MYOCARDIUM).sum())
-    return 100.0 * scar / (scar + normal) if scar + normal else 0.0
-
-
-def _as_original(seen: Case, original: Case) -> Case:
-    """A case of another look under its own set's name, with what is known of it."""
-    return replace(
-        seen,
-        source=original.source,
-        vendor=original.vendor,
-        site=original.site,
-        pixel_size_known=original.pixel_size_known,
-    )
 
 
 def _inside(

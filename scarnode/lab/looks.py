@@ -33,18 +33,22 @@ def finer(case: Case, spacing: float = 0.75) -> Case:
     sizes = tuple(
         s * old / new for s, old, new in zip(case.pixel_spacing, case.image.shape[1:], image.shape[1:], strict=True)
     )
-    return Case(image, label, sizes, case.slice_distance, case.name, f"{case.source}-finer")
+    right = case.right_ventricle
+    if right is not None:
+        right = ndimage.zoom(right, zoom, order=0, grid_mode=True, mode="nearest")
+    source = f"{case.source}-finer"
+    return replace(case, image=image, label=label, pixel_spacing=sizes, right_ventricle=right, source=source)
 
 
 def sparser(case: Case) -> Case:
     """Every second slice only."""
-    return Case(
-        case.image[::2],
-        case.label[::2],
-        case.pixel_spacing,
-        2 * case.slice_distance,
-        case.name,
-        f"{case.source}-sparser",
+    return replace(
+        case,
+        image=case.image[::2],
+        label=case.label[::2],
+        right_ventricle=None if case.right_ventricle is None else case.right_ventricle[::2],
+        slice_distance=2 * case.slice_distance,
+        source=f"{case.source}-sparser",
     )
 
 

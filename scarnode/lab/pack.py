@@ -71,11 +71,12 @@ def pack(
         write_weights(path, *networks, name=name, version=version, training_data=data, card=card)
 
     write()
+    segmenter = Segmenter(path)
     fair = [case for case in held_out if not any(origin.knows(case) for origin in origins)]
-    card["metrics"] = _measure(fair, path)
-    card["calibration"] = calibrate_segmenter(fair, Segmenter(path))
+    card["metrics"] = _measure(fair, segmenter)
+    card["calibration"] = calibrate_segmenter(fair, segmenter)
     if before is not None:
-        for source, measured in _measure(fair, before).items():
+        for source, measured in _measure(fair, Segmenter(before)).items():
             del measured["how"], measured["by_case"]
             card["metrics"][source]["before"] = measured
     write()
@@ -120,9 +121,8 @@ def _never_seen(origins: Sequence[Origin]) -> list[str]:
     )
 
 
-def _measure(cases: Sequence[Case], weights: Path) -> dict[str, dict]:
+def _measure(cases: Sequence[Case], segmenter: Segmenter) -> dict[str, dict]:
     """Metrics by source, in sum and case by case."""
-    segmenter = Segmenter(weights)
     metrics = {}
     for source in sorted({case.source for case in cases}):
         results = evaluate([case for case in cases if case.source == source], segmenter)

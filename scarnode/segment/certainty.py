@@ -78,8 +78,8 @@ def agreement(members: torch.Tensor, mean: torch.Tensor) -> Agreement:
     each = np.where(near, members.argmax(dim=2).numpy(), Tissue.BACKGROUND)
     return Agreement(
         tuple(lge_percent(reading) for reading in each),
-        float(np.mean([_dice(reading >= Tissue.MYOCARDIUM, labels >= Tissue.MYOCARDIUM) for reading in each])),
-        float(np.mean([_dice(reading == Tissue.SCAR, labels == Tissue.SCAR) for reading in each])),
+        float(np.mean([likeness(reading >= Tissue.MYOCARDIUM, labels >= Tissue.MYOCARDIUM) for reading in each])),
+        float(np.mean([likeness(reading == Tissue.SCAR, labels == Tissue.SCAR) for reading in each])),
     )
 
 
@@ -107,6 +107,13 @@ def lge_percent(labels: np.ndarray) -> float:
     return 100.0 * scar / (scar + normal) if scar + normal else 0.0
 
 
-def _dice(a: np.ndarray, b: np.ndarray) -> float:
+def dice(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Return 2 |A and B| / (|A| + |B|); None where both are empty."""
     total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
+    return 2 * int((a & b).sum()) / total if total else None
+
+
+def likeness(a: np.ndarray, b: np.ndarray) -> float:
+    """Dice, and 1 where both are empty: nothing is like nothing."""
+    value = dice(a, b)
+    return 1.0 if value is None else value

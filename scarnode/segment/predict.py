@@ -82,10 +82,10 @@ class Segmenter:
         """
         stack = _checked(volume, pixel_spacing)
         spacing = (float(pixel_spacing[0]), float(pixel_spacing[1]))
-        labels = np.zeros(stack.shape, np.uint8)
+        nothing = Segmentation(np.zeros(stack.shape, np.uint8), None, self.identity, (NO_HEART, NO_MYOCARDIUM))
         heart = find_heart(self._run(self._finder), stack, spacing, self._finder_spacing) if stack.any() else None
         if heart is None:
-            return Segmentation(labels, None, self.identity, (NO_HEART, NO_MYOCARDIUM))
+            return nothing
         guess = heart.center
         # A first outline says where the heart is better than the finder can: outline again around it where it is off.
         for _ in range(2):
@@ -94,7 +94,7 @@ class Segmenter:
             first = self._windows(images, ())
             coarse = ventricle_center(keep_largest(merge(*first, len(stack))).argmax(dim=1).numpy())
             if coarse is None:
-                return Segmentation(labels, None, self.identity, (NO_HEART, NO_MYOCARDIUM))
+                return nothing
             off = [(c - (WINDOW - 1) / 2) * self._spacing for c in coarse]
             if np.hypot(*off) < 8.0:
                 break
@@ -105,7 +105,7 @@ class Segmenter:
         labels = self._labels(probabilities, grid)
         center = ventricle_center(labels)
         if center is None:
-            return Segmentation(labels, None, self.identity, (NO_HEART, NO_MYOCARDIUM))
+            return nothing
         found = agreement(torch.cat([readings(one, len(stack)) for one, _ in windows]), probabilities)
         return Segmentation(
             labels,

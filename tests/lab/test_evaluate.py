@@ -11,7 +11,7 @@ import pytest
 
 from scarnode import RESEARCH_USE, cli
 from scarnode.errors import InputError, ScarnodeError
-from scarnode.lab.cases import Case, read_emidec, split, write_npz
+from scarnode.lab.cases import Case, is_synthetic, read_emidec, split, write_npz
 from scarnode.lab.comparators import METHODS
 from scarnode.lab.evaluate import (
     EXPERT,
@@ -19,7 +19,6 @@ from scarnode.lab.evaluate import (
     evaluate,
     evaluate_methods,
     hd95,
-    is_synthetic,
     lge_percent,
     summarise,
 )

@@ -19,7 +19,6 @@ from scarnode.lab.train import draw, load_cases, loss_of, stock_up
 from scarnode.segment import Segmenter, read_identity, shipped_weights
 from scarnode.segment.card import read_card
 from tests.lab.toys import toy_case
-from tests.test_cli import scarnode  # noqa: F401
 
 SMALL = PhantomSettings(
     matrix=(112, 128), pixel_spacing=2.2, slices=3, slice_thickness=8.0, slice_distance=12.0, scar_fraction=0.25
@@ -178,7 +177,7 @@ def test_plans(tmp_path):
     assert tune.unet == read_part(shipped_weights(), "outline").network.settings
 
 
-def test_the_command(scarnode, tmp_path, monkeypatch):  # noqa: F811
+def test_the_command(scarnode, tmp_path, monkeypatch):
     for seed in (1, 2, 3):
         write_npz(toy_case(seed, scar=True), tmp_path / "ours")
     monkeypatch.setattr(run, "FINE_TUNING", {**run.FINE_TUNING, "crop": 16, "batch": 1})

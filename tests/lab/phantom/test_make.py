@@ -12,6 +12,7 @@ from scarnode.errors import InputError
 from scarnode.lab.phantom import PHENOTYPES, PhantomSettings, annotated_label, make_phantom
 from scarnode.lab.phantom.anatomy import draw_heart
 from scarnode.lab.phantom.scar import draw_fraction, draw_scar
+from scarnode.segment.certainty import dice
 
 SMALL = PhantomSettings(matrix=(128, 128), pixel_spacing=2.2, slices=10, slice_thickness=8, slice_distance=10)
 
@@ -154,9 +155,6 @@ def test_cohort_of_hearts_is_plausible_and_mixed_as_stated():
 
 
 def test_annotator_agrees_with_the_truth_as_people_do():
-    def dice(a, b):
-        return 2 * (a & b).sum() / (a.sum() + b.sum())
-
     bright = replace(SMALL, matrix=(192, 192), pixel_spacing=1.5, snr=30, pattern="confluent", component="psir")
     phantom = make_phantom(2, replace(bright, scar_fraction=0.2))
     drawn = annotated_label(phantom)
