@@ -61,7 +61,7 @@ def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance) -> Analy
     """
     volume = read_volume(stack)
     segmentation = segmenter.segment(volume, stack.pixel_spacing)
-    measurements = measure(stack, segmentation)
+    measurements = measure(stack, volume, segmentation)
     objects = build_results(stack, volume, segmentation, measurements, provenance)
     flags = tuple(dict.fromkeys([*(flag.value for flag in stack.flags), *segmentation.flags]))
     return Analysis(stack, volume, segmentation, measurements, objects, flags)
@@ -85,13 +85,13 @@ def write_objects(objects: ResultObjects, folder: Path) -> dict[str, Path]:
     Returns
     -------
     dict of str to Path
-        ``seg``, ``sr`` and ``sc`` with their files.
+        Kind of every object with its file.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = {}
-    for kind in ("seg", "sr", "sc"):
+    for kind, dataset in objects.items():
         encoded = BytesIO()
-        getattr(objects, kind).save_as(encoded, enforce_file_format=True)
+        dataset.save_as(encoded, enforce_file_format=True)
         files[kind] = folder / f"{kind}.dcm"
         write_durably(files[kind], folder / f".{kind}-{uuid4().hex}", (encoded.getvalue(),))
     return files

@@ -201,12 +201,12 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         files=tuple(
             ResultFile(
                 kind=kind,
-                sop_class_uid=str(getattr(analysis.objects, kind).SOPClassUID),
-                sop_instance_uid=str(getattr(analysis.objects, kind).SOPInstanceUID),
-                series_instance_uid=str(getattr(analysis.objects, kind).SeriesInstanceUID),
-                path=str(path.relative_to(settings.results)),
+                sop_class_uid=str(dataset.SOPClassUID),
+                sop_instance_uid=str(dataset.SOPInstanceUID),
+                series_instance_uid=str(dataset.SeriesInstanceUID),
+                path=str(files[kind].relative_to(settings.results)),
             )
-            for kind, path in files.items()
+            for kind, dataset in analysis.objects.items()
         ),
         measurements=analysis.measurements,
         flags=analysis.flags,

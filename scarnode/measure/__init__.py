@@ -1,6 +1,24 @@
 """From labels to volumes, mass and %LGE."""
 
-from scarnode.measure.model import Measurements, SliceMeasurements
+from scarnode.measure.model import (
+    EXTENSIVE,
+    AhaSegment,
+    Burden,
+    Measurements,
+    SliceMeasurements,
+    ThresholdMeasurement,
+    Transmurality,
+)
 from scarnode.measure.volumes import DENSITY, measure
 
-__all__ = ["DENSITY", "Measurements", "SliceMeasurements", "measure"]
+__all__ = [
+    "DENSITY",
+    "EXTENSIVE",
+    "AhaSegment",
+    "Burden",
+    "Measurements",
+    "SliceMeasurements",
+    "ThresholdMeasurement",
+    "Transmurality",
+    "measure",
+]

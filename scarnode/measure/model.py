@@ -3,6 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+
+EXTENSIVE = 15.0
+"""%LGE above which scar counts as extensive (Chan et al., Circulation 2014;130:484)."""
+
+
+class Burden(str, Enum):
+    """Where %LGE lies against `EXTENSIVE`; by its interval, where there is one."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    INDETERMINATE = "indeterminate"
+    """The interval holds the threshold."""
+
+
+class Transmurality(str, Enum):
+    """Bin of the wall's thickness that scar takes up, percent."""
+
+    NONE = "0 %"
+    TO_25 = "1-25 %"
+    TO_50 = "26-50 %"
+    TO_75 = "51-75 %"
+    TO_100 = "76-100 %"
 
 
 @dataclass(frozen=True)
@@ -25,6 +48,46 @@ class SliceMeasurements:
 
 
 @dataclass(frozen=True)
+class AhaSegment:
+    """One of the 17 segments of the left ventricle (Cerqueira et al., Circulation 2002;105:539).
+
+    Attributes
+    ----------
+    number : int
+        1 to 17.
+    volume : float
+        cm3 of myocardium, scar included; 0 where the stack does not show the segment.
+    lge_percent : float or None
+        None without myocardium.
+    transmurality : Transmurality or None
+        None without myocardium.
+    """
+
+    number: int
+    volume: float
+    lge_percent: float | None
+    transmurality: Transmurality | None
+
+
+@dataclass(frozen=True)
+class ThresholdMeasurement:
+    """Scar by intensity inside the network's myocardium, for comparison.
+
+    Attributes
+    ----------
+    method : str
+        ``"5 SD"``, ``"6 SD"``, ``"FWHM"``.
+    scar_volume : float
+        cm3.
+    lge_percent : float
+    """
+
+    method: str
+    scar_volume: float
+    lge_percent: float
+
+
+@dataclass(frozen=True)
 class Measurements:
     """Numbers of a whole stack.
 
@@ -42,6 +105,14 @@ class Measurements:
         cm3 with SliceThickness in place of the centre-to-centre distance, for comparison; None where it is not stated.
     slices : tuple of SliceMeasurements
         Base to apex.
+    lge_interval : tuple of float or None
+        Likely lower and upper bound of %LGE (`Segmentation.lge_interval`).
+    burden : Burden or None
+        None where there is no myocardium.
+    segments : tuple of AhaSegment
+        All 17 in their order; empty where the direction to the right ventricle is not known.
+    by_threshold : tuple of ThresholdMeasurement
+        Empty where there is no myocardium.
     """
 
     scar_volume: float
@@ -54,3 +125,7 @@ class Measurements:
     scar_volume_by_thickness: float | None
     myocardium_volume_by_thickness: float | None
     slices: tuple[SliceMeasurements, ...]
+    lge_interval: tuple[float, float] | None = None
+    burden: Burden | None = None
+    segments: tuple[AhaSegment, ...] = ()
+    by_threshold: tuple[ThresholdMeasurement, ...] = ()

@@ -15,7 +15,7 @@ DENSITY = 1.05
 MM3_PER_CM3 = 1000.0
 
 
-def measure(stack: Stack, segmentation: Segmentation) -> Measurements:
+def measure(stack: Stack, volume: np.ndarray, segmentation: Segmentation) -> Measurements:
     """Measure a segmentation in the geometry of its stack.
 
     The volume of a voxel is its pixel area times the centre-to-centre distance of the slices
@@ -26,6 +26,8 @@ def measure(stack: Stack, segmentation: Segmentation) -> Measurements:
     ----------
     stack : Stack
         Gives pixel area, slice distances and slice thickness, all mm.
+    volume : numpy.ndarray
+        The images, (slices, rows, columns), any scale.
     segmentation : Segmentation
         Labels of shape (slices, rows, columns), slices base to apex, on the stack's own grid.
 
@@ -87,6 +89,7 @@ def measure(stack: Stack, segmentation: Segmentation) -> Measurements:
                 zip(volumes[Tissue.SCAR], volumes[Tissue.MYOCARDIUM], volumes[Tissue.BLOOD], strict=True)
             )
         ),
+        lge_interval=segmentation.lge_interval,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from scarnode.report.model import Provenance, ResultObjects
+from scarnode.report.model import KINDS, USUAL, Provenance, ResultObjects
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from scarnode.segment.model import Segmentation
     from scarnode.stack.model import Stack
 
-__all__ = ["Provenance", "ResultObjects", "build_results", "render_sheet"]
+__all__ = ["KINDS", "USUAL", "Provenance", "ResultObjects", "build_results", "render_sheet"]
 
 
 def build_results(
@@ -23,6 +24,7 @@ def build_results(
     segmentation: Segmentation,
     measurements: Measurements,
     provenance: Provenance,
+    kinds: Collection[str] = USUAL,
 ) -> ResultObjects:
     """Build the DICOM objects of one result, in the study of the source images.
 
@@ -40,11 +42,12 @@ def build_results(
         From `scarnode.measure.measure`.
     provenance : Provenance
         Every UID derives from its job_key, every date from its made_at.
+    kinds : collection of str
+        Which of `KINDS` are asked for; those of `USUAL` are made in any case.
 
     Returns
     -------
     ResultObjects
-        SEG, SR and Secondary Capture.
 
     Raises
     ------

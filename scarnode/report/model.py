@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from pydicom.dataset import Dataset
@@ -32,6 +33,12 @@ class Provenance:
     predecessor: tuple[str, str] | None = None
 
 
+KINDS = ("seg", "sr", "sc", "pdf", "labelmap", "probability")
+"""Every kind of result object there is; a destination chooses among them."""
+USUAL = ("seg", "sr", "sc")
+"""The kinds that are always made."""
+
+
 @dataclass(frozen=True)
 class ResultObjects:
     """The DICOM datasets of one result, ready to be written with ``Dataset.save_as(enforce_file_format=True)``.
@@ -43,9 +50,25 @@ class ResultObjects:
     sr : pydicom.Dataset
         Comprehensive 3D SR, TID 1500.
     sc : pydicom.Dataset
-        RGB Secondary Capture: the contact sheet.
+        RGB Secondary Capture: the report page.
+    pdf : pydicom.Dataset or None
+        Encapsulated PDF: the same page; None where no destination takes it, as for all below.
+    labelmap : pydicom.Dataset or None
+        Label Map Segmentation.
+    probability : pydicom.Dataset or None
+        Segmentation Storage, FRACTIONAL: probability of scar.
     """
 
     seg: Dataset
     sr: Dataset
     sc: Dataset
+    pdf: Dataset | None = None
+    labelmap: Dataset | None = None
+    probability: Dataset | None = None
+
+    def items(self) -> Iterator[tuple[str, Dataset]]:
+        """Kind and dataset of every object that was made."""
+        for field in fields(self):
+            dataset = getattr(self, field.name)
+            if dataset is not None:
+                yield field.name, dataset

@@ -31,7 +31,7 @@ def enhanced_stacks(folder: Path):
         segmentation = Segmentation(labels, None, MODEL)
         volume = np.random.default_rng(1).random(labels.shape).astype(np.float32)
         provenance = Provenance(stack.frames[0].sop_instance_uid, "0", "0.1.0", MADE_AT)
-        yield stack, (volume, segmentation, measure(stack, segmentation), provenance)
+        yield stack, (volume, segmentation, measure(stack, volume, segmentation), provenance)
 
 
 def _stack(path, source):

@@ -88,7 +88,7 @@ def make_case(folder: Path, spec: Spec = Spec()) -> Case:
     segmentation = Segmentation(labels, center, MODEL, flags)
     key = hashlib.sha256(str(spec).encode()).hexdigest()
     provenance = Provenance(key, "feed" * 16, "0.1.0", MADE_AT)
-    return Case(stack, volume, segmentation, measure(stack, segmentation), tuple(files), provenance)
+    return Case(stack, volume, segmentation, measure(stack, volume, segmentation), tuple(files), provenance)
 
 
 def _study(spec: Spec) -> str:

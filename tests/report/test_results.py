@@ -283,7 +283,8 @@ def test_scar_is_drawn_where_the_image_has_it(tmp_path, spacing):
     healthy = dataclasses.replace(case.segmentation, labels=np.where(scar, Tissue.MYOCARDIUM, case.segmentation.labels))
 
     def tile(segmentation):
-        page = render_sheet(case.stack, volume, segmentation, measure(case.stack, segmentation), case.provenance)
+        numbers = measure(case.stack, volume, segmentation)
+        page = render_sheet(case.stack, volume, segmentation, numbers, case.provenance)
         return np.asarray(page)[240:560].astype(int)
 
     plain, tinted = tile(healthy), tile(case.segmentation)
@@ -365,5 +366,6 @@ def test_stacks_as_they_are_found(tmp_path):
     assert [frame.frame_number for frame in stack.frames] == [frame.frame_number for frame in case.stack.frames]
     volume = read_volume(stack)
     assert np.array_equal(volume, case.volume.astype("<u2"))
-    results = build_results(stack, volume, case.segmentation, measure(stack, case.segmentation), case.provenance)
+    numbers = measure(stack, volume, case.segmentation)
+    results = build_results(stack, volume, case.segmentation, numbers, case.provenance)
     assert number(groups(results.sr)["LV scar"], "118565006") == pytest.approx(case.measurements.scar_volume, abs=1e-4)

@@ -138,7 +138,7 @@ def test_dsrdump(written):
 @pytest.mark.parametrize("label", ["Japanese", "Chinese", "Arabic", "Latin-1"])
 def test_names_survive_the_change_of_character_set(tmp_path, label):
     case = make_case(tmp_path, dataclasses.replace(MATRIX[label], slices=2))
-    for dataset in dataclasses.asdict(build_results(*case.arguments)).values():
+    for _, dataset in build_results(*case.arguments).items():
         assert str(dataset.PatientName) == MATRIX[label].header["PatientName"]
         assert dataset.SpecificCharacterSet == "ISO_IR 192"
 
