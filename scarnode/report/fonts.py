@@ -1,10 +1,10 @@
-"""Type for the picture: one built-in face, and a system face for names in scripts that it does not know."""
+"""Type for the page: one built-in face, and a system face for text in scripts that it does not know."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from PIL import ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 NAME_FACES = (
     "DejaVuSans.ttf",
@@ -24,7 +24,9 @@ NAME_FACES = (
 )
 """Faces of common distributions, looked for by name in the system's font folders."""
 
+NO_FONT = "(in a script that no installed font has)"
 _MISSING = "\U0010fffd"  # a private-use character that no face draws
+_SMALLEST_NAME = 20
 
 
 @lru_cache(maxsize=64)
@@ -39,7 +41,7 @@ def draw_text(
     text: str,
     size: int,
     color: tuple[int, int, int],
-    outline: tuple[int, int, int] | None = None,
+    align: str = "left",
 ) -> None:
     """Draw text of our own in the built-in face, which lacks the superscript three: it is set small and raised.
 
@@ -47,26 +49,61 @@ def draw_text(
     ----------
     draw : ImageDraw.ImageDraw
     at : tuple of float
-        Upper left corner.
+        Upper edge, and the left edge, the middle or the right edge, as `align` says.
     text : str
         ASCII and ``³``.
     size : int
         Pixels.
-    color, outline : tuple of int
+    color : tuple of int
         RGB.
+    align : str
+        ``left``, ``middle`` or ``right``.
     """
-    x = at[0]
-    stroke = {"stroke_width": 2, "stroke_fill": outline} if outline else {}
+    shift = {"left": 0.0, "middle": 0.5, "right": 1.0}[align]
+    x = at[0] - (shift and shift * text_width(text, size))
     for index, part in enumerate(text.split("³")):
         if index:
-            draw.text((x, at[1]), "3", font=font(size * 6 // 10), fill=color, **stroke)
-            x += draw.textlength("3", font=font(size * 6 // 10))
-        draw.text((x, at[1]), part, font=font(size), fill=color, **stroke)
-        x += draw.textlength(part, font=font(size))
+            draw.text((x, at[1]), "3", font=font(size * 6 // 10), fill=color)
+            x += font(size * 6 // 10).getlength("3")
+        draw.text((x, at[1]), part, font=font(size), fill=color)
+        x += font(size).getlength(part)
 
 
-def draw_name(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, color: tuple, max_width: int
+def text_width(text: str, size: int) -> float:
+    """Pixels that `draw_text` takes."""
+    parts = text.split("³")
+    return sum(font(size).getlength(part) for part in parts) + (len(parts) - 1) * font(size * 6 // 10).getlength("3")
+
+
+def wrap(text: str, size: int, width: int) -> list[str]:
+    """Break text into lines, between words where it can.
+
+    Parameters
+    ----------
+    text : str
+    size, width : int
+        Pixels.
+
+    Returns
+    -------
+    list of str
+    """
+    lines: list[str] = []
+    for word in text.split():
+        if lines and _given_width(f"{lines[-1]} {word}", size) <= width:
+            lines[-1] += f" {word}"
+            continue
+        rest = word
+        while _given_width(rest, size) > width and len(rest) > 1:
+            fits = max(1, next(n for n in range(len(rest) - 1, -1, -1) if _given_width(rest[:n], size) <= width))
+            lines.append(rest[:fits])
+            rest = rest[fits:]
+        lines.append(rest)
+    return lines
+
+
+def draw_given(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, color: tuple[int, int, int], max_width: int
 ) -> None:
     """Draw text that came from outside: shortened to its width, in a face that has its characters.
 
@@ -76,28 +113,49 @@ def draw_name(
     at : tuple of int
         Upper left corner.
     text : str
-        For a person name: as DICOM carries it, groups separated by ``=``, components by ``^``. Groups that no
-        installed face can draw are left out while one can be drawn.
     size : int
         Pixels.
     color : tuple of int
+        RGB.
     max_width : int
         Pixels.
     """
-    x = at[0]
-    for part, face in _drawable(text, size):
-        shortened = _shorten(draw, part, face, at[0] + max_width - x)
-        draw.text((x, at[1]), shortened, font=face, fill=color)
-        x += int(draw.textlength(shortened, font=face)) + size // 2
+    face = _face_for(text, size)
+    text, face = (text, face) if face is not None else (NO_FONT, font(size))
+    draw.text(at, _shorten(text, face, max_width), font=face, fill=color)
 
 
-def _drawable(text: str, size: int) -> list[tuple[str, ImageFont.FreeTypeFont]]:
-    groups = [readable for group in text.split("=") if (readable := _readable(group))]
-    faces = [(group, _face_for(group, size)) for group in groups]
-    drawn = [(group, face) for group, face in faces if face is not None]
+def draw_name(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], name: str, size: int, color: tuple[int, int, int], max_width: int
+) -> None:
+    """Draw a person name as DICOM carries it: groups separated by ``=``, components by ``^``.
+
+    Groups that no installed face can draw are left out while one can be drawn. A name too long for its place is set
+    smaller, and shortened only where that does not do.
+
+    Parameters are those of `draw_given`.
+    """
+    groups = [readable for group in name.split("=") if (readable := _readable(group))]
+    drawn = [group for group in groups if _face_for(group, size) is not None]
     if groups and not drawn:
-        return [("(name in a script that no installed font has)", font(size * 2 // 3))]
-    return drawn
+        drawn = [f"(name {NO_FONT[1:]}"]
+    small = size
+    while small > _SMALLEST_NAME and sum(_given_width(group, small) + small // 2 for group in drawn) > max_width:
+        small -= 2
+    x = at[0]
+    for group in drawn:
+        face = _face_for(group, small)
+        shortened = _shorten(group, face, at[0] + max_width - x)
+        draw.text((x, at[1] + (size - small) // 2), shortened, font=face, fill=color)
+        x += int(face.getlength(shortened)) + small // 2
+
+
+def draw_turned(picture: Image.Image, at: tuple[int, int], text: str, size: int, color: tuple[int, int, int]) -> None:
+    """Draw text of our own that runs upwards from its lower left corner `at`."""
+    stencil = Image.new("L", (int(text_width(text, size)) + 2, size * 5 // 4), 0)
+    ImageDraw.Draw(stencil).text((0, 0), text, font=font(size), fill=255)
+    turned = stencil.rotate(90, expand=True)
+    picture.paste(color, (at[0], at[1] - turned.height), mask=turned)
 
 
 def _readable(group: str) -> str:
@@ -108,6 +166,7 @@ def _readable(group: str) -> str:
     return f"{family}, {given}" if family and given and western else f"{family} {given}".strip()
 
 
+@lru_cache(maxsize=256)
 def _face_for(text: str, size: int) -> ImageFont.FreeTypeFont | None:
     for face in (font(size), *_system_faces(size)):
         if _has_all(face, text):
@@ -115,7 +174,7 @@ def _face_for(text: str, size: int) -> ImageFont.FreeTypeFont | None:
     return None
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _system_faces(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
     faces = []
     for name in NAME_FACES:
@@ -132,9 +191,13 @@ def _has_all(face: ImageFont.FreeTypeFont, text: str) -> bool:
     return all(char.isspace() or bytes(face.getmask(char)) != missing for char in set(text))
 
 
-def _shorten(draw: ImageDraw.ImageDraw, text: str, face: ImageFont.FreeTypeFont, width: int) -> str:
-    if draw.textlength(text, font=face) <= width:
+def _given_width(text: str, size: int) -> float:
+    return (_face_for(text, size) or font(size)).getlength(text)
+
+
+def _shorten(text: str, face: ImageFont.FreeTypeFont, width: int) -> str:
+    if face.getlength(text) <= width:
         return text
-    while text and draw.textlength(text + "...", font=face) > width:
+    while text and face.getlength(text + "...") > width:
         text = text[:-1]
     return text + "..."

@@ -15,9 +15,11 @@ from scarnode import RESEARCH_USE
 from scarnode.measure.model import Measurements, SliceMeasurements
 from scarnode.report import codes, stamp
 from scarnode.report.contours import left_ventricle, outlines
-from scarnode.report.fonts import draw_name, draw_text, font
+from scarnode.report.fonts import draw_given, draw_name, draw_text, font
+from scarnode.report.frame import draw_head, draw_origin, draw_reason
 from scarnode.report.model import Provenance
-from scarnode.segment.model import Segmentation, Tissue
+from scarnode.report.style import stacked
+from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.stack.model import Component, Stack
 
 WIDTH = 1400
@@ -74,9 +76,29 @@ def build_sc(
         Secondary Capture Image Storage, explicit VR little endian, with BurnedInAnnotation YES.
     """
     sheet = draw_sheet(stack, volume, segmentation, measurements, header, provenance)
-    equipment = stamp.equipment(segmentation.model, provenance)
+    return capture(sheet, stack, segmentation.model, header, provenance)
+
+
+def capture(page: Image.Image, stack: Stack, model: ModelIdentity, header: Dataset, provenance: Provenance) -> Dataset:
+    """Write a page as Secondary Capture.
+
+    Parameters
+    ----------
+    page : PIL.Image.Image
+        RGB, of `draw_sheet` or `draw_failure`.
+    stack : Stack
+    model : ModelIdentity
+    header : pydicom.Dataset
+        From `scarnode.report.source.read_header`.
+    provenance : Provenance
+
+    Returns
+    -------
+    pydicom.Dataset
+        Secondary Capture Image Storage, explicit VR little endian, with BurnedInAnnotation YES.
+    """
     dataset = SCImage(
-        pixel_array=np.asarray(sheet),
+        pixel_array=np.asarray(page),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
@@ -89,7 +111,7 @@ def build_sc(
         study_date=header.StudyDate or None,
         study_time=header.StudyTime or None,
         specific_character_set="ISO_IR 192",
-        **equipment,
+        **stamp.equipment(model, provenance),
     )
     dataset.PatientOrientation = None  # a page has none; the attribute is type 2C
     dataset.ImageType = ["DERIVED", "SECONDARY", "CONTACT_SHEET"]
@@ -97,7 +119,7 @@ def build_sc(
     dataset.BurnedInAnnotation = "YES"
     dataset.DateOfSecondaryCapture = provenance.made_at.strftime("%Y%m%d")
     dataset.TimeOfSecondaryCapture = provenance.made_at.strftime("%H%M%S.%f")
-    return stamp.finish(dataset, stamp.SC, header, stack, segmentation.model, provenance)
+    return stamp.finish(dataset, stamp.SC, header, stack, model, provenance)
 
 
 def draw_sheet(
@@ -136,6 +158,26 @@ def draw_sheet(
         sheet.paste(picture, (left + column * (tile + GAP), HEADER_HEIGHT + row * (tile + GAP)))
     _draw_footer(draw, height - FOOTER_HEIGHT, stack, segmentation, provenance)
     return sheet
+
+
+def draw_failure(stack: Stack, header: Dataset, provenance: Provenance, reason: str) -> Image.Image:
+    """Draw the page of an analysis that failed: patient, reason, provenance, no numbers.
+
+    Parameters
+    ----------
+    stack : Stack
+    header : pydicom.Dataset
+        From `scarnode.report.source.read_header`.
+    provenance : Provenance
+    reason : str
+        What went wrong and what to do; may have several lines.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB, 1400 pixels wide.
+    """
+    return stacked([draw_head(stack, header), draw_reason(reason), draw_origin(stack, None, provenance)], margin=MARGIN)
 
 
 def _columns(count: int) -> int:
@@ -233,7 +275,8 @@ def _label_tile(picture: Image.Image, numbers: SliceMeasurements, count: int) ->
 
 
 def _shadowed(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, color: tuple) -> None:
-    draw_text(draw, at, text, size, color, outline=(0, 0, 0))
+    draw_text(draw, (at[0] + 1, at[1] + 1), text, size, (0, 0, 0))
+    draw_text(draw, at, text, size, color)
 
 
 def _draw_header(
@@ -244,7 +287,7 @@ def _draw_header(
     draw_name(draw, (MARGIN, 46), str(header.PatientName), 30, TEXT, max_width=560)
     born = f"born {_date(header.PatientBirthDate)}" if header.PatientBirthDate else ""
     identity = [f"ID {header.PatientID}" if header.PatientID else "", born, str(header.PatientSex or "")]
-    draw_name(draw, (MARGIN, 92), "   ".join(part for part in identity if part), 18, MUTED, max_width=560)
+    draw_given(draw, (MARGIN, 92), "   ".join(part for part in identity if part), 18, MUTED, max_width=560)
     study = f"Study {_date(header.StudyDate)}" if header.StudyDate else "Study date not stated"
     depth = _range(stack.slice_extents)
     draw_text(draw, (MARGIN, 118), f"{study}   {COMPONENT[stack.component]} image", 18, MUTED)
@@ -291,13 +334,13 @@ def _draw_footer(
         x += 58 + int(draw.textlength(text, font=font(17)))
     flags = [*(flag.value for flag in stack.flags), *segmentation.flags]
     flag_text = "Flags: " + (", ".join(flags) if flags else "none")
-    draw_name(draw, (x + 20, y), flag_text, 17, WARNING if flags else MUTED, max_width=WIDTH - MARGIN - x - 20)
+    draw_given(draw, (x + 20, y), flag_text, 17, WARNING if flags else MUTED, max_width=WIDTH - MARGIN - x - 20)
     draw.line((MARGIN, y + 34, WIDTH - MARGIN, y + 34), fill=RULE, width=1)
     model = segmentation.model
     made = provenance.made_at.strftime("%Y-%m-%d %H:%M")
     draw_text(draw, (MARGIN, y + 44), RESEARCH_USE, 20, WARNING)
     source = f"{model.name} {model.version} (sha256 {model.sha256[:12]})   scarnode {provenance.software_version}"
-    draw_name(draw, (MARGIN, y + 76), f"{source}   {made}", 15, MUTED, max_width=WIDTH - 2 * MARGIN)
+    draw_given(draw, (MARGIN, y + 76), f"{source}   {made}", 15, MUTED, max_width=WIDTH - 2 * MARGIN)
     rule = "Volume of a voxel = pixel area x centre-to-centre slice distance; mass at 1.05 g/mL"
     length = draw.textlength(rule, font=font(15))
     draw_text(draw, (WIDTH - MARGIN - length, y + 48), rule, 15, MUTED)
