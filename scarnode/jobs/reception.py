@@ -1,0 +1,169 @@
+"""What was received: instances, their studies, and what the last search found in them. The lower half of the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from scarnode.jobs.database import READ_ONLY, open_engine, upgrade
+from scarnode.jobs.tables import Event, Instance, Series, Study
+from scarnode.receive import ReceivedInstance
+from scarnode.stack import SeriesVerdict
+
+
+class Reception:
+    """The ledger's account of instances and studies; `scarnode.jobs.Ledger` adds the jobs.
+
+    Parameters
+    ----------
+    url : str
+        Any SQLAlchemy URL. The schema is created or brought up to date.
+    actor : str
+        Stands in the event rows: who makes the changes.
+
+    Raises
+    ------
+    LedgerError
+        The database can not be opened, or was written by a newer scarnode.
+    """
+
+    def __init__(self, url: str, actor: str) -> None:
+        self.actor = actor
+        self.engine = open_engine(url)
+        upgrade(self.engine)
+
+    def close(self) -> None:
+        """Give back the database connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a session that sees one consistent state and waits for nobody."""
+        with self.engine.connect().execution_options(**READ_ONLY) as connection, Session(connection) as session:
+            yield session
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with Session(self.engine) as session, session.begin():
+            yield session
+
+    # -- what was received -------------------------------------------------------------------------------------------
+
+    def known_paths(self) -> set[str]:
+        """Give the spool-relative paths of all registered instances."""
+        with self.reading() as session:
+            return set(session.scalars(select(Instance.path)))
+
+    def add_instances(self, received: Sequence[ReceivedInstance]) -> None:
+        """Register instances that lie in the spool.
+
+        One that is known already makes no second row, but has its study searched again: whoever sends a study again
+        wants an answer, perhaps after a setting was changed. The same input still makes no second job.
+        """
+        with self._writing() as session:
+            for one in received:
+                study = self._study_of(session, one)
+                if session.scalar(select(Instance.id).where(Instance.path == one.path)) is not None:
+                    if study:
+                        study.searched_instance = 0
+                    continue
+                row = Instance(
+                    study_id=study.id if study else None,
+                    series_instance_uid=one.series_instance_uid,
+                    sop_instance_uid=one.sop_instance_uid,
+                    sop_class_uid=one.sop_class_uid,
+                    digest=one.digest,
+                    path=one.path,
+                    calling_ae=one.calling_ae,
+                    received_at=one.received_at,
+                    size=one.size,
+                    problem=one.problem,
+                )
+                session.add(row)
+                session.flush()
+                if study:
+                    study.newest_instance = row.id
+
+    def _study_of(self, session: Session, one: ReceivedInstance) -> Study | None:
+        if not one.study_instance_uid:
+            return None
+        study = session.scalar(select(Study).where(Study.study_instance_uid == one.study_instance_uid))
+        if study is None:
+            study = Study(
+                study_instance_uid=one.study_instance_uid,
+                patient_id=one.patient_id,
+                patient_name=one.patient_name,
+                accession_number=one.accession_number,
+                study_date=one.study_date,
+                calling_ae=one.calling_ae,
+                first_received_at=one.received_at,
+                last_received_at=one.received_at,
+                newest_instance=0,
+                searched_instance=0,
+            )
+            session.add(study)
+            session.flush()
+            session.add(self._event(study.id, None, "", "", f"first instance received from {one.calling_ae}"))
+        study.last_received_at = max(study.last_received_at, one.received_at)
+        return study
+
+    # -- studies ------------------------------------------------------------------------------------------------------
+
+    def quiet_studies(self, quiet_seconds: float, limit: int = 20) -> list[int]:
+        """Give studies with unsearched instances of which nothing arrived for `quiet_seconds`, oldest first."""
+        query = (
+            select(Study.id)
+            .where(Study.newest_instance > Study.searched_instance)
+            .where(Study.last_received_at <= time.time() - quiet_seconds)
+            .order_by(Study.last_received_at)
+            .limit(limit)
+        )
+        with self.reading() as session:
+            return list(session.scalars(query))
+
+    def study_files(self, study_id: int) -> tuple[int, list[str]]:
+        """Give the id of the study's newest instance and the spool-relative paths of all, in order of arrival."""
+        with self.reading() as session:
+            rows = session.execute(
+                select(Instance.id, Instance.path).where(Instance.study_id == study_id).order_by(Instance.id)
+            ).all()
+        return (rows[-1].id if rows else 0), [row.path for row in rows]
+
+    def _write_verdicts(
+        self,
+        session: Session,
+        study_id: int,
+        newest_instance: int,
+        verdicts: Sequence[SeriesVerdict],
+        problems: Mapping[str, str],
+    ) -> None:
+        """Replace a study's verdicts, and note up to which instance it was searched."""
+        now = time.time()
+        session.execute(delete(Series).where(Series.study_id == study_id))
+        session.add_all(
+            Series(
+                study_id=study_id,
+                series_instance_uid=verdict.series_instance_uid,
+                verdict=verdict.verdict.value,
+                reason=verdict.reason,
+                detail=verdict.detail,
+                score=verdict.score,
+                instances=verdict.instances,
+                description=verdict.description,
+                modality=verdict.modality,
+                searched_at=now,
+            )
+            for verdict in verdicts
+        )
+        session.execute(update(Study).where(Study.id == study_id).values(searched_instance=newest_instance))
+        for path, problem in problems.items():
+            session.execute(update(Instance).where(Instance.path == path).values(problem=problem))
+
+    def _event(self, study_id: int, job_id: int | None, old: str, new: str, why: str) -> Event:
+        return Event(
+            study_id=study_id, job_id=job_id, at=time.time(), actor=self.actor, from_state=old, to_state=new, why=why
+        )
