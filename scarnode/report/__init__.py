@@ -55,7 +55,8 @@ def build_results(
         A source image can not be read any more.
     """
     # highdicom takes half a second to import: not for those who only need the types
-    from scarnode.report.pictures import build_sc
+    from scarnode.report.pdf import encapsulate
+    from scarnode.report.pictures import capture, draw_sheet
     from scarnode.report.seg import build_seg
     from scarnode.report.source import read_header
     from scarnode.report.sr import build_sr
@@ -63,8 +64,10 @@ def build_results(
     header = read_header(stack)
     seg = build_seg(stack, segmentation, header, provenance)
     sr = build_sr(stack, segmentation, measurements, seg, header, provenance)
-    sc = build_sc(stack, volume, segmentation, measurements, header, provenance)
-    return ResultObjects(seg=seg, sr=sr, sc=sc)
+    page = draw_sheet(stack, volume, segmentation, measurements, header, provenance)
+    sc = capture(page, stack, segmentation.model, header, provenance)
+    pdf = encapsulate(page, stack, segmentation.model, header, provenance) if "pdf" in kinds else None
+    return ResultObjects(seg=seg, sr=sr, sc=sc, pdf=pdf)
 
 
 def render_sheet(
@@ -74,7 +77,7 @@ def render_sheet(
     measurements: Measurements,
     provenance: Provenance,
 ) -> Image.Image:
-    """Draw the contact sheet: every slice with its contours, the numbers, the provenance.
+    """Draw the report page: the numbers, 17 segments, every slice with its contours, the provenance.
 
     Takes what `build_results` takes.
 

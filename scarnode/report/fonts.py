@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont
 
 NAME_FACES = (
     "DejaVuSans.ttf",
@@ -150,14 +150,6 @@ def draw_name(
         x += int(face.getlength(shortened)) + small // 2
 
 
-def draw_turned(picture: Image.Image, at: tuple[int, int], text: str, size: int, color: tuple[int, int, int]) -> None:
-    """Draw text of our own that runs upwards from its lower left corner `at`."""
-    stencil = Image.new("L", (int(text_width(text, size)) + 2, size * 5 // 4), 0)
-    ImageDraw.Draw(stencil).text((0, 0), text, font=font(size), fill=255)
-    turned = stencil.rotate(90, expand=True)
-    picture.paste(color, (at[0], at[1] - turned.height), mask=turned)
-
-
 def _readable(group: str) -> str:
     """Write the components of a person name in their order, with a comma after a western family name."""
     family, _, rest = group.partition("^")
@@ -186,9 +178,13 @@ def _system_faces(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
 
 
 def _has_all(face: ImageFont.FreeTypeFont, text: str) -> bool:
-    """Tell whether a face draws every character as something else than its "missing" box."""
-    missing = bytes(face.getmask(_MISSING))
-    return all(char.isspace() or bytes(face.getmask(char)) != missing for char in set(text))
+    return all(char.isspace() or _has(face, char) for char in set(text))
+
+
+@lru_cache(maxsize=4096)
+def _has(face: ImageFont.FreeTypeFont, char: str) -> bool:
+    """Tell whether a face draws a character as something else than its "missing" box."""
+    return bytes(face.getmask(char)) != bytes(face.getmask(_MISSING))
 
 
 def _given_width(text: str, size: int) -> float:

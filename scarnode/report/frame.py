@@ -13,7 +13,7 @@ from scarnode.report.style import BACKGROUND, INNER, LINE, MUTED, PANEL, SYNTHET
 from scarnode.segment.model import ModelIdentity
 from scarnode.stack.model import Component, Stack
 
-COMPONENT = {Component.MAGNITUDE: "magnitude", Component.PSIR: "phase-sensitive (PSIR)"}
+COMPONENT = {Component.MAGNITUDE: "magnitude", Component.PSIR: "PSIR"}
 _LEFT, _RIGHT = 740, INNER - 760
 
 
@@ -37,7 +37,7 @@ def draw_head(stack: Stack, header: Dataset) -> Image.Image:
     PIL.Image.Image
         RGB, `INNER` pixels wide.
     """
-    panel = Image.new("RGB", (INNER, 176), BACKGROUND)
+    panel = Image.new("RGB", (INNER, 184), BACKGROUND)
     draw = ImageDraw.Draw(panel)
     draw_text(draw, (0, 0), "Late gadolinium enhancement: scar of the left ventricle", 19, MUTED)
     name = str(header.get("PatientName", "") or "")
@@ -51,22 +51,20 @@ def draw_head(stack: Stack, header: Dataset) -> Image.Image:
     maker = " ".join(str(header.get(keyword, "")) for keyword in ("Manufacturer", "ManufacturerModelName")).strip()
     rows = [
         ("Study", study or "date not stated"),
+        ("Site", str(header.get("InstitutionName", "")) or "not stated"),
         ("Accession", str(header.AccessionNumber or "") or "not stated"),
-        (
-            "Scanner",
-            ", ".join(part for part in (maker, str(header.get("InstitutionName", ""))) if part) or "not stated",
-        ),
+        ("Scanner", maker or "not stated"),
         ("Images", _images(stack)),
     ]
     for index, (title, text) in enumerate(rows):
-        y = index * 28
-        draw_text(draw, (INNER - _RIGHT, y), title, 18, MUTED)
-        draw_given(draw, (INNER - _RIGHT + 96, y), text, 18, TEXT, max_width=_RIGHT - 96)
+        y = index * 25
+        draw_text(draw, (INNER - _RIGHT, y), title, 17, MUTED)
+        draw_given(draw, (INNER - _RIGHT + 96, y), text, 17, TEXT, max_width=_RIGHT - 96)
 
-    draw.rounded_rectangle((0, 128, INNER - 1, 170), radius=6, fill=(52, 38, 14), outline=WARNING)
-    draw_text(draw, (16, 136), RESEARCH_USE, 22, WARNING)
+    draw.rounded_rectangle((0, 138, INNER - 1, 180), radius=6, fill=(52, 38, 14), outline=WARNING)
+    draw_text(draw, (16, 146), RESEARCH_USE, 22, WARNING)
     if is_synthetic(header):
-        draw_text(draw, (INNER - 16, 136), "Synthetic images: not a patient", 22, SYNTHETIC, align="right")
+        draw_text(draw, (INNER - 16, 146), "Synthetic images: not a patient", 22, SYNTHETIC, align="right")
     return panel
 
 
@@ -93,7 +91,7 @@ def draw_origin(stack: Stack, model: ModelIdentity | None, provenance: Provenanc
         rows.append(("Model", f"{model.name} {model.version}, weights sha256 {model.sha256[:16]}"))
         rows.append(("Trained on", model.training_data or "not stated"))
     rows.append(("Software", software.strip()))
-    rows.append(("Input", f"{len(stack.frames)} images, digest {provenance.input_digest[:16]}"))
+    rows.append(("Input", f"{_count(len(stack.frames), 'image')}, digest {provenance.input_digest[:16]}"))
     if provenance.predecessor is not None:
         rows.append(("Revision", "replaces an earlier result of this study"))
     if model is not None:
@@ -132,28 +130,26 @@ def draw_reason(reason: str) -> Image.Image:
         RGB, `INNER` pixels wide.
     """
     lines = [line for part in reason.splitlines() for line in wrap(part, 22, INNER - 48)] or ["no reason was given"]
-    panel = Image.new("RGB", (INNER, 180 + 32 * len(lines)), PANEL)
+    panel = Image.new("RGB", (INNER, 160 + 32 * len(lines)), PANEL)
     draw = ImageDraw.Draw(panel)
     draw.rectangle((0, 0, 7, panel.height), fill=WARNING)
     draw_text(draw, (24, 22), "Analysis failed: nothing was measured", 36, WARNING)
     for index, line in enumerate(lines):
         draw_given(draw, (24, 84 + 32 * index), line, 22, TEXT, max_width=INNER - 48)
-    draw_text(
-        draw,
-        (24, panel.height - 66),
-        "This page says nothing about scar, neither that there is some nor that",
-        18,
-        MUTED,
-    )
-    draw_text(draw, (24, panel.height - 40), "there is none.", 18, MUTED)
+    nothing = "This page says nothing about scar: neither that there is some, nor that there is none."
+    draw_text(draw, (24, panel.height - 46), nothing, 18, MUTED)
     return panel
 
 
 def _images(stack: Stack) -> str:
-    count = f"{len(stack.frames)} slice" + ("s" if len(stack.frames) > 1 else "")
+    count = _count(len(stack.frames), "slice")
     depth = f"{_range(stack.slice_extents)} mm " + ("apart" if len(stack.frames) > 1 else "deep")
     pixels = " x ".join(f"{value:.2f}" for value in stack.pixel_spacing)
     return f"{count}, {depth}, {pixels} mm pixels, {COMPONENT[stack.component]}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _range(values: np.ndarray) -> str:

@@ -29,7 +29,7 @@ class Kind:
     Attributes
     ----------
     name : str
-        SEG, SR or SC: part of its UIDs and its SeriesDescription.
+        SEG, SR, SC or PDF: part of its UIDs and its SeriesDescription.
     series_number : int
         High, so that the results list after the images.
     """
@@ -41,6 +41,7 @@ class Kind:
 SEG = Kind("SEG", 9001)
 SR = Kind("SR", 9002)
 SC = Kind("SC", 9003)
+PDF = Kind("PDF", 9004)
 
 
 def series_uid(kind: Kind, provenance: Provenance) -> UID:
@@ -94,7 +95,10 @@ def finish(
     dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = date
     dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = time
     dataset.SeriesDescription = series_description(kind, stack)
-    if kind is not SR:  # an SR document has no body part and no image comments; it says its intended use itself
+    if kind not in (
+        SR,
+        PDF,
+    ):  # documents have no body part and no image comments; they say their intended use themselves
         dataset.BodyPartExamined = "HEART"
         dataset.ImageComments = RESEARCH_USE
     dataset.ContributingEquipmentSequence = _contributing_equipment(header, model, provenance)
