@@ -14,7 +14,7 @@ from sources import MADE_AT, MODEL, Spec, make_case
 from scarnode import RESEARCH_USE
 from scarnode.errors import InputError
 from scarnode.measure import measure
-from scarnode.report import build_results, render_sheet
+from scarnode.report import build_results
 from scarnode.segment.model import Tissue
 from scarnode.stack import Component, Flag, find_stacks, read_volume
 
