@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scarnode.report.model import KINDS, USUAL, Provenance, ResultObjects
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from scarnode.measure.model import Measurements
-    from scarnode.segment.model import Segmentation
+    from scarnode.segment.model import ModelIdentity, Segmentation
     from scarnode.stack.model import Stack
 
-__all__ = ["KINDS", "USUAL", "Provenance", "ResultObjects", "build_results", "render_sheet"]
+__all__ = ["KINDS", "USUAL", "Provenance", "ResultObjects", "build_failure", "build_results", "render_sheet"]
 
 
 def build_results(
@@ -68,6 +69,50 @@ def build_results(
     sc = capture(page, stack, segmentation.model, header, provenance)
     pdf = encapsulate(page, stack, segmentation.model, header, provenance) if "pdf" in kinds else None
     return ResultObjects(seg=seg, sr=sr, sc=sc, pdf=pdf)
+
+
+def build_failure(
+    stack: Stack, reason: str, model: ModelIdentity, provenance: Provenance, kinds: Collection[str] = USUAL
+) -> ResultObjects:
+    """Build the report of a stack that could not be analysed: an SR and a page that say so, and no SEG.
+
+    Their UIDs are not those of a result: `build_results` with the same provenance makes other objects. The same
+    arguments always give the same bytes.
+
+    Parameters
+    ----------
+    stack : Stack
+        Its first frame's header is read for patient and study; no pixel data is.
+    reason : str
+        For a person; without patient data.
+    model : ModelIdentity
+        Which network was to analyse it.
+    provenance : Provenance
+    kinds : collection of str
+        With ``pdf`` among them the page is made as PDF too.
+
+    Returns
+    -------
+    ResultObjects
+        ``seg`` is None.
+
+    Raises
+    ------
+    InputError
+        A source image can not be read any more.
+    """
+    from scarnode.report.pdf import encapsulate
+    from scarnode.report.pictures import capture, draw_failure
+    from scarnode.report.source import read_header
+    from scarnode.report.sr import build_failure_sr
+
+    provenance = replace(provenance, job_key=f"{provenance.job_key} failed")
+    header = read_header(stack)
+    sr = build_failure_sr(stack, reason, model, header, provenance)
+    page = draw_failure(stack, header, provenance, reason)
+    sc = capture(page, stack, model, header, provenance)
+    pdf = encapsulate(page, stack, model, header, provenance) if "pdf" in kinds else None
+    return ResultObjects(seg=None, sr=sr, sc=sc, pdf=pdf)
 
 
 def render_sheet(

@@ -13,6 +13,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from scarnode.measure.model import Burden, Transmurality
 from scarnode.segment.model import Tissue
 
 PRIVATE_SCHEME = "99SCARNODE"
@@ -41,6 +42,27 @@ BLOOD = Code("87612001", "SCT", "Blood")
 TISSUE = Code("85756007", "SCT", "Tissue")
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 
+AHA_SEGMENTS: tuple[Code, ...] = (
+    codes.cid3717.LeftVentricleBasalAnteriorSegment,
+    codes.cid3717.LeftVentricleBasalAnteroseptalSegment,
+    codes.cid3717.LeftVentricleBasalInferoseptalSegment,
+    codes.cid3717.LeftVentricleBasalInferiorSegment,
+    codes.cid3717.LeftVentricleBasalInferolateralSegment,
+    codes.cid3717.LeftVentricleBasalAnterolateralSegment,
+    codes.cid3717.LeftVentricleMidAnteriorSegment,
+    codes.cid3717.LeftVentricleMidAnteroseptalSegment,
+    codes.cid3717.LeftVentricleMidInferoseptalSegment,
+    codes.cid3717.LeftVentricleMidInferiorSegment,
+    codes.cid3717.LeftVentricleMidInferolateralSegment,
+    codes.cid3717.LeftVentricleMidAnterolateralSegment,
+    codes.cid3717.LeftVentricleApicalAnteriorSegment,
+    codes.cid3717.LeftVentricleApicalSeptalSegment,
+    codes.cid3717.LeftVentricleApicalInferiorSegment,
+    codes.cid3717.LeftVentricleApicalLateralSegment,
+    codes.cid3717.ApexOfLeftVentricle,
+)
+"""Segments 1 to 17 (Cerqueira et al., Circulation 2002;105:539), CID 3717 Myocardial Wall Segments."""
+
 LATE_ENHANCEMENT = codes.DCM.LateContrastEnhancement
 PRESENT = Code("52101004", "SCT", "Present")
 ABSENT = Code("272519000", "SCT", "Absent")
@@ -57,7 +79,33 @@ LV_VOLUME_BY_THICKNESS = _private("LV_VOLUME_ST", "Myocardium volume by slice th
 SLICE_SCAR_VOLUME = _private("SCAR_VOLUME", "Scar volume in slice")
 SLICE_NORMAL_VOLUME = _private("NORMAL_VOLUME", "Normal myocardium volume in slice")
 
+UPPER_UNCERTAINTY = codes.SCT.RangeOfUpperMeasurementUncertainty
+LOWER_UNCERTAINTY = codes.SCT.RangeOfLowerMeasurementUncertainty
+INTERVAL = _private("LGE_INTERVAL", "Interval of %LGE")
+
+# Findings read from the measurements
+BURDEN = _private("LGE_BURDEN", "%LGE against 15 %")
+BURDENS: dict[Burden, Code] = {
+    Burden.ABOVE: _private("ABOVE_15", "15 % or more"),
+    Burden.BELOW: _private("BELOW_15", "Below 15 %"),
+    Burden.INDETERMINATE: Code("82334004", "SCT", "Indeterminate"),
+}
+TRANSMURALITY = _private("TRANSMURALITY", "Part of the wall's thickness that scar takes up")
+TRANSMURALITIES: dict[Transmurality, Code] = {
+    Transmurality.NONE: _private("TRANSMURAL_0", "0 %"),
+    Transmurality.TO_25: _private("TRANSMURAL_25", "1-25 %"),
+    Transmurality.TO_50: _private("TRANSMURAL_50", "26-50 %"),
+    Transmurality.TO_75: _private("TRANSMURAL_75", "51-75 %"),
+    Transmurality.TO_100: _private("TRANSMURAL_100", "76-100 %"),
+}
+
 # Methods
+THRESHOLDS: dict[str, Code] = {
+    "5 SD": _private("THRESHOLD_5SD", "Brighter than mean + 5 SD of remote myocardium"),
+    "6 SD": _private("THRESHOLD_6SD", "Brighter than mean + 6 SD of remote myocardium"),
+    "FWHM": _private("THRESHOLD_FWHM", "Brighter than half of the brightest enhancement (FWHM)"),
+}
+"""By `ThresholdMeasurement.method`."""
 VOXEL_SUM = codes.DCM.SumOfSegmentedVoxelMethodForVolume
 VOLUME_TIMES_DENSITY = _private("VOLUME_X_1.05", "Volume times 1.05 g/mL")
 VOLUME_RATIO = _private("VOLUME_RATIO", "Scar / (scar + normal myocardium) volume")
@@ -75,6 +123,7 @@ SUMMARY_OF_ANALYSES = codes.DCM.SummaryOfAnalyses
 SUCCEEDED = codes.DCM.Succeeded
 PARTIALLY_SUCCEEDED = codes.DCM.PartiallySucceeded
 FAILED = codes.DCM.Failed
+FAILURE_REASON = _private("FAILURE_REASON", "Why the analysis failed")
 ANALYSIS = _private("LGE_ANALYSIS", "LGE scar analysis")
 INTENDED_USE = _private("INTENDED_USE", "Intended use")
 QUALITY_FLAGS = _private("QUALITY_FLAGS", "Quality flags")

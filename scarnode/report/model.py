@@ -45,8 +45,8 @@ class ResultObjects:
 
     Attributes
     ----------
-    seg : pydicom.Dataset
-        Segmentation Storage, BINARY.
+    seg : pydicom.Dataset or None
+        Segmentation Storage, BINARY; None where the analysis failed.
     sr : pydicom.Dataset
         Comprehensive 3D SR, TID 1500.
     sc : pydicom.Dataset
@@ -59,7 +59,7 @@ class ResultObjects:
         Segmentation Storage, FRACTIONAL: probability of scar.
     """
 
-    seg: Dataset
+    seg: Dataset | None
     sr: Dataset
     sc: Dataset
     pdf: Dataset | None = None

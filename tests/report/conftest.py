@@ -1,9 +1,9 @@
 """Source studies and their results, built once for all tests of the room."""
 
 import pytest
-from sources import MATRIX, NAMES, make_case
+from sources import FAILED, MATRIX, MODEL, REASON, make_case
 
-from scarnode.report import build_results
+from scarnode.report import build_failure, build_results
 
 
 @pytest.fixture(scope="session")
@@ -15,9 +15,12 @@ def study(tmp_path_factory):
         if label not in built:
             folder = tmp_path_factory.mktemp("study")
             case = make_case(folder, MATRIX[label])
-            results = build_results(*case.arguments)
-            for name in NAMES:
-                getattr(results, name.removesuffix(".dcm")).save_as(folder / name, enforce_file_format=True)
+            if label == FAILED:
+                results = build_failure(case.stack, REASON, MODEL, case.provenance)
+            else:
+                results = build_results(*case.arguments)
+            for kind, dataset in results.items():
+                dataset.save_as(folder / f"{kind}.dcm", enforce_file_format=True)
             built[label] = case, results
         return built[label]
 

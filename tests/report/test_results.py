@@ -3,18 +3,22 @@
 import dataclasses
 import io
 import pickle
+import re
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import dcmread
-from sources import MADE_AT, MODEL, Spec, make_case
+from pydicom.sr.coding import Code
+from sources import FAILED, MADE_AT, MODEL, REASON, Spec, make_case
 
 from scarnode import RESEARCH_USE
 from scarnode.errors import InputError
 from scarnode.measure import measure
-from scarnode.report import build_results
+from scarnode.measure.model import Burden
+from scarnode.report import build_failure, build_results, codes
 from scarnode.segment.model import Tissue
 from scarnode.stack import Component, Flag, find_stacks, read_volume
 
@@ -31,6 +35,7 @@ FORMS = (
     "251 x 253",
     "no scar",
     "no heart",
+    "everything",
 )
 
 
@@ -79,6 +84,26 @@ def groups(sr):
             if item.ValueType == "NUM"
         ]
     return result
+
+
+def group_items(sr, name):
+    """Content items of the measurement group with this tracking identifier."""
+    (container,) = [i for i in sr.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010"]
+    for group in container.ContentSequence:
+        if any(i.get("TextValue") == name for i in group.ContentSequence):
+            return list(group.ContentSequence)
+    raise KeyError(name)
+
+
+def coded(items, code):
+    """Values of the CODE or TEXT items with this concept name: (code value, scheme) or text."""
+    found = [item for item in items if item.ConceptNameCodeSequence[0].CodeValue == code]
+    return [
+        (i.ConceptCodeSequence[0].CodeValue, i.ConceptCodeSequence[0].CodingSchemeDesignator)
+        if i.ValueType == "CODE"
+        else i.TextValue
+        for i in found
+    ]
 
 
 def number(group, code):
@@ -224,6 +249,142 @@ def test_status_and_late_enhancement(built):
     assert ("Digest of the source images", case.provenance.input_digest) in found
     assert results.sr.PreliminaryFlag == "PRELIMINARY"
     assert results.sr.VerificationFlag == "UNVERIFIED"
+
+
+def test_the_interval_stands_as_uncertainty_of_lge_and_in_words(study):
+    case, results = study("everything")
+    (lge,) = [item for name, _, _, item in groups(results.sr)["LV scar"] if name == "LGE_PERCENT"]
+    reach = {
+        item.ConceptNameCodeSequence[0].CodeValue: item.MeasuredValueSequence[0]
+        for item in lge.ContentSequence
+        if item.ValueType == "NUM"
+    }
+    assert set(reach) == {"371886008", "371885007"}
+    value = case.measurements.lge_percent
+    assert value + float(reach["371886008"].NumericValue) == pytest.approx(21.5, abs=1e-3)
+    assert value - float(reach["371885007"].NumericValue) == pytest.approx(5.5, abs=1e-3)
+    assert {item.MeasurementUnitsCodeSequence[0].CodeValue for item in reach.values()} == {"%"}
+    items = group_items(results.sr, "LV scar")
+    assert coded(items, "LGE_INTERVAL") == ["5.5 to 21.5 %, the interval of the model card's calibration"]
+    assert coded(group_items(study("one series")[1].sr, "LV scar"), "LGE_INTERVAL") == []
+
+
+@pytest.mark.parametrize(
+    ("burden", "value"),
+    [
+        (Burden.ABOVE, ("ABOVE_15", "99SCARNODE")),
+        (Burden.BELOW, ("BELOW_15", "99SCARNODE")),
+        (Burden.INDETERMINATE, ("82334004", "SCT")),
+    ],
+)
+def test_burden(tmp_path, burden, value):
+    case = make_case(tmp_path, Spec(slices=3, rows=48, columns=48))
+    numbers = dataclasses.replace(case.measurements, burden=burden)
+    results = build_results(*case.arguments[:3], numbers, case.provenance)
+    assert coded(group_items(results.sr, "LV scar"), "LGE_BURDEN") == [value]
+
+
+def test_the_17_segments(study):
+    """Each with its place from CID 3717, its numbers, its bin, and an outline to jump to."""
+    case, results = study("everything")
+    found = {name: numbers for name, numbers in groups(results.sr).items() if name.startswith("AHA segment ")}
+    assert [int(name.split()[2].rstrip(",")) for name in found] == list(range(1, 18))
+    sites = {}
+    for (name, numbers), expected in zip(found.items(), case.measurements.segments, strict=True):
+        items = group_items(results.sr, name)
+        (site,) = coded(items, "363698007")
+        sites[expected.number] = site[0]
+        assert number(numbers, "118565006") == pytest.approx(expected.volume)
+        if expected.lge_percent is None:
+            assert "LGE_PERCENT" not in {code for code, *_ in numbers}
+            assert coded(items, "TRANSMURALITY") == []
+        else:
+            assert number(numbers, "LGE_PERCENT") == pytest.approx(expected.lge_percent, abs=1e-4)
+            highest = expected.transmurality.value.split("-")[-1].removesuffix(" %")
+            assert coded(items, "TRANSMURALITY") == [(f"TRANSMURAL_{highest}", "99SCARNODE")]
+    # PS3.16 CID 3717, by the numbers of Cerqueira et al. 2002: base, middle, apex
+    assert list(sites.values()) == [
+        *("264850008", "396482007", "396646008", "264846001", "396652009", "396654005"),
+        *("264848000", "396647004", "396649001", "264847005", "396655006", "396656007"),
+        *("264844003", "264845002", "264849008", "264853005", "128564006"),
+    ]
+
+
+def test_thresholds_stand_beside_the_network_with_their_method(study):
+    case, results = study("everything")
+    found = groups(results.sr)
+    for expected, method in zip(
+        case.measurements.by_threshold, ("THRESHOLD_5SD", "THRESHOLD_6SD", "THRESHOLD_FWHM"), strict=True
+    ):
+        group = found[f"Scar by {expected.method} threshold, for comparison"]
+        assert number(group, "118565006") == pytest.approx(expected.scar_volume)
+        assert number(group, "LGE_PERCENT") == pytest.approx(expected.lge_percent)
+        for *_, item in group:
+            assert coded(item.ContentSequence, "370129005") == [(method, "99SCARNODE")]
+    network = [item for name, _, _, item in found["LV scar"] if name == "LGE_PERCENT"]
+    assert coded(network[0].ContentSequence, "370129005") == [("VOLUME_RATIO", "99SCARNODE")]
+
+
+def test_a_failed_analysis_says_so_and_why(study):
+    """No numbers that could be taken for a result, and an outline that keeps OHIF from stopping."""
+    case, results = study(FAILED)
+    assert results.seg is None
+    found = texts(results.sr)
+    assert ("Summary of Analyses", "Failed") in found
+    assert ("Why the analysis failed", REASON) in found
+    assert ("Intended use", RESEARCH_USE) in found
+    assert (results.sr.CompletionFlag, results.sr.CompletionFlagDescription) == ("PARTIAL", "The analysis failed")
+    assert list(groups(results.sr)) == ["Run"]
+    ((code, value, _, item),) = groups(results.sr)["Run"]
+    assert (code, value) == ("121140", len(case.stack.frames))
+    (outline,) = [i for i in item.ContentSequence if i.ValueType == "SCOORD"]
+    reference = outline.ContentSequence[0].ReferencedSOPSequence[0]
+    assert reference.ReferencedSOPInstanceUID in {frame.sop_instance_uid for frame in case.stack.frames}
+    assert results.sc.BurnedInAnnotation == "YES"
+    assert (results.sr.StudyInstanceUID, results.sc.StudyInstanceUID) == (case.stack.study_instance_uid,) * 2
+
+
+def test_a_failure_needs_no_pixel_data_and_takes_no_uid_of_the_result(tmp_path):
+    case = make_case(tmp_path, Spec(slices=3))
+    success = build_results(*case.arguments)
+    for path in case.files:
+        dataset = dcmread(path)
+        del dataset.PixelData
+        dataset.save_as(path)
+    failed = build_failure(case.stack, "no pixels", MODEL, case.provenance)
+    again = build_failure(case.stack, "no pixels", MODEL, case.provenance)
+    assert [written(d) for _, d in failed.items()] == [written(d) for _, d in again.items()]
+    uids = [uid for r in (success, failed) for _, d in r.items() for uid in (d.SOPInstanceUID, d.SeriesInstanceUID)]
+    assert len(uids) == len(set(uids)) == 10
+
+
+def test_every_code_is_documented_and_every_documented_code_exists():
+    """docs/results.md against codes.py, both ways."""
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    chapter = page.split("### Codes", 1)[1].split("\n## ", 1)[0]
+    public, private = chapter.split("Private codes", 1)
+    known = {code for value in vars(codes).values() for code in _codes_in(value)}
+    rows = [line.split("|")[1] for line in private.splitlines() if line.startswith("| ")][1:]
+    documented = {value.strip() for row in rows for value in row.split(",")}
+    assert documented == {code.value for code in known if code.scheme_designator == codes.PRIVATE_SCHEME}
+    segments = page.split("## SEG", 1)[1].split("## SR", 1)[0]
+    for code in known:
+        if code.scheme_designator not in (codes.PRIVATE_SCHEME, "UCUM"):
+            assert code.value in public + segments, f"{code.meaning} is not in the table"
+    told = set(re.findall(r"\b(?:\d{4,5}-\d|\d{5,9})\b", public))
+    assert told <= {code.value for code in known}
+
+
+def _codes_in(value):
+    if isinstance(value, Code):
+        return {value}
+    if isinstance(value, (tuple, list)):
+        return {code for item in value for code in _codes_in(item)}
+    if isinstance(value, dict):
+        return _codes_in(list(value.values()))
+    if isinstance(value, codes.SegmentCodes):
+        return _codes_in([value.category, value.type, value.structure])
+    return set()
 
 
 def test_same_study_same_patient(built):
