@@ -104,7 +104,7 @@ def middle_of(number: int) -> tuple[int, int]:
     ring, first, last = place(number)
     if ring == 3:
         return _CENTER
-    radius = _RADIUS * (_RINGS[ring] + _RINGS[ring + 1]) / 2
+    radius = _RADIUS * ((_RINGS[ring] + _RINGS[ring + 1]) / 2 - 0.02)  # a little inwards: there the corners fit
     angle = math.radians((first + last) / 2)
     return round(_CENTER[0] + radius * math.cos(angle)), round(_CENTER[1] + radius * math.sin(angle))
 

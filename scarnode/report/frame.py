@@ -45,7 +45,7 @@ def draw_head(stack: Stack, header: Dataset) -> Image.Image:
     patient = [f"ID {header.PatientID or 'not stated'}", f"born {_date(header.PatientBirthDate) or 'not stated'}"]
     if header.PatientSex:
         patient.append({"M": "male", "F": "female", "O": "sex: other"}[header.PatientSex])
-    draw_given(draw, (0, 86), "   ".join(patient), 20, TEXT, max_width=_LEFT)
+    draw_given(draw, (0, 86), "  ·  ".join(patient), 20, TEXT, max_width=_LEFT)
 
     study = " ".join(part for part in (_date(header.StudyDate), str(header.get("StudyDescription", ""))) if part)
     maker = " ".join(str(header.get(keyword, "")) for keyword in ("Manufacturer", "ManufacturerModelName")).strip()

@@ -54,7 +54,7 @@ def draw_numbers(measurements: Measurements) -> Image.Image:
         if numbers.lge_interval is not None:
             likely = "likely {:.0f} to {:.0f} %".format(*numbers.lge_interval)
         cards = [
-            _card("Scar", f"{numbers.scar_volume:.1f} cm³", f"{numbers.scar_mass:.1f} g     {seen}", color),
+            _card("Scar", f"{numbers.scar_volume:.1f} cm³", f"{numbers.scar_mass:.1f} g  ·  {seen}", color),
             _card(
                 "LV myocardium, scar included",
                 f"{numbers.myocardium_volume:.0f} cm³",

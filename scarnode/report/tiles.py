@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from scarnode.measure.model import Measurements, SliceMeasurements
 from scarnode.report.contours import left_ventricle, outlines
 from scarnode.report.fonts import draw_text, text_width
-from scarnode.report.style import BACKGROUND, ENDOCARDIUM, EPICARDIUM, GAP, INNER, MUTED, PANEL, SCAR, TEXT
+from scarnode.report.style import BACKGROUND, ENDOCARDIUM, EPICARDIUM, GAP, INNER, MUTED, PANEL, SCAR, TEXT, Color
 from scarnode.segment.model import Segmentation, Tissue
 from scarnode.stack.model import Stack
 
@@ -19,6 +19,8 @@ OVERSAMPLING = 2
 LARGEST = 330
 CAPTION = 28
 LEGEND = 34
+DASH = 8.0
+"""Pixels; the epicardium is dashed: told from scar without colour, and what lies under it shows."""
 FIELD_MARGIN, MIN_FIELD = 14.0, 70.0
 """mm shown around the left ventricle, and the smallest field of view, mm."""
 
@@ -127,15 +129,27 @@ def _draw_pair(
     shift = np.array((left - field.column, top - field.row))
     scale = np.array((size / field.columns, size / field.rows))
     width = max(3, round(tile / 75))
-    for mask, color in (
-        (left_ventricle(labels), EPICARDIUM),
-        (labels == Tissue.BLOOD, ENDOCARDIUM),
-        (labels == Tissue.SCAR, SCAR),
-    ):
+
+    def trace(mask: np.ndarray, color: Color, dash: float | None = None) -> None:
         for contour in outlines(mask):
-            points = ((contour + shift) * scale).ravel().tolist()
-            draw.line(points, fill=color, width=width, joint="curve")
+            _draw_line(draw, (contour + shift) * scale, color, width, dash)
+
+    trace(left_ventricle(labels), EPICARDIUM, DASH * OVERSAMPLING)
+    trace(labels == Tissue.BLOOD, ENDOCARDIUM)
+    trace(labels == Tissue.SCAR, SCAR)
     return plain, outlined.reduce(OVERSAMPLING)
+
+
+def _draw_line(draw: ImageDraw.ImageDraw, points: np.ndarray, color: Color, width: int, dash: float | None) -> None:
+    """Draw a line through points, shape (n, 2); with `dash`, as dashes of that length and gaps half as long."""
+    if dash is None:
+        draw.line(points.ravel().tolist(), fill=color, width=width, joint="curve")
+        return
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    for start in np.arange(0.0, along[-1], 1.5 * dash):
+        at = np.linspace(start, min(start + dash, along[-1]), 5)
+        part = np.column_stack([np.interp(at, along, points[:, 0]), np.interp(at, along, points[:, 1])])
+        draw.line(part.ravel().tolist(), fill=color, width=width)
 
 
 def _enlarge(pixels: np.ndarray, field: _Field, size: int) -> Image.Image:
@@ -170,7 +184,8 @@ def _legend(panel: Image.Image, window: tuple[float, float], paired: bool) -> No
     draw_text(draw, (0, 4), title, 18, TEXT)
     x = int(text_width(title, 18)) + 36
     for color, text in ((EPICARDIUM, "epicardium"), (ENDOCARDIUM, "endocardium"), (SCAR, "scar")) if paired else ():
-        draw.line((x, 15, x + 30, 15), fill=color, width=3)
+        line = np.array([(x, 15.0), (x + 30, 15.0)])
+        _draw_line(draw, line, color, 3, DASH if color == EPICARDIUM else None)
         draw_text(draw, (x + 38, 4), text, 18, TEXT)
         x += 66 + int(text_width(text, 18))
     note = "one grey window for all: {:.0f} to {:.0f}".format(*window)
