@@ -27,7 +27,6 @@ STOPS: tuple[tuple[float, Color], ...] = (
 """%LGE and its colour: lightness falls all the way, so that it reads without colour (after ColorBrewer's OrRd)."""
 NOT_SHOWN: Color = (92, 97, 106)
 """A segment without a number: a grey that the scale does not have."""
-UNKNOWN = "direction of the right ventricle not seen"
 WIDTH, SIZE = 704, 468
 _RADIUS = 212
 _CENTER = (24 + _RADIUS, 40 + _RADIUS)
@@ -42,13 +41,15 @@ def shade(lge_percent: float) -> Color:
     return tuple(round(float(np.interp(lge_percent, points, channel))) for channel in zip(*colors, strict=True))
 
 
-def draw_bullseye(segments: Sequence[AhaSegment]) -> Image.Image:
+def draw_bullseye(segments: Sequence[AhaSegment], reason: str) -> Image.Image:
     """Draw %LGE and transmurality of every segment, with a legend.
 
     Parameters
     ----------
     segments : sequence of AhaSegment
-        All 17; none where the direction to the right ventricle is not known.
+        All 17, or none.
+    reason : str
+        Why there are none, in a few words.
 
     Returns
     -------
@@ -69,9 +70,9 @@ def draw_bullseye(segments: Sequence[AhaSegment]) -> Image.Image:
     draw_text(draw, (x + _RADIUS - 2, y + _RADIUS - 26), "lateral", 15, TEXT, align="middle")
     _legend(draw, 2 * _RADIUS + 64)
     if not segments:
-        width = int(text_width(UNKNOWN, 17)) + 32
+        width = int(text_width(reason, 17)) + 32
         draw.rounded_rectangle((x - width // 2, y - 22, x + width // 2, y + 22), radius=6, fill=PANEL, outline=TEXT)
-        draw_text(draw, (x, y - 11), UNKNOWN, 17, TEXT, align="middle")
+        draw_text(draw, (x, y - 11), reason, 17, TEXT, align="middle")
     return panel
 
 
@@ -169,6 +170,6 @@ def _legend(draw: ImageDraw.ImageDraw, left: int) -> None:
         _pips(draw, (left + 18, y + 9), transmurality, TEXT)
         draw_text(draw, (left + 48, y), transmurality.value, 15, TEXT)
     y = top + 48 + 23 * 4
-    draw_text(draw, (left, y), "no squares: 0 %", 15, TEXT)
+    draw_text(draw, (left, y), "no squares: 0 %; 17: not told", 15, TEXT)
     draw.rectangle((left, y + 34, left + 26, y + 50), fill=NOT_SHOWN)
     draw_text(draw, (left + 38, y + 32), "no number", 15, TEXT)

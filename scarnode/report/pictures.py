@@ -55,11 +55,10 @@ def draw_sheet(
     else:
         rest = INNER - bullseye.WIDTH - GAP
         lists = stacked([draw_methods(measurements, segmentation.model.name, rest), draw_flags(flags, rest)])
-        panels += [
-            beside([draw_bullseye(measurements.segments), lists]),
-            slices,
-            draw_slices_table(measurements.slices),
-        ]
+        unseen = segmentation.right_ventricle is None
+        reason = "direction of the right ventricle not seen" if unseen else "these slices do not tell the segments"
+        seventeen = draw_bullseye(measurements.segments, reason)
+        panels += [beside([seventeen, lists]), slices, draw_slices_table(measurements.slices)]
     return stacked([*panels, draw_origin(stack, segmentation.model, provenance)], margin=MARGIN)
 
 

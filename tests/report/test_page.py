@@ -250,7 +250,7 @@ def test_the_segment_with_most_scar_is_the_darkest(tmp_path):
     case = make_case(tmp_path, Spec(slices=3))
     percents = [3, 8, 22, 14, 0, 1, 0.4, 6, 31, 11, 0, 5, 0, 2, 64, 90, None]
     arguments = filled(case, segments=segments(percents))
-    disc = find(render_sheet(*arguments), draw_bullseye(arguments[3].segments))
+    disc = find(render_sheet(*arguments), draw_bullseye(arguments[3].segments, ""))
     colors = {number: _color_of(disc, number) for number in range(1, 18)}
     assert colors[17] == NOT_SHOWN
     seen = [(percent, luminance(colors[number])) for number, percent in enumerate(percents[:16], 1)]
@@ -275,11 +275,17 @@ def test_segments_stand_where_the_aha_puts_them():
     assert places[6][0] > 0 > places[6][1] and places[5][0] > 0 < places[5][1]  # anterolateral, inferolateral
 
 
-def test_unknown_direction_is_grey_with_the_reason(tmp_path, read):
+@pytest.mark.parametrize(
+    ("direction", "reason"),
+    [(None, "direction of the right ventricle not seen"), (1.0, "these slices do not tell the segments")],
+)
+def test_unknown_segments_are_grey_with_the_reason(tmp_path, read, direction, reason):
     case = make_case(tmp_path, Spec(slices=3))
-    page, texts = read(render_sheet, *filled(case, segments=()))
-    assert "direction of the right ventricle not seen" in texts
-    disc = find(page, draw_bullseye(()))
+    stack, volume, segmentation, numbers, provenance = filled(case, segments=())
+    segmentation = dataclasses.replace(segmentation, right_ventricle=direction)
+    page, texts = read(render_sheet, stack, volume, segmentation, numbers, provenance)
+    assert reason in texts
+    disc = find(page, draw_bullseye((), reason))
     assert {_color_of(disc, number) for number in (1, 4, 5, 10, 13)} == {NOT_SHOWN}
 
 
