@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from scarnode import __version__
 from scarnode.durable import write_durably
 from scarnode.measure import Measurements, measure
-from scarnode.report import Provenance, ResultObjects, build_results
+from scarnode.report import USUAL, Provenance, ResultObjects, build_results
 from scarnode.stack import Stack, read_volume
 
 if TYPE_CHECKING:  # the node's main process never loads torch
@@ -41,7 +42,7 @@ class Analysis:
     flags: tuple[str, ...]
 
 
-def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance) -> Analysis:
+def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance, kinds: Collection[str] = USUAL) -> Analysis:
     """Segment, measure and report one stack.
 
     Parameters
@@ -49,6 +50,8 @@ def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance) -> Analy
     stack : Stack
     segmenter : Segmenter
     provenance : Provenance
+    kinds : collection of str
+        Which of `scarnode.report.KINDS` are asked for.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance) -> Analy
     volume = read_volume(stack)
     segmentation = segmenter.segment(volume, stack.pixel_spacing)
     measurements = measure(stack, volume, segmentation)
-    objects = build_results(stack, volume, segmentation, measurements, provenance)
+    objects = build_results(stack, volume, segmentation, measurements, provenance, kinds)
     flags = tuple(dict.fromkeys([*(flag.value for flag in stack.flags), *segmentation.flags]))
     return Analysis(stack, volume, segmentation, measurements, objects, flags)
 

@@ -37,6 +37,7 @@ ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="SCARNODE_CONFIG", help="The node's config.ini.", show_default=True)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+PLAIN = {"markup": False, "highlight": False, "soft_wrap": True}
 CONFIG = Path("/etc/scarnode/config.ini")
 
 
@@ -79,6 +80,9 @@ def segment(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for SEG, SR and pictures.")],
     weights: Annotated[Path | None, typer.Option(help="A .safetensors file; default: the shipped weights.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    objects: Annotated[
+        str, typer.Option(help="Made besides seg, sr and sc: pdf, labelmap, probability (comma-separated).")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Analyse files without a network.
@@ -87,7 +91,8 @@ def segment(
     """
     from scarnode.offline import analyse_files
 
-    outcome = analyse_files(paths, output, weights, device, err)
+    kinds = [kind for word in objects.split(",") if (kind := word.strip())]
+    outcome = analyse_files(paths, output, weights, device, err, kinds=kinds)
     if as_json:
         print(json.dumps(dataclasses.asdict(outcome), indent=2, default=str))
     else:
@@ -258,15 +263,32 @@ def evaluate(
 
 
 @config_app.command("check")
-def config_check(config: ConfigOption = CONFIG) -> None:
-    """Say whether config.ini can be used, and if not, every reason why."""
+def config_check(
+    config: ConfigOption = CONFIG,
+    echo: Annotated[
+        bool, typer.Option("--echo", help="Also ask every destination whether it is there (C-ECHO, or QIDO-RS).")
+    ] = False,
+) -> None:
+    """Say whether config.ini can be used, and if not, every reason why.
+
+    With --echo exit code 1: a destination did not answer as it should.
+    """
+    from scarnode import deliver
     from scarnode.config import read_settings
 
     settings = read_settings(config)
     out.print(f"{config}: good. AE {settings.node.ae_title} on port {settings.node.port}.", highlight=False)
-    for name, destination in settings.destinations.items():
-        address = f"{destination.ae_title}@{destination.host}:{destination.port}"
-        out.print(f"destination {name}: {address} takes {', '.join(destination.objects)}", highlight=False)
+    peers = [section.peer(name) for name, section in settings.destinations.items()]
+    for peer in peers:
+        out.print(f"destination {peer.name}: {peer} takes {', '.join(peer.objects)}", **PLAIN)
+    if echo:
+        from scarnode.node import keep_quiet_about_patients
+
+        keep_quiet_about_patients()
+        answers = [(peer.name, deliver.echo(peer, settings.node.ae_title)) for peer in peers]
+        for name, answer in answers:
+            out.print(f"destination {name}: {'good' if answer.ok else 'NOT GOOD'}. {answer.detail}", **PLAIN)
+        raise typer.Exit(0 if all(answer.ok for _, answer in answers) else 1)
 
 
 @db_app.command("upgrade")
@@ -338,8 +360,7 @@ def jobs_retry(job: int, config: ConfigOption = CONFIG) -> None:
     """Analyse a failed job again; release a held one; send a job's results again."""
     from scarnode.config import read_settings
 
-    destinations = read_settings(config).destinations
-    state = _ledger(config).retry(job, {name: one.objects for name, one in destinations.items()})
+    state = _ledger(config).retry(job, read_settings(config).objects())
     out.print(f"job {job} is {state.value}", highlight=False)
 
 

@@ -6,12 +6,29 @@ import configparser
 import dataclasses
 import hashlib
 import os
+import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from scarnode.deliver import Destination, WebDestination
+from scarnode.deliver.model import check_url
 from scarnode.errors import ConfigError
+from scarnode.report import KINDS, USUAL
 from scarnode.stack import Rules
 
 
@@ -30,11 +47,21 @@ def _words(value: Any) -> Any:
     return value
 
 
+def _certificates(path: Path) -> Path:
+    """Hold a file of certificates to what the TLS library can read."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ValueError):
+        raise ValueError("a PEM file of certificates") from None
+    return path
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 AETitles = Annotated[tuple[AETitle, ...], BeforeValidator(_words)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Kinds = Annotated[tuple[Literal[KINDS], ...], BeforeValidator(_words), Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -114,17 +141,56 @@ class DeliverSection(Section):
 
 
 class DestinationSection(Section):
-    """[destination:NAME]: a PACS that gets results by C-STORE."""
+    """[destination:NAME] with host: a PACS that gets results by C-STORE."""
 
     host: Annotated[str, Field(min_length=1)]
     port: Port
     ae_title: AETitle
-    objects: Annotated[tuple[Literal["seg", "sr", "sc"], ...], BeforeValidator(_words), Field(min_length=1)] = (
-        "seg",
-        "sr",
-        "sc",
-    )
+    objects: Kinds = USUAL
     timeout_seconds: Seconds = 30.0
+
+    def peer(self, name: str) -> Destination:
+        """Give the destination as the deliver room takes it."""
+        return Destination(name, self.host, self.port, self.ae_title, self.objects, self.timeout_seconds)
+
+
+class WebDestinationSection(Section):
+    """[destination:NAME] with url: a PACS that gets results by STOW-RS."""
+
+    url: Annotated[str, AfterValidator(check_url)]
+    user: str = ""
+    """HTTP Basic authentication; empty: none."""
+    password: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
+    token: SecretStr = SecretStr("")
+    """Sent as bearer token; empty: none."""
+    ca_file: Annotated[FilePath, AfterValidator(_certificates)] | None = None
+    """PEM file of the certificate authorities that may vouch for the peer; empty: the public ones."""
+    objects: Kinds = USUAL
+    timeout_seconds: Seconds = 30.0
+
+    @field_validator("password")
+    @classmethod
+    def _belongs_to_user(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
+        if bool(password.get_secret_value()) != bool(info.data.get("user")):
+            raise ValueError("user and password go together")
+        return password
+
+    @field_validator("token")
+    @classmethod
+    def _stands_alone(cls, token: SecretStr, info: ValidationInfo) -> SecretStr:
+        value = token.get_secret_value()
+        if value and info.data.get("user"):
+            raise ValueError("a token, or user and password, not both")
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("printable ASCII")
+        return token
+
+    def peer(self, name: str) -> WebDestination:
+        """Give the destination as the deliver room takes it."""
+        password, token = self.password.get_secret_value(), self.token.get_secret_value()
+        return WebDestination(
+            name, self.url, self.user, password, token, self.ca_file, self.objects, self.timeout_seconds
+        )
 
 
 class LogSection(Section):
@@ -147,11 +213,20 @@ class Settings(BaseModel):
     deliver: DeliverSection = DeliverSection()
     log: LogSection = LogSection()
     recognition: Rules = Rules()
-    destinations: dict[str, DestinationSection] = {}
+    destinations: dict[str, DestinationSection | WebDestinationSection] = {}
 
     def digest(self) -> str:
         """Give the hex digest of the settings that change a result (not where it is stored or sent)."""
         return hashlib.sha256(TypeAdapter(Rules).dump_json(self.recognition)).hexdigest()
+
+    def objects(self) -> dict[str, tuple[str, ...]]:
+        """Give the kinds of result object that each destination takes."""
+        return {name: destination.objects for name, destination in self.destinations.items()}
+
+    def kinds(self) -> tuple[str, ...]:
+        """Give the kinds of result object to make: the usual ones, and what any destination takes."""
+        wanted = {*USUAL, *(kind for kinds in self.objects().values() for kind in kinds)}
+        return tuple(kind for kind in KINDS if kind in wanted)
 
 
 SECTIONS = {
@@ -160,6 +235,8 @@ SECTIONS = {
     if name not in ("recognition", "destinations")
 }
 DESTINATION = "destination:"
+SECRETS = ("password", "token")
+"""Keys whose values stand in no message."""
 
 
 def read_settings(path: Path) -> Settings:
@@ -169,7 +246,8 @@ def read_settings(path: Path) -> Settings:
     ----------
     path : Path
         Relative paths inside the file count from the folder the file lies in. A value
-        ``SCARNODE_<SECTION>_<KEY>`` in the environment (e.g. ``SCARNODE_LEDGER_URL``) replaces the file's.
+        ``SCARNODE_<SECTION>_<KEY>`` in the environment (e.g. ``SCARNODE_LEDGER_URL``, or for [destination:pacs]
+        ``SCARNODE_DESTINATION_PACS_PASSWORD``) replaces the file's.
 
     Returns
     -------
@@ -186,7 +264,8 @@ def read_settings(path: Path) -> Settings:
     for section, items in raw.items():
         if section.startswith(DESTINATION):
             name = section.removeprefix(DESTINATION).strip()
-            if value := _validated(DestinationSection, section, items, path, faults):
+            kind = WebDestinationSection if items.get("url") else DestinationSection
+            if value := _validated(kind, section, _anchored(section, items, path.parent), path, faults):
                 values["destinations"][name] = value
         elif section == "recognition":
             values[section] = _validated(Rules, section, _listed(items), path, faults)
@@ -213,11 +292,12 @@ def _parse(path: Path) -> dict[str, dict[str, str]]:
     except (configparser.Error, UnicodeDecodeError) as error:
         raise ConfigError(f"not an INI file: {error}", str(path), "Correct the line") from None
     raw = {section: dict(parser[section]) for section in parser.sections()}
-    for section in {*SECTIONS, *raw}:
-        prefix = f"SCARNODE_{section.replace(':', '_').upper()}_"
-        for name, value in os.environ.items():
-            if name.startswith(prefix) and value:
-                raw.setdefault(section, {})[name.removeprefix(prefix).lower()] = value
+    prefixes = {f"SCARNODE_{re.sub('[^A-Za-z0-9]', '_', section).upper()}_": section for section in {*SECTIONS, *raw}}
+    for name, value in os.environ.items():
+        fitting = [prefix for prefix in prefixes if name.startswith(prefix)]
+        if fitting and value:
+            prefix = max(fitting, key=len)  # of [destination:pacs] and [destination:pacs_2] the one that is meant
+            raw.setdefault(prefixes[prefix], {})[name.removeprefix(prefix).lower()] = value
     return raw
 
 
@@ -226,6 +306,8 @@ def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, An
     anchored: dict[str, Any] = {key: value for key, value in items.items() if value != ""}
     if section in ("spool", "results") and "path" in anchored:
         anchored["path"] = folder / anchored["path"]
+    if section.startswith(DESTINATION) and "ca_file" in anchored:
+        anchored["ca_file"] = folder / anchored["ca_file"]
     if section == "segment" and "weights" in anchored:
         anchored["weights"] = folder / anchored["weights"]
     if section == "ledger" and anchored.get("url", "").startswith("sqlite:///"):
@@ -260,5 +342,6 @@ def _validated(kind: Any, section: str, items: dict[str, Any], path: Path, fault
                 faults.append(f"{path}: [{section}] {key}: is missing")
             else:
                 message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-                faults.append(f"{path}: [{section}] {key} = {items.get(key)!r}: allowed: {message}")
+                value = "(secret)" if key in SECRETS else repr(items.get(key))
+                faults.append(f"{path}: [{section}] {key} = {value}: allowed: {message}")
     return None

@@ -17,7 +17,6 @@ from typing import Any
 from uuid import uuid4
 
 from scarnode.config import Settings
-from scarnode.deliver import Destination
 from scarnode.errors import SpoolError
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.outbox import deliver_due
@@ -56,6 +55,8 @@ class Node:
         self._stopping = threading.Event()
         self._warmed: set[int] = set()
         self._model = read_identity(settings.segment.weights)
+        self._objects = settings.objects()
+        self._destinations = {name: section.peer(name) for name, section in settings.destinations.items()}
         self.ledger = Ledger(settings.ledger.url, actor=f"node {self._host}")
         self._spool = Spool(settings.spool.path)
         _make_results_folder(settings.results.path)
@@ -124,6 +125,7 @@ class Node:
             threads=threads,
             spool=self.settings.spool.path,
             results=self.settings.results.path,
+            kinds=self.settings.kinds(),
         )
         return Worker(settings, segment.time_limit_seconds)
 
@@ -159,10 +161,9 @@ class Node:
             if isinstance(outcome, Failure):
                 self.ledger.fail(claimed, outcome.why, segment.max_attempts, outcome.permanent)
                 continue
-            objects = {name: destination.objects for name, destination in self.settings.destinations.items()}
-            self.ledger.finish(claimed, outcome, objects, self.settings.study.hold_flags)
+            self.ledger.finish(claimed, outcome, self._objects, self.settings.study.hold_flags)
             log.info("job %d: analysed in %.1f s", claimed.id, outcome.seconds)
-            for name in objects:
+            for name in self._destinations:
                 self._scheduler.wake(f"deliver-{name}")
 
     def _warm(self, worker: Worker) -> None:
@@ -175,13 +176,8 @@ class Node:
 
     def _deliver(self, name: str) -> None:
         """Send a destination what it should get now."""
-        section = self.settings.destinations[name]
-        destination = Destination(
-            name, section.host, section.port, section.ae_title, section.objects, section.timeout_seconds
-        )
-        deliver_due(
-            self.ledger, self.settings.results.path, destination, self.settings.node.ae_title, self.settings.deliver
-        )
+        results, title = self.settings.results.path, self.settings.node.ae_title
+        deliver_due(self.ledger, results, self._destinations[name], title, self.settings.deliver)
 
     def _end_lost_leases(self) -> None:
         self.ledger.fail_expired(self.settings.segment.max_attempts)
@@ -226,7 +222,8 @@ def keep_quiet_about_patients() -> None:
     warnings.filterwarnings("ignore", module="pydicom|pynetdicom|highdicom")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     logging.getLogger("pynetdicom").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("alembic", "dicomweb_client", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def serve(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.progress import track
 from scarnode import RESEARCH_USE, __version__
 from scarnode.analyse import Analysis, analyse, job_key, write_objects
 from scarnode.errors import InputError, ScarnodeError
-from scarnode.report import Provenance, render_sheet
+from scarnode.report import KINDS, USUAL, Provenance, render_sheet
 from scarnode.stack import Rules, Stack, Verdict, find_stacks, input_digest
 
 
@@ -33,6 +33,8 @@ class StackOutcome:
     sr: str
     sc: str
     png: str
+    more: dict[str, str]
+    """Kind and file of every other object that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,13 @@ class Outcome:
 
 
 def analyse_files(
-    paths: Sequence[Path], output: Path, weights: Path | None, device: str, console: Console, rules: Rules | None = None
+    paths: Sequence[Path],
+    output: Path,
+    weights: Path | None,
+    device: str,
+    console: Console,
+    rules: Rules | None = None,
+    kinds: Collection[str] = USUAL,
 ) -> Outcome:
     """Find and analyse every short-axis LGE stack in files and folders.
 
@@ -72,6 +80,8 @@ def analyse_files(
         For the progress bar.
     rules : Rules, optional
         How a stack is recognised.
+    kinds : collection of str
+        Which of `scarnode.report.KINDS` are asked for besides the usual ones.
 
     Returns
     -------
@@ -80,8 +90,10 @@ def analyse_files(
     Raises
     ------
     InputError
-        No file is there, or none of them is readable DICOM.
+        There is no such kind, no file is there, or none of them is readable DICOM.
     """
+    if unknown := set(kinds) - set(KINDS):
+        raise InputError(f"no such kind of object: {', '.join(sorted(unknown))}", todo=f"Known: {', '.join(KINDS)}")
     rules = rules or Rules()
     found = find_stacks(_files(paths), rules)
     if not found.series:
@@ -101,19 +113,19 @@ def analyse_files(
         segmenter = Segmenter(weights, device)
         for stack in track(found.stacks, "Analysing", console=console, transient=True):
             try:
-                stacks.append(_analyse_one(stack, segmenter, output))
+                stacks.append(_analyse_one(stack, segmenter, output, kinds))
             except ScarnodeError as error:
                 rejected.append(RejectedSeries(stack.series_instance_uids[0], "FAILED", str(error)))
     return Outcome(tuple(stacks), tuple(rejected))
 
 
-def _analyse_one(stack: Stack, segmenter: object, output: Path) -> StackOutcome:
+def _analyse_one(stack: Stack, segmenter: object, output: Path, kinds: Collection[str]) -> StackOutcome:
     from scarnode.config import Settings
 
     digest = input_digest(stack)
     key = job_key(digest, segmenter.identity.sha256, Settings().digest())
     provenance = Provenance(key, digest, __version__, datetime.now(timezone.utc))
-    analysis = analyse(stack, segmenter, provenance)
+    analysis = analyse(stack, segmenter, provenance, kinds)
     folder = output / key[:16]
     files = write_objects(analysis.objects, folder)
     picture = folder / "sheet.png"
@@ -132,6 +144,7 @@ def _analyse_one(stack: Stack, segmenter: object, output: Path) -> StackOutcome:
         sr=str(files["sr"]),
         sc=str(files["sc"]),
         png=str(picture),
+        more={kind: str(file) for kind, file in files.items() if kind not in USUAL},
     )
 
 

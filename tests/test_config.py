@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scarnode.config import Settings, read_settings
+from scarnode.config import DestinationSection, Settings, WebDestinationSection, read_settings
+from scarnode.deliver import Destination, WebDestination
 from scarnode.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parent.parent / "config.ini"
@@ -29,6 +30,8 @@ def test_the_shipped_file_names_every_key():
         if section not in ("recognition", "destinations"):
             for key in field.annotation.model_fields:
                 assert re.search(rf"^{key} =", text, re.MULTILINE), f"[{section}] {key} is not in config.ini"
+    for key in {**DestinationSection.model_fields, **WebDestinationSection.model_fields}:
+        assert re.search(rf"^(# )?{key} =", text, re.MULTILINE), f"[destination:NAME] {key} is not in config.ini"
 
 
 def test_relative_paths_count_from_the_file(tmp_path):
@@ -52,6 +55,49 @@ def test_lists_and_destinations(tmp_path):
     assert settings.destinations["one"].objects == ("seg", "sr")
 
 
+def test_a_destination_is_given_as_the_deliver_room_takes_it(tmp_path):
+    settings = read(
+        tmp_path,
+        "[destination:one]\nhost = pacs\nport = 104\nae_title = PACS\nobjects = seg, labelmap\n"
+        "[destination:two]\nurl = https://pacs/dicom-web/\nuser = me\npassword = p%s\nobjects = pdf\n",
+    )
+    assert settings.destinations["one"].peer("one") == Destination("one", "pacs", 104, "PACS", ("seg", "labelmap"))
+    assert settings.destinations["two"].peer("two") == WebDestination(
+        "two", "https://pacs/dicom-web", "me", "p%s", objects=("pdf",)
+    )
+    assert settings.objects() == {"one": ("seg", "labelmap"), "two": ("pdf",)}
+    assert settings.kinds() == ("seg", "sr", "sc", "pdf", "labelmap")
+    assert "p%s" not in repr(settings)
+
+
+def test_secrets_stand_in_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCARNODE_DESTINATION_MY_PACS_PASSWORD", "secret")
+    monkeypatch.setenv("SCARNODE_DESTINATION_MY_PACS_2_TOKEN", "token")
+    settings = read(
+        tmp_path,
+        "[destination:my-pacs]\nurl = http://pacs\nuser = me\n[destination:my-pacs-2]\nurl = http://pacs\n",
+    )
+    assert settings.destinations["my-pacs"].peer("").password == "secret"
+    assert settings.destinations["my-pacs-2"].peer("").token == "token"
+
+
+def test_no_fault_tells_a_secret(tmp_path):
+    for line in ("password = s3cret", "user = me\npassword = s3cret\ntoken = s3cret", "token = s3cr\xe9t s3cret"):
+        with pytest.raises(ConfigError) as error:
+            read(tmp_path, f"[destination:x]\nurl = http://pacs\n{line}\n")
+        assert "(secret)" in str(error.value)
+        assert "s3cr" not in str(error.value)
+
+
+def test_certificates_are_read_where_the_file_is(tmp_path):
+    (tmp_path / "ca.pem").write_text("nothing of that kind")
+    section = "[destination:x]\nurl = https://pacs\nca_file = "
+    with pytest.raises(ConfigError, match="PEM file of certificates"):
+        read(tmp_path, section + "ca.pem")
+    with pytest.raises(ConfigError, match="ca_file"):
+        read(tmp_path, section + "nowhere.pem")
+
+
 def test_the_environment_replaces_a_value(tmp_path, monkeypatch):
     monkeypatch.setenv("SCARNODE_LEDGER_URL", "postgresql://user:secret@db/scarnode")
     assert read(tmp_path, "[ledger]\nurl = sqlite:///l\n").ledger.url.startswith("postgresql")
@@ -68,9 +114,12 @@ def test_the_environment_replaces_a_value(tmp_path, monkeypatch):
         ("[study]\nquiet_seconds = soon\n", ("[study] quiet_seconds = 'soon'", "number")),
         ("[destination:x]\nhost = h\nport = 1\n", ("[destination:x] ae_title", "missing")),
         (
-            "[destination:x]\nhost = h\nport = 1\nae_title = A\nobjects = seg, pdf\n",
+            "[destination:x]\nhost = h\nport = 1\nae_title = A\nobjects = seg, gif\n",
             ("[destination:x] objects", "'sr'"),
         ),
+        ("[destination:x]\nurl = pacs\n", ("[destination:x] url = 'pacs'", "https://")),
+        ("[destination:x]\nurl = http://pacs\nport = 1\n", ("[destination:x] port: no such key", "url, user")),
+        ("[destination:x]\nurl = http://pacs\nuser = me\n", ("[destination:x] password", "together")),
         ("[recognition]\nsite_accept = (\n", ("[recognition] site_accept", "regular expression")),
         ("[recognition]\naccept_score = many\n", ("[recognition] accept_score = 'many'", "integer")),
         ("[recognition]\naccept_scores = 3\n", ("[recognition] accept_scores: no such key", "accept_score")),

@@ -24,11 +24,10 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
 from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
+from scarnode.deliver.model import DUPLICATE_SOP_INSTANCE, PERMANENT_STATUSES, Destination, Outcome, patience, unable
+
 # A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
-
-OBJECTS = ("seg", "sr", "sc")
-"""The kinds of result object a destination can take."""
 
 _MOST_CONTEXTS = 128
 """Presentation context IDs are odd and below 256 (PS3.8 9.3.2.2)."""
@@ -36,97 +35,8 @@ _MOST_CONTEXTS = 128
 _MAX_PDU = 131072
 """What we can receive at once; what we send is bounded by the peer."""
 
-_SLOWEST_LINK = 64 * 1024
-"""Bytes per second below which a transfer counts as hung: pynetdicom's DIMSE timer runs while the object goes out."""
-
-_DUPLICATE_SOP_INSTANCE = 0x0111
-_PERMANENT_STATUSES = (
-    frozenset(range(0xA900, 0xAA00))  # data set does not match SOP class
-    | {0x0117, 0x0122, 0x0124}  # invalid object instance, SOP class not supported, not authorised
-)
-"""Failures that the same object will meet again (PS3.4 Table B.2-1, PS3.7 Annex C).
-
-0xCxxx ("cannot understand") is not among them: PACS and toolkits answer it for a full disk or an exception of
-their own as well (pynetdicom itself: 0xC211).
-"""
-
-
 _CONVERTIBLE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian})
 """Transfer syntaxes that differ in the coding of headers only: pynetdicom turns one into the other."""
-
-
-@dataclass(frozen=True)
-class Destination:
-    """A peer that takes results by C-STORE.
-
-    Attributes
-    ----------
-    name : str
-        What config.ini calls it.
-    host : str
-        Name or address.
-    port : int
-    ae_title : str
-        The AE title we call.
-    objects : tuple of str
-        Which of ``seg``, ``sr``, ``sc`` it gets.
-    timeout : float
-        Seconds for which the peer may leave us without an answer: to the TCP connection, the association request, a
-        C-STORE (here the time the transfer takes is added) and the release.
-
-    Raises
-    ------
-    ValueError
-        If an attribute can not be used.
-    """
-
-    name: str
-    host: str
-    port: int
-    ae_title: str
-    objects: tuple[str, ...] = OBJECTS
-    timeout: float = 30.0
-
-    def __post_init__(self) -> None:
-        if not self.host.strip():
-            raise ValueError("host is empty")
-        if not 1 <= self.port <= 65535:
-            raise ValueError(f"port {self.port} is not within 1 to 65535")
-        title = self.ae_title.strip()
-        if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
-            raise ValueError(f"AE title {title!r} is not 1 to 16 printable ASCII characters without a backslash")
-        if not self.objects or not set(self.objects) <= set(OBJECTS):
-            raise ValueError(f"objects {self.objects!r} are not one or more of {', '.join(OBJECTS)}")
-        if not 0 < self.timeout < float("inf"):
-            raise ValueError(f"timeout {self.timeout} is not a number of seconds above 0")
-
-    def __str__(self) -> str:
-        return f"{self.ae_title} at {self.host}:{self.port}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file, or of a C-ECHO.
-
-    Attributes
-    ----------
-    path : Path or None
-        The file; None for a C-ECHO.
-    ok : bool
-        The peer acknowledged it.
-    permanent : bool
-        Not ok, and trying again without a change by a person is pointless.
-    status : int or None
-        The DIMSE status the peer answered with, None where none came.
-    detail : str
-        One sentence without patient data.
-    """
-
-    path: Path | None
-    ok: bool
-    permanent: bool
-    status: int | None
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -174,7 +84,7 @@ class _Line:
         `Association.is_established` stays true for a moment after the peer's abort; a request made in that moment
         would wait its whole time for nothing.
         """
-        self.trouble = _unable(None, f"The association with {self.destination} ended before this object's turn.")
+        self.trouble = unable(None, f"The association with {self.destination} ended before this object's turn.")
 
     def received(self, event: evt.Event) -> None:
         """Note the peer's A-ABORT and A-ASSOCIATE-RJ.
@@ -217,7 +127,7 @@ def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str)
         else:
             outcomes[index] = found
     if items:
-        longest = sum(_patience(item, destination) for item in items.values())
+        longest = sum(patience(item.size, destination.timeout) for item in items.values())
         with _association(destination, calling_ae_title, _contexts(items.values()), longest) as line:
             for number, (index, item) in enumerate(items.items()):
                 outcomes[index] = _store(line, item, number % 0xFFFF + 1)
@@ -241,7 +151,7 @@ def echo(destination: Destination, calling_ae_title: str) -> Outcome:
     contexts = [build_context(Verification, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])]
     with _association(destination, calling_ae_title, contexts, destination.timeout) as line:
         if line.trouble or line.link is None:
-            return line.trouble or _unable(None, "There is no association.")
+            return line.trouble or unable(None, "There is no association.")
         if line.link.rejected_contexts:
             return _refusal(None, line.link.rejected_contexts, destination)
         started = time.monotonic()
@@ -250,10 +160,10 @@ def echo(destination: Destination, calling_ae_title: str) -> Outcome:
         except (RuntimeError, ValueError):  # the association ended in this very moment
             answer = Dataset()
         if "Status" not in answer:
-            return _unable(None, _silence(line, "the C-ECHO", started, destination.timeout))
+            return unable(None, _silence(line, "the C-ECHO", started, destination.timeout))
         status = int(answer.Status)
         text = f"{destination} answered the C-ECHO with status 0x{status:04X}."
-        return Outcome(None, status == 0x0000, status in _PERMANENT_STATUSES, status, text)
+        return Outcome(None, status == 0x0000, status in PERMANENT_STATUSES, status, text)
 
 
 def _read_item(path: Path) -> _Item | Outcome:
@@ -264,13 +174,13 @@ def _read_item(path: Path) -> _Item | Outcome:
         item = _Item(path, UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID), size)
         build_context(item.sop_class_uid, item.transfer_syntax_uid)
     except FileNotFoundError:
-        return _unable(path, "The file is missing.", permanent=True)
+        return unable(path, "The file is missing.", permanent=True)
     except OSError as error:
-        return _unable(path, f"The file can not be read: {error.strerror}.")
+        return unable(path, f"The file can not be read: {error.strerror}.")
     except InvalidDicomError:
-        return _unable(path, "The file is not a DICOM file.", permanent=True)
+        return unable(path, "The file is not a DICOM file.", permanent=True)
     except Exception as error:  # pydicom fails on a broken header in many ways; their text may quote values
-        return _unable(path, f"The file's meta information can not be used ({type(error).__name__}).", permanent=True)
+        return unable(path, f"The file's meta information can not be used ({type(error).__name__}).", permanent=True)
     return item
 
 
@@ -309,7 +219,7 @@ def _association(
         )
     except OSError as error:
         text = f"{destination} can not be reached: {error.strerror or type(error).__name__}."
-        line.trouble = _unable(None, text)
+        line.trouble = unable(None, text)
     else:
         # Where every context was refused pynetdicom aborts; that is not trouble, but an answer for each object.
         if not line.link.is_established and not line.link.rejected_contexts:
@@ -333,7 +243,7 @@ def _no_association(line: _Line, started: float) -> Outcome:
             if late
             else "refused, or no way there (nothing listens on that port, or a firewall rejects us)"
         )
-        return _unable(None, f"No connection to {destination}: {why}.")
+        return unable(None, f"No connection to {destination}: {why}.")
     if answer is not None:
         # Congestion and limits (source 3) pass, whichever of the two results the peer says it with.
         permanent = answer.result == 1 and answer.result_source != 3
@@ -342,15 +252,15 @@ def _no_association(line: _Line, started: float) -> Outcome:
             f"{destination} rejected the association "
             f"({result}; source: {answer.source_str}; reason: {answer.reason_str})."
         )
-        return _unable(None, text, permanent)
-    return _unable(None, _silence(line, "the association request", started, destination.timeout))
+        return unable(None, text, permanent)
+    return unable(None, _silence(line, "the association request", started, destination.timeout))
 
 
 def _store(line: _Line, item: _Item, message_id: int) -> Outcome:
     """C-STORE one file over an association, if there is one that takes it."""
     own, sop_class = item.transfer_syntax_uid, item.sop_class_uid
     if line.trouble or line.link is None:
-        return dataclasses.replace(line.trouble or _unable(None, "There is no association."), path=item.path)
+        return dataclasses.replace(line.trouble or unable(None, "There is no association."), path=item.path)
     contexts = [context for context in line.link.accepted_contexts if context.abstract_syntax == sop_class]
     accepted = {context.transfer_syntax[0] for context in contexts}
     if own in accepted:
@@ -359,22 +269,17 @@ def _store(line: _Line, item: _Item, message_id: int) -> Outcome:
         try:
             dataset = dcmread(item.path)
         except Exception as error:  # pydicom fails on a bad file in many ways; their text may quote values
-            return _unable(item.path, f"The file can not be read ({type(error).__name__}).")
+            return unable(item.path, f"The file can not be read ({type(error).__name__}).")
         return _exchange(line, line.link, dataset, item, message_id)
     refused = [context for context in line.link.rejected_contexts if context.abstract_syntax == sop_class]
     if refused:
         return _refusal(item.path, refused, line.destination)
-    return _unable(item.path, f"{sop_class.name} did not fit into one association; it goes with the next one.")
-
-
-def _patience(item: _Item, destination: Destination) -> float:
-    """Give the seconds that an object may take from its first byte to its answer."""
-    return destination.timeout + item.size / _SLOWEST_LINK
+    return unable(item.path, f"{sop_class.name} did not fit into one association; it goes with the next one.")
 
 
 def _exchange(line: _Line, link: Association, thing: Path | Dataset, item: _Item, message_id: int) -> Outcome:
     """Make one C-STORE request and wait for its answer."""
-    link.dimse_timeout = wait = _patience(item, line.destination)
+    link.dimse_timeout = wait = patience(item.size, line.destination.timeout)
     started = time.monotonic()
     try:
         answer = link.send_c_store(thing, message_id)
@@ -382,12 +287,12 @@ def _exchange(line: _Line, link: Association, thing: Path | Dataset, item: _Item
         answer = Dataset()
     except OSError as error:  # the command may be out already, its data never will be
         line.end()
-        return _unable(item.path, f"The file can not be read: {error.strerror}.")
+        return unable(item.path, f"The file can not be read: {error.strerror}.")
     except Exception as error:  # what pynetdicom can not encode
-        return _unable(item.path, f"The file can not be encoded ({type(error).__name__}).", permanent=True)
+        return unable(item.path, f"The file can not be encoded ({type(error).__name__}).", permanent=True)
     if "Status" not in answer:
         line.end()
-        return _unable(item.path, _silence(line, "the C-STORE", started, wait))
+        return unable(item.path, _silence(line, "the C-STORE", started, wait))
     return _answered(item.path, int(answer.Status), line.destination)
 
 
@@ -398,9 +303,9 @@ def _answered(path: Path, status: int, destination: Destination) -> Outcome:
     text = f"{destination} answered 0x{status:04X}" + (f" ({meaning})" if meaning else "")
     if category in (STATUS_SUCCESS, STATUS_WARNING):
         return Outcome(path, True, False, status, f"{text}: stored.")
-    if status == _DUPLICATE_SOP_INSTANCE:
+    if status == DUPLICATE_SOP_INSTANCE:
         return Outcome(path, True, False, status, f"{text}: it has the instance already.")
-    return Outcome(path, False, status in _PERMANENT_STATUSES, status, f"{text}: not stored.")
+    return Outcome(path, False, status in PERMANENT_STATUSES, status, f"{text}: not stored.")
 
 
 def _refusal(path: Path | None, refused: Sequence[PresentationContext], destination: Destination) -> Outcome:
@@ -413,7 +318,7 @@ def _refusal(path: Path | None, refused: Sequence[PresentationContext], destinat
     results = {context.result or 2 for context in refused}
     why = ", ".join(reasons.get(result, f"result {result}") for result in sorted(results))
     text = f"{destination} does not take {UID(str(refused[0].abstract_syntax)).name}: {why}."
-    return _unable(path, text, permanent=results <= {3, 4})
+    return unable(path, text, permanent=results <= {3, 4})
 
 
 def _silence(line: _Line, request: str, started: float, limit: float) -> str:
@@ -423,11 +328,6 @@ def _silence(line: _Line, request: str, started: float, limit: float) -> str:
     if time.monotonic() - started >= limit:
         return f"{line.destination} did not answer {request} within {limit:.3g} s."
     return f"The connection to {line.destination} was lost before {request} was answered."
-
-
-def _unable(path: Path | None, detail: str, permanent: bool = False) -> Outcome:
-    """Give the outcome of something that got no DIMSE answer."""
-    return Outcome(path, False, permanent, None, detail)
 
 
 def _shut(link: socket.socket) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 
 from pydantic import TypeAdapter
@@ -218,12 +218,26 @@ class Ledger(Reception):
                 session.add_all(
                     self._new_delivery(result, name, now) for name, kinds in destinations.items() if file.kind in kinds
                 )
+            self._note_unmade(session, job, {file.kind for file in analysed.files}, destinations)
             holding = [flag for flag in analysed.flags if flag in hold_flags]
             if holding:
                 self._move(session, job, JobState.HELD, f"waits for a person: {', '.join(holding)}")
             else:
                 self._move(session, job, JobState.DELIVERING, "analysed")
                 self._close_if_delivered(session, job)
+
+    def _note_unmade(
+        self, session: Session, job: Job, made: Collection[str], destinations: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Say which objects a destination will not get: nobody shall wait for what was never made.
+
+        They are not made later either: by another version of scarnode they would not fit what was sent already.
+        """
+        for name, kinds in destinations.items():
+            missing = [kind for kind in kinds if kind not in made]
+            if missing:
+                why = f"{name}: not sent, for it was not made when the job was analysed: {', '.join(missing)}"
+                session.add(self._event(job.study_id, job.id, "", "", why))
 
     def fail(self, claimed: ClaimedJob, why: str, max_attempts: int, permanent: bool = False) -> None:
         """Note a failed attempt: the job is queued again after a pause, or `failed` when its attempts are used up.
@@ -359,9 +373,7 @@ class Ledger(Reception):
             names = ", ".join(sorted({row.destination for row in failed}))
             self._move(session, job, JobState.FAILED, f"{len(failed)} of {len(rows)} deliveries failed ({names})")
         else:
-            why = (
-                f"{len(rows)} deliveries made" if rows else "no destination is configured: results stay on this machine"
-            )
+            why = f"{len(rows)} deliveries made" if rows else "no destination takes a result: they stay on this machine"
             self._move(session, job, JobState.DONE, why)
 
     # -- what a person asks ------------------------------------------------------------------------------------------
@@ -396,6 +408,7 @@ class Ledger(Reception):
                 self._move(session, job, JobState.QUEUED, "asked for again")
                 return JobState.QUEUED
             self._send_again(session, job, results, destinations, now)
+            self._note_unmade(session, job, {result.kind for result in results}, destinations)
             if state is not JobState.DELIVERING:
                 self._move(session, job, JobState.DELIVERING, "asked for again")
             self._close_if_delivered(session, job)

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from scarnode.config import DeliverSection
-from scarnode.deliver import Destination, Outcome, next_delay, send
+from scarnode.deliver import Destination, Outcome, WebDestination, next_delay, send
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.model import DeliveryReport, DueDelivery
 
@@ -17,16 +17,20 @@ log = logging.getLogger(__name__)
 
 
 def deliver_due(
-    ledger: Ledger, results: Path, destination: Destination, calling_ae_title: str, patience: DeliverSection
+    ledger: Ledger,
+    results: Path,
+    destination: Destination | WebDestination,
+    calling_ae_title: str,
+    patience: DeliverSection,
 ) -> int:
-    """Send a destination everything that is due, one association per job.
+    """Send a destination everything that is due, job by job.
 
     Parameters
     ----------
     ledger : Ledger
     results : Path
         Root that the paths of result files count from.
-    destination : Destination
+    destination : Destination or WebDestination
     calling_ae_title : str
     patience : DeliverSection
         When and how often to try again.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from scarnode import __version__
 from scarnode.errors import ScarnodeError
 from scarnode.jobs.model import Analysed, ClaimedJob, ResultFile
+from scarnode.report import USUAL
 from scarnode.stack import Stack
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class WorkerSettings:
         CPU threads.
     spool, results : Path
         Roots that the relative paths of a job count from.
+    kinds : tuple of str
+        Which of `scarnode.report.KINDS` to make.
     """
 
     weights: Path | None
@@ -46,6 +49,7 @@ class WorkerSettings:
     threads: int
     spool: Path
     results: Path
+    kinds: tuple[str, ...] = USUAL
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         made_at=claimed.made_at,
         predecessor=claimed.predecessor,
     )
-    analysis = analyse(anchored(claimed.stack, settings.spool), segmenter, provenance)
+    analysis = analyse(anchored(claimed.stack, settings.spool), segmenter, provenance, settings.kinds)
     files = write_objects(analysis.objects, settings.results / claimed.key)
     return Analysed(
         files=tuple(

@@ -380,7 +380,7 @@ def test_more_sop_classes_than_fit_into_one_association_go_with_the_next(tmp_pat
         {"ae_title": "BACK\\SLASH"},
         {"ae_title": "ÄE"},
         {"objects": ()},
-        {"objects": ("seg", "pdf")},
+        {"objects": ("seg", "gif")},
         {"timeout": 0},
         {"timeout": float("nan")},
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import json
@@ -10,9 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
 from pydicom import Dataset, dcmread
 
 from tests.harness.tools import find_tool, free_port, wait_until
+
+WEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
 class Orthanc:
@@ -26,14 +30,23 @@ class Orthanc:
         Where it takes DICOM.
     http_port
         Its REST API, without a password, for this machine only.
+    url
+        Its DICOMweb service; `web=True` asks for it, and skips the test where Orthanc's plugin for it is absent.
     """
 
-    def __init__(self, folder: Path, ae_title: str = "ORTHANC", **configuration: Any) -> None:
+    def __init__(self, folder: Path, ae_title: str = "ORTHANC", web: bool = False, **configuration: Any) -> None:
         self._program = find_tool("Orthanc")
+        if web:
+            if not WEB_PLUGIN.exists():
+                pytest.skip("orthanc-dicomweb is not installed")
+            configuration = {"Plugins": [str(WEB_PLUGIN)], "DicomWeb": {"Enable": True}, **configuration}
         self.folder = folder
         self.host, self.ae_title = "127.0.0.1", ae_title
         self.port, self.http_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.http_port}/dicom-web"
         self._more = configuration
+        users = [f"{name}:{password}" for name, password in configuration.get("RegisteredUsers", {}).items()]
+        self._credentials = {"Authorization": "Basic " + base64.b64encode(users[0].encode()).decode()} if users else {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Orthanc:
@@ -113,7 +126,7 @@ class Orthanc:
     def _request(self, method: str, path: str, body: str | None = None) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=20)
         try:
-            connection.request(method, path, body)
+            connection.request(method, path, body, self._credentials)
             response = connection.getresponse()
             content = response.read()
         finally:
