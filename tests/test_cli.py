@@ -9,6 +9,7 @@ import pytest
 from scarnode import RESEARCH_USE, __version__
 from scarnode.jobs import Ledger
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from tests.harness import free_port
 from tests.jobs.builders import STUDY, TO_PACS, analysed, plan, received, verdict
 
 
@@ -84,6 +85,19 @@ def test_config_check(scarnode, config, tmp_path):
     assert "[node] port = 'many'" in scarnode("config", "check", "-c", tmp_path / "bad.ini", code=2).stderr
 
 
+def test_config_check_asks_the_destinations(scarnode, tmp_path):
+    closed = free_port()
+    (tmp_path / "c.ini").write_text(
+        f"[destination:one]\nhost = 127.0.0.1\nport = {closed}\nae_title = PACS\n"
+        f"[destination:two]\nurl = http://127.0.0.1:{closed}/dicom-web\nuser = me\npassword = s3cret\n"
+    )
+    text = scarnode("config", "check", "-c", tmp_path / "c.ini").stdout
+    assert f"destination two: http://127.0.0.1:{closed}/dicom-web takes seg, sr, sc" in text
+    text = scarnode("config", "check", "--echo", "-c", tmp_path / "c.ini", code=1).stdout
+    assert text.count("NOT GOOD. No connection to") == 2
+    assert "s3cret" not in text
+
+
 def test_db_upgrade_makes_a_ledger(scarnode, tmp_path):
     (tmp_path / "c.ini").write_text("[ledger]\nurl = sqlite:///new.sqlite\n")
     scarnode("db", "upgrade", "-c", tmp_path / "c.ini")
@@ -106,6 +120,12 @@ def test_segment_gives_the_same_objects_without_a_network(scarnode, lge, tmp_pat
     assert RESEARCH_USE in outcome["notice"]
     again = json.loads(scarnode("segment", lge, "-o", tmp_path / "again", "--json").stdout)
     assert again["stacks"][0]["scar_volume_cm3"] == stack["scar_volume_cm3"]
+
+
+def test_segment_knows_the_kinds_of_object(scarnode, lge, tmp_path):
+    error = scarnode("segment", lge, "-o", tmp_path, "--objects", "seg, gif", code=2).stderr
+    assert "gif" in error
+    assert "probability" in error
 
 
 def test_segment_tells_what_it_rejects(scarnode, tmp_path):

@@ -211,6 +211,21 @@ def test_a_destination_that_is_down_gets_its_results_later_and_delays_no_other(t
             assert job["state"] == "done"
 
 
+def test_a_destination_may_be_a_dicomweb_service_and_chooses_its_objects(tmp_path):
+    with Orthanc(tmp_path / "web", web=True, RegisteredUsers={"node": "s3cret"}, AuthenticationEnabled=True) as web:
+        destination = {"url": web.url, "user": "node", "objects": "sr, seg"}
+        secret = {"SCARNODE_DESTINATION_ARCHIVE_PASSWORD": "s3cret"}
+        with Node(tmp_path / "node", {"archive": destination}, secret) as node:
+            _, paths = study(tmp_path / "study", 27, component="magnitude")
+            uid = dcmread(paths[0]).StudyInstanceUID
+            push(node, paths)
+            [job] = books.wait_for_jobs(node.ledger_path, uid, timeout=120)
+            assert job["state"] == "done"
+            assert by_class(web.instances(uid)).keys() == {SEG, SR}
+            assert "s3cret" not in node.log()
+            assert "store instances" not in node.log()
+
+
 def test_kill_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path, orthanc):
     """Every instance answered with Success is there afterwards; every job ends exactly once."""
     studies = [study(tmp_path / str(seed), seed, component="magnitude", slices=6)[1] for seed in (31, 32)]

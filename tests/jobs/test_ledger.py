@@ -214,6 +214,18 @@ def test_a_destination_no_longer_configured_does_not_keep_a_job_open(ledger):
     assert "no longer" in queries.list_deliveries(ledger, 1)[0].detail
 
 
+def test_nobody_waits_for_an_object_that_was_never_made(ledger):
+    close(ledger, plan("a"))
+    wants = {"pacs": ("seg", "pdf"), "pages": ("pdf", "labelmap")}
+    ledger.finish(ledger.claim("host:0", 60), analysed("a"), wants)
+    deliver(ledger)
+    assert state(ledger) == "done"
+    story = [event.why for event in queries.list_events(ledger, 1)]
+    assert "pacs: not sent, for it was not made when the job was analysed: pdf" in story
+    assert "pages: not sent, for it was not made when the job was analysed: pdf, labelmap" in story
+    assert ledger.retry(1, {"pages": ("pdf",)}) is JobState.DONE
+
+
 def test_what_can_not_be_done_says_why(ledger):
     with pytest.raises(LedgerError, match="no such job"):
         ledger.retry(5, {})
