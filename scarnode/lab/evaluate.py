@@ -12,10 +12,10 @@ import numpy as np
 from scipy import ndimage
 
 from scarnode.lab.cases import Case, is_synthetic
-from scarnode.lab.comparators import Method, call_scar
 from scarnode.segment.certainty import dice, lge_percent
 from scarnode.segment.heart import ventricle_center
 from scarnode.segment.model import Tissue
+from scarnode.segment.thresholds import Method, call_scar
 
 if TYPE_CHECKING:
     from scarnode.segment.predict import Segmenter

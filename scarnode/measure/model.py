@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from enum import Enum
 
 EXTENSIVE = 15.0
-"""%LGE above which scar counts as extensive (Chan et al., Circulation 2014;130:484)."""
+"""%LGE from which on scar counts as extensive (15 % or more of the mass; Chan et al., Circulation 2014;130:484)."""
 
 
 class Burden(str, Enum):
-    """Where %LGE lies against `EXTENSIVE`; by its interval, where there is one."""
+    """Where %LGE lies against `EXTENSIVE`: by its interval; without one by the value, which is never indeterminate."""
 
     ABOVE = "above"
     BELOW = "below"
     INDETERMINATE = "indeterminate"
-    """The interval holds the threshold."""
+    """The interval reaches from below the threshold to it or beyond."""
 
 
 class Transmurality(str, Enum):
-    """Bin of the wall's thickness that scar takes up, percent."""
+    """Bin of the wall's thickness that scar takes up, percent. Each holds its upper border, the second all above 0."""
 
     NONE = "0 %"
     TO_25 = "1-25 %"
@@ -51,6 +51,8 @@ class SliceMeasurements:
 class AhaSegment:
     """One of the 17 segments of the left ventricle (Cerqueira et al., Circulation 2002;105:539).
 
+    How the borders are laid: `scarnode.measure.segments.aha_segments`.
+
     Attributes
     ----------
     number : int
@@ -60,7 +62,8 @@ class AhaSegment:
     lge_percent : float or None
         None without myocardium.
     transmurality : Transmurality or None
-        None without myocardium.
+        Bin of the mean share of scar along the radial chords that cross scar. None without myocardium, and for segment
+        17: its wall is as thick as the slices are deep, which short-axis images do not resolve.
     """
 
     number: int
@@ -76,7 +79,7 @@ class ThresholdMeasurement:
     Attributes
     ----------
     method : str
-        ``"5 SD"``, ``"6 SD"``, ``"FWHM"``.
+        ``"5 SD"``, ``"6 SD"``, ``"FWHM"``: see `scarnode.measure.comparison`.
     scar_volume : float
         cm3.
     lge_percent : float
@@ -110,7 +113,8 @@ class Measurements:
     burden : Burden or None
         None where there is no myocardium.
     segments : tuple of AhaSegment
-        All 17 in their order; empty where the direction to the right ventricle is not known.
+        All 17 in their order; empty where they can not be named: the direction to the right ventricle is not known or
+        does not fit the patient's axes, or fewer than three slices show wall around a cavity.
     by_threshold : tuple of ThresholdMeasurement
         Empty where there is no myocardium.
     """

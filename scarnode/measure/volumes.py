@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from scarnode.errors import InputError
-from scarnode.measure.model import Measurements, SliceMeasurements
+from scarnode.measure.comparison import by_threshold
+from scarnode.measure.model import EXTENSIVE, Burden, Measurements, SliceMeasurements
+from scarnode.measure.segments import aha_segments
 from scarnode.segment.model import Segmentation, Tissue
 from scarnode.stack.model import Stack
 
@@ -27,7 +29,7 @@ def measure(stack: Stack, volume: np.ndarray, segmentation: Segmentation) -> Mea
     stack : Stack
         Gives pixel area, slice distances and slice thickness, all mm.
     volume : numpy.ndarray
-        The images, (slices, rows, columns), any scale.
+        The images, (slices, rows, columns), any scale; only the intensity methods look at them.
     segmentation : Segmentation
         Labels of shape (slices, rows, columns), slices base to apex, on the stack's own grid.
 
@@ -40,16 +42,17 @@ def measure(stack: Stack, volume: np.ndarray, segmentation: Segmentation) -> Mea
     Raises
     ------
     InputError
-        The labels do not fit the stack, or the stack can not tell how deep a slice is (a single slice
+        The labels or the images do not fit the stack, or the stack can not tell how deep a slice is (a single slice
         whose header states neither SpacingBetweenSlices nor SliceThickness).
     """
     expected = (len(stack.frames), stack.rows, stack.columns)
-    if segmentation.labels.shape != expected:
-        raise InputError(
-            f"the labels have shape {segmentation.labels.shape}, the stack has {expected} (slices, rows, columns)",
-            "segmentation",
-            "segment the same stack that is measured",
-        )
+    for name, shape in (("labels", segmentation.labels.shape), ("images", np.shape(volume))):
+        if shape != expected:
+            raise InputError(
+                f"the {name} have shape {shape}, the stack has {expected} (slices, rows, columns)",
+                "segmentation",
+                "segment the same stack that is measured",
+            )
     extents = stack.slice_extents
     if not np.all(extents > 0):
         raise InputError(
@@ -73,6 +76,9 @@ def measure(stack: Stack, volume: np.ndarray, segmentation: Segmentation) -> Mea
         scar_by_thickness = scar_pixels * voxel
         myocardium_by_thickness = (scar_pixels + normal_pixels) * voxel
 
+    lge_percent = _percent(scar, normal)
+    inside = _around_heart(segmentation.labels)
+    labels, image = segmentation.labels[inside], volume[inside]
     return Measurements(
         scar_volume=scar,
         normal_volume=normal,
@@ -80,7 +86,7 @@ def measure(stack: Stack, volume: np.ndarray, segmentation: Segmentation) -> Mea
         myocardium_volume=scar + normal,
         scar_mass=scar * DENSITY,
         myocardium_mass=(scar + normal) * DENSITY,
-        lge_percent=_percent(scar, normal),
+        lge_percent=lge_percent,
         scar_volume_by_thickness=scar_by_thickness,
         myocardium_volume_by_thickness=myocardium_by_thickness,
         slices=tuple(
@@ -90,7 +96,30 @@ def measure(stack: Stack, volume: np.ndarray, segmentation: Segmentation) -> Mea
             )
         ),
         lge_interval=segmentation.lge_interval,
+        burden=_burden(lge_percent, segmentation.lge_interval),
+        segments=aha_segments(stack, labels, segmentation.right_ventricle),
+        by_threshold=by_threshold(stack, image, labels),
     )
+
+
+def _around_heart(labels: np.ndarray) -> tuple[slice, slice, slice]:
+    """The rows and columns that hold all labels: the rest of the image costs time and says nothing."""
+    held = labels != Tissue.BACKGROUND
+    sides = []
+    for along in (held.any(axis=(0, 2)), held.any(axis=(0, 1))):
+        places = np.flatnonzero(along)
+        sides.append(slice(places[0], places[-1] + 1) if len(places) else slice(0, 0))
+    return slice(None), sides[0], sides[1]
+
+
+def _burden(lge_percent: float | None, interval: tuple[float, float] | None) -> Burden | None:
+    """Above or below 15 %, as far as the interval says; without an interval as the value says."""
+    if lge_percent is None:
+        return None
+    lower, upper = interval or (lge_percent, lge_percent)
+    if lower >= EXTENSIVE:
+        return Burden.ABOVE
+    return Burden.BELOW if upper < EXTENSIVE else Burden.INDETERMINATE
 
 
 def _percent(scar: float, normal: float) -> float | None:

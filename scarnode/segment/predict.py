@@ -14,6 +14,7 @@ from scarnode.segment.card import shipped_weights
 from scarnode.segment.certainty import MIRRORS, agreement, lge_interval, lge_percent, readings
 from scarnode.segment.grid import Grid
 from scarnode.segment.heart import find_heart, ventricle_center
+from scarnode.segment.islands import SMALLEST_ISLAND, drop_islands
 from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.segment.quality import NO_HEART, NO_MYOCARDIUM, quality_flags
 from scarnode.segment.unet import UNet
@@ -22,8 +23,6 @@ from scarnode.segment.windows import merge, normalise, predict_windows
 
 WINDOW = 128
 """Rows and columns of a window, as published."""
-SMALLEST_ISLAND = 4
-"""Scar islands of this many network pixels or fewer are dropped, as published."""
 
 
 class Segmenter:
@@ -169,26 +168,6 @@ def keep_largest(probabilities: torch.Tensor) -> torch.Tensor:
     kept = probabilities.masked_fill(stray[:, None], 0.0)
     kept[:, Tissue.BACKGROUND][stray] = 1.0
     return kept
-
-
-def drop_islands(labels: np.ndarray, without_scar: np.ndarray, largest: float) -> np.ndarray:
-    """Replace scar islands of at most `largest` pixels (in a slice; diagonals connect) by the next likeliest tissue.
-
-    Parameters
-    ----------
-    labels, without_scar : numpy.ndarray
-        uint8, (slices, rows, columns); `without_scar` holds the likeliest tissue other than scar.
-    largest : float
-        Pixels of the largest island that is dropped.
-    """
-    cleaned = labels.copy()
-    for label, other in zip(cleaned, without_scar, strict=True):
-        islands, _ = ndimage.label(label == Tissue.SCAR, structure=np.ones((3, 3)))
-        small = np.bincount(islands.ravel()) <= largest
-        small[0] = False
-        drop = small[islands]
-        label[drop] = other[drop]
-    return cleaned
 
 
 def _checked(volume: np.ndarray, pixel_spacing: tuple[float, float]) -> torch.Tensor:

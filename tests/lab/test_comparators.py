@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scarnode.lab.comparators import METHODS, Wall, above_remote, call_scar, find_remote
+from scarnode.lab.comparators import METHODS
 from scarnode.lab.evaluate import dice
 from scarnode.segment.model import Tissue
+from scarnode.segment.thresholds import Wall, above_remote, call_scar, find_remote
 from tests.lab.toys import toy_case
 
 SPACING = (2.0, 2.0)

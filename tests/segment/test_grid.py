@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scarnode.segment.grid import Grid, blur
+from scarnode.segment.islands import drop_islands
 from scarnode.segment.model import Tissue
-from scarnode.segment.predict import drop_islands, keep_largest
+from scarnode.segment.predict import keep_largest
 from scarnode.segment.quality import quality_flags
 
 
