@@ -193,6 +193,13 @@ class WebDestinationSection(Section):
         )
 
 
+class ReportSection(Section):
+    """[report]: what is told of a job that came to nothing."""
+
+    failures: bool = True
+    """A job that failed for good sends its destinations an SR and a page that say so, and why."""
+
+
 class LogSection(Section):
     """[log]: to standard error, where systemd's journal takes it up."""
 
@@ -211,6 +218,7 @@ class Settings(BaseModel):
     study: StudySection = StudySection()
     segment: SegmentSection = SegmentSection()
     deliver: DeliverSection = DeliverSection()
+    report: ReportSection = ReportSection()
     log: LogSection = LogSection()
     recognition: Rules = Rules()
     destinations: dict[str, DestinationSection | WebDestinationSection] = {}

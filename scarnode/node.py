@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from scarnode.config import Settings
 from scarnode.errors import SpoolError
+from scarnode.jobs.failures import write_failure
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.outbox import deliver_due
 from scarnode.jobs.registrar import Registrar
@@ -54,6 +55,7 @@ class Node:
         self._host = socket.gethostname()
         self._stopping = threading.Event()
         self._warmed: set[int] = set()
+        self._untellable: set[int] = set()
         self._model = read_identity(settings.segment.weights)
         self._objects = settings.objects()
         self._destinations = {name: section.peer(name) for name, section in settings.destinations.items()}
@@ -112,6 +114,8 @@ class Node:
             tasks[f"work-{slot}"] = partial(self._work, slot, worker)
         for name in self.settings.destinations:
             tasks[f"deliver-{name}"] = partial(self._deliver, name)
+        if self.settings.report.failures:
+            tasks["failures"] = partial(self._tell_failures)
         if "NOTIFY_SOCKET" in os.environ:
             tasks["watchdog"] = partial(self._tell_systemd)
         return tasks
@@ -163,6 +167,24 @@ class Node:
                 continue
             self.ledger.finish(claimed, outcome, self._objects, self.settings.study.hold_flags)
             log.info("job %d: analysed in %.1f s", claimed.id, outcome.seconds)
+            for name in self._destinations:
+                self._scheduler.wake(f"deliver-{name}")
+
+    def _tell_failures(self) -> None:
+        """Report the jobs that failed for good; one that can not even be reported waits for the next start."""
+        for job in self.ledger.untold_failures(besides=self._untellable):
+            if self._stopping.is_set():
+                return
+            try:
+                files = write_failure(
+                    job, self._model, self._spool.root, self.settings.results.path, self.settings.kinds()
+                )
+            except Exception as error:  # whatever broke the analysis may break this too
+                log.error("job %d: no report of its failure (%s)", job.id, type(error).__name__)
+                self._untellable.add(job.id)
+                continue
+            self.ledger.tell_failure(job.id, files, self._objects)
+            log.info("job %d: failed for good, reported", job.id)
             for name in self._destinations:
                 self._scheduler.wake(f"deliver-{name}")
 

@@ -7,11 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 
 from pydantic import TypeAdapter
-from sqlalchemy import select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from scarnode.errors import LedgerError
-from scarnode.jobs.model import Analysed, ClaimedJob, DeliveryReport, DueDelivery, PlannedJob
+from scarnode.jobs.model import (
+    FAILURE,
+    Analysed,
+    ClaimedJob,
+    DeliveryReport,
+    DueDelivery,
+    FailedJob,
+    PlannedJob,
+    ResultFile,
+)
 from scarnode.jobs.reception import Reception
 from scarnode.jobs.tables import Delivery, DeliveryState, Job, JobState, Result
 from scarnode.stack import SeriesVerdict, Stack
@@ -40,6 +49,11 @@ MAX_INTERRUPTIONS = 20
 
 FIRST_RETRY_SECONDS = 2.0
 """Pause before a failed attempt is repeated; doubles with every further one."""
+
+
+def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Give the kinds of a failure report's objects that go to each destination, as those of a result would."""
+    return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
 class Ledger(Reception):
@@ -135,12 +149,10 @@ class Ledger(Reception):
             frames = STACK_JSON.validate_json(other.stack).frames
             if images.isdisjoint(frame.sop_instance_uid for frame in frames):
                 continue
-            if other.state in (JobState.DONE, JobState.DELIVERING):
-                job.predecessor_id = other.id
-            else:
-                job.predecessor_id = other.predecessor_id
-                if other.state != JobState.SUPERSEDED:
-                    self._move(session, other, JobState.SUPERSEDED, f"late images made job {job.id}")
+            visible = other.state in (JobState.DONE, JobState.DELIVERING)
+            job.predecessor_id = other.id if visible or self._was_sent(session, other) else other.predecessor_id
+            if not visible and other.state != JobState.SUPERSEDED:
+                self._move(session, other, JobState.SUPERSEDED, f"late images made job {job.id}")
             return
 
     # -- running jobs ------------------------------------------------------------------------------------------------
@@ -168,11 +180,6 @@ class Ledger(Reception):
             job.owner = owner
             job.lease_until = now + lease_seconds
             self._move(session, job, JobState.RUNNING, f"attempt {job.attempts} by {owner}")
-            revised = (
-                session.scalar(select(Result).where(Result.job_id == job.predecessor_id, Result.kind == "sr"))
-                if job.predecessor_id
-                else None
-            )
             return ClaimedJob(
                 id=job.id,
                 key=job.key,
@@ -180,8 +187,22 @@ class Ledger(Reception):
                 input_digest=job.input_digest,
                 made_at=datetime.fromtimestamp(job.created_at, timezone.utc),
                 stack=STACK_JSON.validate_json(job.stack),
-                predecessor=(revised.sop_instance_uid, revised.series_instance_uid) if revised else None,
+                predecessor=self._predecessor(session, job),
             )
+
+    def _predecessor(self, session: Session, job: Job) -> tuple[str, str] | None:
+        """Give the SR that a job's result revises: the report of its own failure, or that of the job it revises."""
+        own = select(Result).where(Result.job_id == job.id, Result.kind == FAILURE + "sr")
+        own = own.join(Delivery).where(Delivery.state == DeliveryState.SENT)
+        older = select(Result).where(Result.job_id == job.predecessor_id, Result.kind.in_(("sr", FAILURE + "sr")))
+        # a result before a report of failure
+        revised = session.scalar(own) or session.scalar(older.order_by(Result.kind.desc()))
+        return (revised.sop_instance_uid, revised.series_instance_uid) if revised else None
+
+    @staticmethod
+    def _was_sent(session: Session, job: Job) -> bool:
+        sent = select(Delivery.id).where(Delivery.job_id == job.id, Delivery.state == DeliveryState.SENT).limit(1)
+        return session.scalar(sent) is not None
 
     def finish(
         self,
@@ -211,6 +232,7 @@ class Ledger(Reception):
             job.scar_volume_cm3 = analysed.measurements.scar_volume
             job.myocardium_volume_cm3 = analysed.measurements.myocardium_volume
             job.lge_percent = analysed.measurements.lge_percent
+            self._take_back_report(session, job)
             for file in analysed.files:
                 result = Result(job_id=job.id, **vars(file))
                 session.add(result)
@@ -308,6 +330,61 @@ class Ledger(Reception):
             return None
         return job
 
+    # -- failed for good ---------------------------------------------------------------------------------------------
+
+    def untold_failures(self, besides: Collection[int] = ()) -> list[FailedJob]:
+        """Give the jobs (but those in `besides`) that failed for good without a result or a failure report."""
+        query = (
+            select(Job)
+            .where(Job.state == JobState.FAILED, ~exists().where(Result.job_id == Job.id))
+            .where(Job.id.not_in(besides))
+            .order_by(Job.id)
+            .limit(20)
+        )
+        with self.reading() as session:
+            return [
+                FailedJob(
+                    id=job.id,
+                    key=job.key,
+                    input_digest=job.input_digest,
+                    made_at=datetime.fromtimestamp(job.created_at, timezone.utc),
+                    stack=STACK_JSON.validate_json(job.stack),
+                    predecessor=self._predecessor(session, job),
+                    reason=job.reason,
+                )
+                for job in session.scalars(query)
+            ]
+
+    def tell_failure(self, job_id: int, files: Sequence[ResultFile], destinations: Mapping[str, Sequence[str]]) -> None:
+        """Register a job's failure report and send it on its way; the job stays `failed`.
+
+        One report is made of a job, of its first failure. Nothing happens where the job was asked for again meanwhile.
+
+        Parameters
+        ----------
+        job_id : int
+        files : sequence of ResultFile
+            From `scarnode.jobs.failures.write_failure`.
+        destinations : mapping of str to sequence of str
+            Name of each destination, and the kinds of object it takes.
+        """
+        now = time.time()
+        with self._writing() as session:
+            job = self._job(session, job_id)
+            if job.state is not JobState.FAILED or session.scalar(select(Result.id).where(Result.job_id == job.id)):
+                return
+            report = [Result(job_id=job.id, **vars(file)) for file in files]
+            session.add_all(report)
+            session.flush()
+            self._send_again(session, job, report, _of_failures(destinations), now)
+            session.add(self._event(job.study_id, job.id, "", "", "made a report of the failure"))
+
+    @staticmethod
+    def _take_back_report(session: Session, job: Job) -> None:
+        """Do not send what is left of a failure report: there is a result after all."""
+        of_report = select(Result.id).where(Result.job_id == job.id, Result.kind.startswith(FAILURE))
+        session.execute(delete(Delivery).where(Delivery.result_id.in_(of_report), Delivery.state != DeliveryState.SENT))
+
     # -- deliveries --------------------------------------------------------------------------------------------------
 
     def due_deliveries(self, destination: str, limit: int = 60) -> list[DueDelivery]:
@@ -317,7 +394,10 @@ class Ledger(Reception):
             .join(Result, Result.id == Delivery.result_id)
             .join(Job, Job.id == Delivery.job_id)
             .where(Delivery.destination == destination, Delivery.state == DeliveryState.PENDING)
-            .where(Delivery.due_at <= time.time(), Job.state == JobState.DELIVERING)
+            .where(Delivery.due_at <= time.time())
+            .where(
+                (Job.state == JobState.DELIVERING) | ((Job.state == JobState.FAILED) & Result.kind.startswith(FAILURE))
+            )
             .order_by(Delivery.job_id, Delivery.id)
             .limit(limit)
         )
@@ -402,8 +482,10 @@ class Ledger(Reception):
                 raise LedgerError(f"is {state.value} already", f"job {job_id}", "Wait, or see: scarnode jobs show")
             if state is JobState.SUPERSEDED:
                 raise LedgerError("is superseded", f"job {job_id}", "See `scarnode jobs list` for its revision")
-            results = session.scalars(select(Result).where(Result.job_id == job.id)).all()
+            made = session.scalars(select(Result).where(Result.job_id == job.id)).all()
+            results = [result for result in made if not result.kind.startswith(FAILURE)]
             if not results:
+                self._send_again(session, job, made, _of_failures(destinations), now)
                 job.attempts, job.interruptions, job.due_at = 0, 0, now
                 self._move(session, job, JobState.QUEUED, "asked for again")
                 return JobState.QUEUED

@@ -8,6 +8,9 @@ from datetime import datetime
 from scarnode.measure import Measurements
 from scarnode.stack import Stack
 
+FAILURE = "failed_"
+"""Stands before the kind of a failure report's objects: a job may get a report first and a result later."""
+
 
 @dataclass(frozen=True)
 class PlannedJob:
@@ -48,6 +51,27 @@ class ClaimedJob:
     made_at: datetime
     stack: Stack
     predecessor: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A job that failed for good and has told nobody yet.
+
+    Attributes
+    ----------
+    made_at, predecessor
+        As in `ClaimedJob`.
+    reason : str
+        For a person; without patient data.
+    """
+
+    id: int
+    key: str
+    input_digest: str
+    made_at: datetime
+    stack: Stack
+    predecessor: tuple[str, str] | None
+    reason: str
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,29 @@ def test_two_slices_are_analysed_and_held_until_a_person_sends_them(node, orthan
     assert by_class(orthanc.wait_for(3, 60, uid)).keys() == {SEG, SR, SC}
 
 
+def test_a_job_that_failed_for_good_tells_the_archive_and_a_later_result_names_that_report(tmp_path, orthanc):
+    folder = tmp_path / "node"
+    _, paths = study(tmp_path / "study", 28, component="magnitude")
+    uid = dcmread(paths[0]).StudyInstanceUID
+    with Node(folder, {"pacs": orthanc}, segment={"max_attempts": 1, "time_limit_seconds": 0.01}) as node:
+        push(node, paths)
+        told = by_class(orthanc.wait_for(2, 60, uid))
+        [job] = books.jobs(node.ledger_path, uid)
+        assert job["state"] == "failed"
+    assert told.keys() == {SR, SC}
+    [run] = told[SR].ContentSequence[-1].ContentSequence
+    assert any("took longer than 0.01 s" in item.get("TextValue", "") for item in run.ContentSequence)
+    with Node(folder, {"pacs": orthanc}) as node:
+        retry = [sys.executable, "-m", "scarnode.cli", "jobs", "retry", str(job["id"]), "-c", str(node.config_path)]
+        subprocess.run(retry, check=True, timeout=60)
+        everything = orthanc.wait_for(5, 60, uid)
+        [job] = books.wait_for_jobs(node.ledger_path, uid)
+        assert job["state"] == "done"
+    [result] = [dataset for dataset in everything if dataset.SOPClassUID == SR and dataset.CompletionFlag == "COMPLETE"]
+    named = result.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert named.ReferencedSOPInstanceUID == told[SR].SOPInstanceUID
+
+
 def test_a_destination_that_is_down_gets_its_results_later_and_delays_no_other(tmp_path, orthanc):
     with Orthanc(tmp_path / "late", "LATE") as late:
         late.stop()

@@ -65,3 +65,10 @@ def analysed(key: str, flags: tuple[str, ...] = ()) -> Analysed:
     )
     numbers = Measurements(12.0, 100.0, 90.0, 112.0, 12.6, 117.6, 10.7, None, None, ())
     return Analysed(files, numbers, flags, 1.5)
+
+
+def failure_report(key: str) -> tuple[ResultFile, ...]:
+    return tuple(
+        ResultFile(kind, "1.2.840", f"8.{key}.{number}", f"8.{key}.{number}.0", f"{key}/failed/{kind}.dcm")
+        for number, kind in enumerate(("failed_sr", "failed_sc"), 1)
+    )

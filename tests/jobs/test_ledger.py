@@ -17,7 +17,7 @@ from scarnode.jobs import FINAL, JobState, Ledger, queries
 from scarnode.jobs.model import DeliveryReport
 from scarnode.jobs.tables import Base
 
-from .builders import STUDY, TO_PACS, analysed, plan, received, verdict
+from .builders import STUDY, TO_PACS, analysed, failure_report, plan, received, verdict
 
 
 @pytest.fixture
@@ -132,6 +132,98 @@ def test_a_permanent_failure_is_not_repeated(ledger):
     close(ledger, plan("a"))
     ledger.fail(ledger.claim("host:0", 60), "pixel data can not be decoded", 3, permanent=True)
     assert state(ledger) == "failed"
+
+
+def tell(ledger, destinations=TO_PACS):
+    told = ledger.untold_failures()
+    for job in told:
+        ledger.tell_failure(job.id, failure_report(job.key), destinations)
+    return told
+
+
+def test_a_failure_for_good_is_told_once_and_the_job_stays_failed(ledger):
+    close(ledger, plan("a"))
+    ledger.fail(ledger.claim("host:0", 60), "pixel data can not be decoded", 3, permanent=True)
+    (job,) = tell(ledger, {"pacs": ("seg", "sr", "sc"), "numbers": ("sr",)})
+    assert (job.key, job.predecessor, len(job.stack.frames)) == ("a", None, 3)
+    assert "pixel data can not be decoded" in job.reason
+    assert tell(ledger) == []
+    assert deliver(ledger, destination="numbers") == 1
+    assert deliver(ledger) == 2
+    assert deliver(ledger) == 0
+    assert state(ledger) == "failed"
+
+
+def test_a_job_with_attempts_left_or_with_a_result_is_no_failure_to_tell(ledger):
+    close(ledger, plan("a"))
+    ledger.fail(ledger.claim("host:0", 60), "no memory", 3)
+    assert tell(ledger) == []
+    close(ledger, plan("b", range(11, 14)), numbers=range(11, 14))
+    ledger.finish(ledger.claim("host:0", 60), analysed("b"), TO_PACS)
+    deliver(ledger, sent=False)
+    assert state(ledger, 2) == "failed"
+    assert tell(ledger) == []
+
+
+def test_a_result_after_all_names_the_report_of_the_failure(ledger):
+    close(ledger, plan("a"))
+    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    tell(ledger)
+    deliver(ledger)
+    assert ledger.retry(1, TO_PACS) is JobState.QUEUED
+    claimed = ledger.claim("host:0", 60)
+    assert claimed.predecessor == ("8.a.1", "8.a.1.0")
+    ledger.finish(claimed, analysed("a"), TO_PACS)
+    assert deliver(ledger) == 3
+    assert state(ledger) == "done"
+    assert ledger.retry(1, TO_PACS) is JobState.DELIVERING
+    assert deliver(ledger) == 3, "the report of the failure is not sent again"
+
+
+def test_a_report_of_failure_that_nobody_got_is_taken_back_by_the_result(ledger):
+    close(ledger, plan("a"))
+    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    tell(ledger)
+    deliver(ledger, sent=False, retry_at=time.time() - 1)
+    ledger.retry(1, TO_PACS)
+    assert deliver(ledger) == 0
+    claimed = ledger.claim("host:0", 60)
+    assert claimed.predecessor is None
+    ledger.finish(claimed, analysed("a"), TO_PACS)
+    assert deliver(ledger) == 3
+    assert state(ledger) == "done"
+
+
+def test_a_report_given_up_is_sent_after_a_second_failure(ledger):
+    close(ledger, plan("a"))
+    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    tell(ledger)
+    deliver(ledger, sent=False)
+    assert deliver(ledger) == 0
+    ledger.retry(1, TO_PACS)
+    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    assert tell(ledger) == []
+    assert deliver(ledger) == 2
+
+
+def test_late_images_name_the_report_of_the_failure_that_was_sent(ledger):
+    close(ledger, plan("a"))
+    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    tell(ledger)
+    deliver(ledger)
+    close(ledger, plan("b", range(1, 5)), numbers=[4])
+    assert state(ledger, 1) == "superseded"
+    assert ledger.claim("host:0", 60).predecessor == ("8.a.1", "8.a.1.0")
+
+
+def test_a_job_that_is_asked_for_again_while_its_report_is_built_has_none(ledger):
+    close(ledger, plan("a"))
+    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    (job,) = ledger.untold_failures()
+    ledger.retry(1, TO_PACS)
+    ledger.tell_failure(job.id, failure_report("a"), TO_PACS)
+    assert deliver(ledger) == 0
+    assert queries.list_deliveries(ledger, 1) == []
 
 
 def test_a_crash_of_the_node_is_not_the_jobs_fault_but_is_capped(ledger):
@@ -311,6 +403,10 @@ class Walk(RuleBasedStateMachine):
         deliver(self.ledger, sent, retry_at=0.0 if not sent else None)
 
     @rule()
+    def failures_are_told(self):
+        tell(self.ledger)
+
+    @rule()
     def node_restarts(self):
         self.ledger.requeue_interrupted("host")
 
@@ -326,6 +422,12 @@ class Walk(RuleBasedStateMachine):
                 twice = f"SELECT {columns} FROM {table} GROUP BY {columns} HAVING count(*) > 1"
                 assert session.execute(text(twice)).all() == []
 
+    @invariant()
+    def a_report_of_failure_goes_out_only_while_its_job_has_failed(self):
+        states = {job.job: job.state for job in queries.list_jobs(self.ledger)}
+        for due in self.ledger.due_deliveries("pacs"):
+            assert states[due.job_id] == ("failed" if "/failed/" in due.path else "delivering")
+
     def teardown(self):
         """Let the node work on in peace: everything must come to an end."""
         self.study_goes_quiet()
@@ -334,8 +436,11 @@ class Walk(RuleBasedStateMachine):
             connection.execute(text("UPDATE job SET due_at = 0"))
         while claimed := self.ledger.claim("host:0", 60):
             self.ledger.finish(claimed, analysed(claimed.key), TO_PACS)
+        tell(self.ledger)
         deliver(self.ledger)
         assert {job.state for job in queries.list_jobs(self.ledger)} <= {end.value for end in FINAL}
+        assert self.ledger.untold_failures() == []
+        assert self.ledger.due_deliveries("pacs") == []
         self.ledger.close()
 
 
