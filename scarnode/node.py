@@ -242,9 +242,9 @@ class FramesOnly(logging.Formatter):
 def keep_quiet_about_patients() -> None:
     """Silence what quotes header values or whole datasets: patient data has no place in a log."""
     warnings.filterwarnings("ignore", module="pydicom|pynetdicom|highdicom")
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    logging.getLogger("pynetdicom").setLevel(logging.WARNING)
-    for name in ("alembic", "dicomweb_client", "urllib3"):
+    for name in ("pydicom", "dicomweb_client", "retrying"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("pynetdicom", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -25,6 +25,7 @@ from pynetdicom.sop_class import Verification
 from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
 from scarnode.deliver.model import DUPLICATE_SOP_INSTANCE, PERMANENT_STATUSES, Destination, Outcome, patience, unable
+from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 # A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -204,6 +205,8 @@ def _association(
     """Open an association, and release it; `trouble` says why there is none."""
     timeout = destination.timeout
     ae = AE(calling_ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = timeout
     ae.network_timeout = None  # `_Line.opened` bounds every read and write; we never leave an association idle
     line = _Line(destination, longest + 3 * timeout)

@@ -28,6 +28,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from scarnode.errors import ScarnodeError
 from scarnode.receive.spool import Incoming, Spool
+from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ def listen(
         The port is in use, or the address can not be bound.
     """
     entity = AE(ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     entity.maximum_pdu_size = 131072  # the most that dcmtk's senders use
     entity.maximum_associations = max_associations
     entity.network_timeout = network_timeout

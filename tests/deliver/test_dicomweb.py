@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import logging
 import socket
 import ssl
@@ -12,7 +11,6 @@ import struct
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from pydicom import dcmread
 from scarnode.deliver import Outcome, WebDestination, echo, send
 from tests.harness import Orthanc, find_tool, free_port, wait_until
 from tests.harness.peers import PATIENT, Relay, make_object, raw_peer
+from tests.harness.web import http, item, read_request, response, web_server
 
 
 def at(port: int, timeout: float = 5.0, scheme: str = "http", **more) -> WebDestination:
@@ -29,51 +28,6 @@ def at(port: int, timeout: float = 5.0, scheme: str = "http", **more) -> WebDest
 
 def kinds(outcomes) -> list[str]:
     return ["ok" if o.ok else "permanent" if o.permanent else "retry" for o in outcomes]
-
-
-def item(path: Path, **more: int) -> dict:
-    """Give an item of a store response that names the file's instance."""
-    tags = {"reason": "00081197", "warning": "00081196"}
-    uid = {"00081155": {"vr": "UI", "Value": [dcmread(path).SOPInstanceUID]}}
-    return uid | {tags[name]: {"vr": "US", "Value": [value]} for name, value in more.items()}
-
-
-def response(stored=(), failed=(), other=()) -> bytes:
-    sequences = {"00081199": stored, "00081198": failed, "0008119A": other}
-    return json.dumps({tag: {"vr": "SQ", "Value": list(items)} for tag, items in sequences.items() if items}).encode()
-
-
-def http(status: int, body: bytes = b"", **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def read_request(connection: socket.socket) -> bytes:
-    """Read one request with its body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(65536) or b"\r\n\r\n"
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
-    while len(body) < int(length[0] if length else 0):
-        body += connection.recv(1 << 20)
-    return head + b"\r\n\r\n" + body
-
-
-@contextmanager
-def server(*answers: bytes, requests: list[bytes] | None = None):
-    """Answer each request on a connection of its own with the next of `answers`, the last one again and again."""
-    left = list(answers)
-
-    def talk(connection: socket.socket) -> None:
-        request = read_request(connection)
-        if requests is not None:
-            requests.append(request)
-        connection.sendall(left.pop(0) if len(left) > 1 else left[0])
-
-    with raw_peer(talk) as port:
-        yield port
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +93,7 @@ def test_orthanc_that_wants_a_password(objects, tmp_path):
 
 def test_the_request_carries_the_files_own_bytes_and_the_credentials(objects):
     seen: list[bytes] = []
-    with server(http(200, response([item(objects[0])])), requests=seen) as port:
+    with web_server(http(200, response([item(objects[0])])), requests=seen) as port:
         assert kinds(send(objects[:1], at(port, token="s3cret"), "SCARNODE")) == ["ok"]
         assert kinds(send(objects[:1], at(port, user="ä", password="s3cret"), "SCARNODE")) == ["ok"]
     head, _, body = seen[0].partition(b"\r\n\r\n")
@@ -156,7 +110,7 @@ def test_the_request_carries_the_files_own_bytes_and_the_credentials(objects):
 def test_the_environment_says_nothing(objects, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("no_proxy", "")
-    with server(http(200, response([item(objects[0])]))) as port:
+    with web_server(http(200, response([item(objects[0])]))) as port:
         assert kinds(send(objects[:1], at(port), "SCARNODE")) == ["ok"]
 
 
@@ -181,7 +135,7 @@ def test_the_environment_says_nothing(objects, monkeypatch):
 )
 def test_failure_reason_decides_what_happens_next_and_the_others_still_go(objects, status, reason, expected):
     refusal = http(status, response(failed=[item(objects[0], reason=reason)]))
-    with server(refusal, http(200, response([item(objects[1])]))) as port:
+    with web_server(refusal, http(200, response([item(objects[1])]))) as port:
         outcomes = send(objects[:2], at(port), "SCARNODE")
     assert kinds(outcomes) == [expected, "ok"]
     assert outcomes[0].status == reason
@@ -190,7 +144,7 @@ def test_failure_reason_decides_what_happens_next_and_the_others_still_go(object
 
 @pytest.mark.parametrize("warning", [0xB000, 0xB006, 0xB007])
 def test_stored_with_a_warning_is_stored(objects, warning):
-    with server(http(202, response([item(objects[0], warning=warning)]))) as port:
+    with web_server(http(202, response([item(objects[0], warning=warning)]))) as port:
         [outcome] = send(objects[:1], at(port), "SCARNODE")
     assert (outcome.ok, outcome.status) == (True, warning)
     assert f"0x{warning:04X}" in outcome.detail
@@ -204,7 +158,7 @@ def test_stored_with_a_warning_is_stored(objects, warning):
     ],
 )
 def test_without_a_word_on_the_instance_the_http_status_decides(objects, status, expected):
-    with server(http(status)) as port:
+    with web_server(http(status)) as port:
         [outcome] = send(objects[:1], at(port), "SCARNODE")
     assert (kinds([outcome]), outcome.status) == ([expected], status)
     assert f"HTTP {status}" in outcome.detail
@@ -213,7 +167,7 @@ def test_without_a_word_on_the_instance_the_http_status_decides(objects, status,
 
 def test_what_could_not_even_be_identified_is_ours(objects):
     anonymous = {"00081197": {"vr": "US", "Value": [0xC000]}}
-    with server(http(409, response(other=[anonymous]))) as port:
+    with web_server(http(409, response(other=[anonymous]))) as port:
         [outcome] = send(objects[:1], at(port), "SCARNODE")
     assert outcome.status == 0xC000
 
@@ -235,9 +189,9 @@ def test_answers_in_other_forms(objects):
         http(200, b"[" + stored + b"]"),
         http(200, gzip.compress(stored), Content_Encoding="gzip"),
     ]
-    with server(*forms) as port:
+    with web_server(*forms) as port:
         assert kinds(send([path] * 4, at(port), "SCARNODE")) == ["ok"] * 4
-    with server(http(409, XML.format(tag="00081198", uid=dcmread(path).SOPInstanceUID).encode())) as port:
+    with web_server(http(409, XML.format(tag="00081198", uid=dcmread(path).SOPInstanceUID).encode())) as port:
         assert send([path], at(port), "SCARNODE")[0].status == 42752
 
 
@@ -260,15 +214,15 @@ def test_answers_in_other_forms(objects):
     ],
 )
 def test_success_is_only_what_names_the_instance(objects, body):
-    with server(http(200, body)) as port:
+    with web_server(http(200, body)) as port:
         assert kinds(send(objects[:1], at(port), "SCARNODE")) == ["retry"]
 
 
 def test_a_redirect_is_not_followed(objects):
     seen: list[bytes] = []
-    with server(http(200, response([item(objects[0])])), requests=seen) as other:
+    with web_server(http(200, response([item(objects[0])])), requests=seen) as other:
         for status in (301, 302, 307, 308):
-            with server(http(status, Location=f"http://127.0.0.1:{other}/dicom-web/studies")) as port:
+            with web_server(http(status, Location=f"http://127.0.0.1:{other}/dicom-web/studies")) as port:
                 assert kinds(send(objects[:1], at(port, token="s3cret"), "SCARNODE")) == ["permanent"]
     assert seen == []
 
@@ -340,7 +294,7 @@ def test_a_line_that_breaks_in_the_middle_of_a_large_object(tmp_path, then, monk
     # the time that an object of 18 MB may take at 64 kB/s would be too long for a test
     monkeypatch.setattr("scarnode.deliver.dicomweb.patience", lambda size, timeout: timeout)
     started = time.monotonic()
-    with server(http(200, response([item(path)]))) as good, Relay(good, 3_000_000, then) as port:
+    with web_server(http(200, response([item(path)]))) as good, Relay(good, 3_000_000, then) as port:
         outcomes = send([path, path], at(port, 0.5), "SCARNODE")
     assert kinds(outcomes) == ["retry"] * 2
     assert time.monotonic() - started < 6
@@ -349,15 +303,16 @@ def test_a_line_that_breaks_in_the_middle_of_a_large_object(tmp_path, then, monk
 def test_an_object_may_take_longer_than_an_answer(tmp_path):
     """A slow line is no fault: only silence is."""
     path = make_object(tmp_path / "large.dcm", pixels=3000)
+    answer = http(200, response([item(path)]))
 
     def talk(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        time.sleep(1.2)
+        time.sleep(1.6)
         read_request(connection)
-        connection.sendall(http(200, response([item(path)])))
+        connection.sendall(answer)
 
     with raw_peer(talk) as port:
-        assert kinds(send([path], at(port, 0.6), "SCARNODE")) == ["ok"]
+        assert kinds(send([path], at(port, 1), "SCARNODE")) == ["ok"]
 
 
 # --- TLS
@@ -420,7 +375,7 @@ def test_files_that_can_not_be_sent_do_not_hold_up_the_others(objects, tmp_path)
     empty.write_bytes(b"")
     text.write_text("this is not DICOM" * 100)
     cut.write_bytes(objects[0].read_bytes()[:140])
-    with server(*(http(200, response([item(path)])) for path in objects[:2])) as port:
+    with web_server(*(http(200, response([item(path)])) for path in objects[:2])) as port:
         outcomes = send([missing, objects[0], empty, text, cut, tmp_path, objects[1]], at(port), "SCARNODE")
     assert kinds(outcomes) == ["permanent", "ok", "permanent", "permanent", "permanent", "retry", "ok"]
     assert outcomes[0].detail == "The file is missing."
