@@ -260,6 +260,8 @@ def shown(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, tuple):
         value = ", ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value) if value not in (None, "") else "none"
