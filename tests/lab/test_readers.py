@@ -79,7 +79,8 @@ def test_the_node_s_own_seg(phantom, patient):
     (stack,) = find_stacks(files).stacks
     found = Segmentation(phantom.label, (60.0, 68.0), ModelIdentity("n", "1", "ab" * 32, "nothing"))
     provenance = Provenance("k" * 64, "d" * 64, "1", datetime(2026, 1, 1))
-    build_results(stack, read_volume(stack), found, measure(stack, found), provenance).seg.save_as(folder / "seg.dcm")
+    volume = read_volume(stack)
+    build_results(stack, volume, found, measure(stack, volume, found), provenance).seg.save_as(folder / "seg.dcm")
     (case,) = read_cases(folder.parent)
     assert np.array_equal(case.label, phantom.label)
 

@@ -20,7 +20,7 @@ from scarnode.lab.cases import Case
 from scarnode.lab.readers.labels import finish, vendor_name
 
 if TYPE_CHECKING:
-    from scarnode.lab.readers.seg import Outline
+    from scarnode.correct.outline import Outline
     from scarnode.stack import Stack, StackSearch
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ def dicom_readers(
 
 def _read_group(files: Sequence[Path], name: str, source: str, legend: Mapping[str, int]) -> list[Case]:
     """Every stack among the files that a SEG outlines."""
-    from scarnode.lab.readers.seg import read_seg
+    from scarnode.correct.outline import read_seg
+    from scarnode.lab.readers.seg import segment_meaning
     from scarnode.stack import read_volume
 
     if len(files) > MAX_GROUP:
@@ -78,7 +79,9 @@ def _read_group(files: Sequence[Path], name: str, source: str, legend: Mapping[s
     segs = [header for header in headers if header.sop_class in SEG_CLASSES]
     if not segs:
         raise InputError("no DICOM Segmentation is among the files", "", "put the contours' SEG beside the series")
-    outlines = [read_seg(header.path, legend) for header in segs]
+    outlines = [
+        read_seg(header.path, partial(segment_meaning, legend=legend, where=header.path.name)) for header in segs
+    ]
     matched = _match(outlines, headers)
     if not matched:
         raise InputError(
@@ -172,14 +175,14 @@ def _outlined_by_hand(outline: Outline, search: StackSearch, headers: Sequence[_
 def _merge(marked: Sequence[dict[int, np.ndarray]]) -> np.ndarray:
     """Labels of one stack from the masks of all its outlines, by meaning.
 
-    Of blood and myocardium the larger is painted first: an epicardial outline holds the endocardial one, an outline
-    of the whole ventricle holds its myocardium. Then come the right ventricle, where nothing is yet, and scar.
+    The right ventricle is painted where nothing is yet.
 
     Raises
     ------
     InputError
         Two SEGs outline the same tissue.
     """
+    from scarnode.correct.outline import paint
     from scarnode.segment.heart import RIGHT_VENTRICLE
     from scarnode.segment.model import Tissue
 
@@ -193,12 +196,7 @@ def _merge(marked: Sequence[dict[int, np.ndarray]]) -> np.ndarray:
                 "keep the SEG that is to be learnt from",
             )
         masks |= own
-    label = np.zeros(next(iter(masks.values())).shape, np.uint8)
-    pair = [key for key in (Tissue.BLOOD, Tissue.MYOCARDIUM) if key in masks]
-    for key in sorted(pair, key=lambda key: -int(masks[key].sum())):
-        label[masks[key]] = key
+    label = paint(masks)
     if RIGHT_VENTRICLE in masks:
         label[masks[RIGHT_VENTRICLE] & (label == Tissue.BACKGROUND)] = RIGHT_VENTRICLE
-    if Tissue.SCAR in masks:
-        label[masks[Tissue.SCAR]] = Tissue.SCAR
     return label
