@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +66,65 @@ def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance, kinds: C
     segmentation = segmenter.segment(volume, stack.pixel_spacing)
     measurements = measure(stack, volume, segmentation)
     objects = build_results(stack, volume, segmentation, measurements, provenance, kinds)
+    flags = tuple(dict.fromkeys([*(flag.value for flag in stack.flags), *segmentation.flags]))
+    return Analysis(stack, volume, segmentation, measurements, objects, flags)
+
+
+def analyse_correction(
+    stack: Stack,
+    seg: Path,
+    segmenter: Segmenter,
+    provenance: Provenance,
+    results: Path,
+    kinds: Collection[str] = USUAL,
+    *,
+    even_if_unchanged: bool = False,
+) -> Analysis | None:
+    """Measure and report a person's segmentation of a stack, and keep it beside the network's as a case.
+
+    The network is run once more: for its labels, beside which the correction is kept, and for the direction of the
+    right ventricle, which orients the segments. Its interval and its flags are not the correction's.
+
+    Parameters
+    ----------
+    stack : Stack
+    seg : Path
+        The corrected SEG, for which `scarnode.correct.recognise` gave this stack.
+    segmenter : Segmenter
+    provenance : Provenance
+        Its `correction` is read from the SEG here.
+    results : Path
+        Results folder; the case goes to its folder ``corrections``.
+    kinds : collection of str
+        As of `analyse`.
+    even_if_unchanged : bool
+        Also report labels that are the network's: they take back an earlier correction.
+
+    Returns
+    -------
+    Analysis or None
+        Its objects hold no SEG. None where the labels are the network's.
+
+    Raises
+    ------
+    InputError
+        The pixel data of images or SEG can not be decoded, or no myocardium is outlined.
+    """
+    from scarnode.correct.read import read_correction, write_case
+    from scarnode.segment import Segmentation
+    from scarnode.segment.heart import ventricle_center
+
+    corrected = read_correction(seg, stack)
+    volume = read_volume(stack)
+    found = segmenter.segment(volume, stack.pixel_spacing)
+    if np.array_equal(corrected.labels, found.labels) and not even_if_unchanged:
+        return None
+    center = ventricle_center(corrected.labels)
+    segmentation = Segmentation(corrected.labels, center, found.model, corrected.flags, found.right_ventricle)
+    measurements = measure(stack, volume, segmentation)
+    provenance = replace(provenance, correction=corrected.origin)
+    objects = build_results(stack, volume, segmentation, measurements, provenance, kinds)
+    write_case(stack, volume, corrected, found, provenance.input_digest, provenance.made_at, results)
     flags = tuple(dict.fromkeys([*(flag.value for flag in stack.flags), *segmentation.flags]))
     return Analysis(stack, volume, segmentation, measurements, objects, flags)
 

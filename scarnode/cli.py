@@ -223,8 +223,11 @@ def _print_metrics(weights: Path) -> None:
 
 @app.command()
 def evaluate(
-    cases: Annotated[list[Path], typer.Argument(help="Folders of cases with contours, a set each.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.md, results.json and figures.")],
+    cases: Annotated[list[Path] | None, typer.Argument(help="Folders of cases with contours, a set each.")] = None,
+    corrections: Annotated[
+        Path | None, typer.Option(help="The node's results/corrections: readers against the network, by month.")
+    ] = None,
     weights: Annotated[
         list[Path] | None, typer.Option(help="A .safetensors file; several stand side by side. Default: shipped.")
     ] = None,
@@ -243,6 +246,14 @@ def evaluate(
 
     from rich.progress import track
 
+    if corrections is not None:
+        from scarnode.lab.corrections import evaluate_corrections
+
+        out.print(f"{evaluate_corrections(corrections, output)} · {RESEARCH_USE}", highlight=False, soft_wrap=True)
+    if not cases:
+        if corrections is None:
+            raise ScarnodeError("no case is given", "evaluate", "give folders of cases, or --corrections FOLDER")
+        return
     from scarnode.lab.evaluation import LOOK_NAMES, EvaluationSettings, run
 
     looks = LOOK_NAMES if "all" in (look or ()) else tuple(look or ())
@@ -314,11 +325,12 @@ def jobs_list(
     if as_json:
         _print_json(rows)
         return
-    table = Table("Job", "State", "Patient ID", "Accession", "Slices", "Scar cm³", "%LGE", "Made", "Why")
+    table = Table("Job", "State", "By", "Patient ID", "Accession", "Slices", "Scar cm³", "%LGE", "Made", "Why")
     for row in rows:
         table.add_row(
             str(row.job),
             row.state,
+            row.origin,
             row.patient_id,
             row.accession_number,
             str(row.slices),

@@ -24,7 +24,7 @@ from scarnode.jobs.outbox import deliver_due
 from scarnode.jobs.registrar import Registrar
 from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
-from scarnode.jobs.worker import Failure, Worker, WorkerError, WorkerSettings
+from scarnode.jobs.worker import Failure, Nothing, Worker, WorkerError, WorkerSettings
 from scarnode.receive import Spool, listen
 from scarnode.segment import read_identity
 
@@ -140,7 +140,8 @@ class Node:
             if self._stopping.is_set():
                 return
             rules = self.settings.recognition
-            search_study(self.ledger, self._spool.root, study_id, rules, self._model.sha256, digest)
+            results = self.settings.results.path
+            search_study(self.ledger, self._spool.root, results, study_id, rules, self._model.sha256, digest)
             for slot in range(len(self._workers)):
                 self._scheduler.wake(f"work-{slot}")
 
@@ -162,6 +163,10 @@ class Node:
                     return
                 log.error("job %d: %s", claimed.id, death)
                 outcome = Failure(str(death), permanent=False)
+            if isinstance(outcome, Nothing):
+                self.ledger.drop(claimed, outcome.why)
+                log.info("job %d: %s", claimed.id, outcome.why)
+                continue
             if isinstance(outcome, Failure):
                 self.ledger.fail(claimed, outcome.why, segment.max_attempts, outcome.permanent)
                 continue

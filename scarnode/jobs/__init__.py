@@ -1,6 +1,6 @@
 """The ledger: every job, its state, and why."""
 
 from scarnode.jobs.ledger import Ledger
-from scarnode.jobs.tables import FINAL, JobState
+from scarnode.jobs.tables import FINAL, JobOrigin, JobState
 
-__all__ = ["FINAL", "JobState", "Ledger"]
+__all__ = ["FINAL", "JobOrigin", "JobState", "Ledger"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 
 from pydantic import TypeAdapter
 from sqlalchemy import delete, exists, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
+from scarnode.correct.model import SEG_CLASSES, ReceivedSeg
 from scarnode.errors import LedgerError
 from scarnode.jobs.model import (
     FAILURE,
@@ -20,12 +22,14 @@ from scarnode.jobs.model import (
     FailedJob,
     PlannedJob,
     ResultFile,
+    ReturnedObject,
 )
 from scarnode.jobs.reception import Reception
-from scarnode.jobs.tables import Delivery, DeliveryState, Job, JobState, Result
+from scarnode.jobs.tables import Delivery, DeliveryState, Instance, Job, JobOrigin, JobState, Result
 from scarnode.stack import SeriesVerdict, Stack
 
 STACK_JSON = TypeAdapter(Stack)
+SEG_JSON = TypeAdapter(ReceivedSeg)
 
 MOVES: dict[JobState, tuple[JobState, ...]] = {
     JobState.QUEUED: (JobState.RUNNING, JobState.SUPERSEDED),
@@ -43,6 +47,9 @@ MOVES: dict[JobState, tuple[JobState, ...]] = {
     JobState.SUPERSEDED: (),
 }
 """Every change of state there is."""
+
+SENT = (JobState.DONE, JobState.DELIVERING)
+UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 
 MAX_INTERRUPTIONS = 20
 """How often a job may be running when the node ends before it counts as the job's fault."""
@@ -119,6 +126,8 @@ class Ledger(Reception):
             state=JobState.QUEUED,
             reason="",
             stack=STACK_JSON.dump_json(plan.stack).decode(),
+            origin=JobOrigin.CORRECTION if plan.correction else JobOrigin.NETWORK,
+            correction=SEG_JSON.dump_json(plan.correction).decode() if plan.correction else "",
             input_digest=plan.input_digest,
             predecessor_id=None,
             created_at=now,
@@ -138,27 +147,58 @@ class Ledger(Reception):
         )
         session.add(job)
         session.flush()
-        session.add(self._event(study_id, job.id, "", job.state.value, f"stack of {job.slices} slices"))
+        what = f"a person's correction of a stack of {job.slices} slices" if plan.correction else ""
+        session.add(self._event(study_id, job.id, "", job.state.value, what or f"stack of {job.slices} slices"))
         self._revise(session, job, plan.stack)
 
     def _revise(self, session: Session, job: Job, stack: Stack) -> None:
-        """Link a job to the one it revises: the latest of the study that used any of the same images."""
+        """Link a job to the one it revises: the latest of the study that used any of the same images.
+
+        A correction lets the network end first (see `claim`), so that both results come, the person's last.
+        """
         images = {frame.sop_instance_uid for frame in stack.frames}
         older = select(Job).where(Job.study_id == job.study_id, Job.id != job.id).order_by(Job.id.desc())
         for other in session.scalars(older):
             frames = STACK_JSON.validate_json(other.stack).frames
             if images.isdisjoint(frame.sop_instance_uid for frame in frames):
                 continue
-            visible = other.state in (JobState.DONE, JobState.DELIVERING)
-            job.predecessor_id = other.id if visible or self._was_sent(session, other) else other.predecessor_id
-            if not visible and other.state != JobState.SUPERSEDED:
-                self._move(session, other, JobState.SUPERSEDED, f"late images made job {job.id}")
+            awaited = job.origin is JobOrigin.CORRECTION and other.origin is JobOrigin.NETWORK
+            if other.state in SENT or (awaited and other.state in UNFINISHED):
+                job.predecessor_id = other.id
+            else:
+                self._replace(session, job, other)
             return
+
+    def _replace(self, session: Session, job: Job, other: Job) -> None:
+        """Put a job in the place of one whose result is not on its way; what was sent of that is revised."""
+        job.predecessor_id = other.id if self._was_sent(session, other) else other.predecessor_id
+        if other.state != JobState.SUPERSEDED:
+            what = "a correction" if job.origin is JobOrigin.CORRECTION else "late images"
+            self._move(session, other, JobState.SUPERSEDED, f"{what} made job {job.id}")
+
+    def returned_objects(self, study_id: int) -> list[ReturnedObject]:
+        """Give a study's Segmentations, and the results of this node that were sent back to it, in order of arrival."""
+        query = (
+            select(Instance, Result.path)
+            .outerjoin(Result, Result.sop_instance_uid == Instance.sop_instance_uid)
+            .where(Instance.study_id == study_id)
+            .where(Instance.sop_class_uid.in_(SEG_CLASSES) | Result.id.is_not(None))
+            .order_by(Instance.id)
+        )
+        with self.reading() as session:
+            return [
+                ReturnedObject(
+                    ReceivedSeg(Path(row.path), row.sop_class_uid, row.sop_instance_uid, row.series_instance_uid), own
+                )
+                for row, own in session.execute(query)
+            ]
 
     # -- running jobs ------------------------------------------------------------------------------------------------
 
     def claim(self, owner: str, lease_seconds: float) -> ClaimedJob | None:
         """Take the oldest queued job that is due; None where there is none.
+
+        A correction waits until the network's jobs of its study have run.
 
         Parameters
         ----------
@@ -168,7 +208,17 @@ class Ledger(Reception):
             After this time the job counts as lost and is tried again.
         """
         now = time.time()
-        due = select(Job.id).where(Job.state == JobState.QUEUED, Job.due_at <= now).order_by(Job.id).limit(1)
+        network = aliased(Job)
+        awaited = exists().where(
+            network.study_id == Job.study_id, network.origin == JobOrigin.NETWORK, network.state.in_(UNFINISHED)
+        )
+        due = (
+            select(Job.id)
+            .where(Job.state == JobState.QUEUED, Job.due_at <= now)
+            .where((Job.origin == JobOrigin.NETWORK) | ~awaited)
+            .order_by(Job.id)
+            .limit(1)
+        )
         with self.reading() as session:  # an idle node asks often: do not take the write lock for nothing
             if session.scalar(due) is None:
                 return None
@@ -180,6 +230,7 @@ class Ledger(Reception):
             job.owner = owner
             job.lease_until = now + lease_seconds
             self._move(session, job, JobState.RUNNING, f"attempt {job.attempts} by {owner}")
+            self._settle(session, job)
             return ClaimedJob(
                 id=job.id,
                 key=job.key,
@@ -188,7 +239,15 @@ class Ledger(Reception):
                 made_at=datetime.fromtimestamp(job.created_at, timezone.utc),
                 stack=STACK_JSON.validate_json(job.stack),
                 predecessor=self._predecessor(session, job),
+                correction=SEG_JSON.validate_json(job.correction) if job.correction else None,
+                revises_correction=self._revises_correction(session, job),
             )
+
+    def _settle(self, session: Session, job: Job) -> None:
+        """Take the place of the job to be revised where that was held, or failed, while this one waited for it."""
+        other = session.get(Job, job.predecessor_id) if job.predecessor_id else None
+        if other is not None and other.state not in SENT:
+            self._replace(session, job, other)
 
     def _predecessor(self, session: Session, job: Job) -> tuple[str, str] | None:
         """Give the SR that a job's result revises: the report of its own failure, or that of the job it revises."""
@@ -198,6 +257,11 @@ class Ledger(Reception):
         # a result before a report of failure
         revised = session.scalar(own) or session.scalar(older.order_by(Result.kind.desc()))
         return (revised.sop_instance_uid, revised.series_instance_uid) if revised else None
+
+    @staticmethod
+    def _revises_correction(session: Session, job: Job) -> bool:
+        other = session.get(Job, job.predecessor_id) if job.predecessor_id else None
+        return other is not None and other.origin is JobOrigin.CORRECTION
 
     @staticmethod
     def _was_sent(session: Session, job: Job) -> bool:
@@ -284,6 +348,13 @@ class Ledger(Reception):
             return
         job.due_at = time.time() + FIRST_RETRY_SECONDS * 2 ** (job.attempts - 1)
         self._move(session, job, JobState.QUEUED, f"{why} (attempt {job.attempts} of {max_attempts}, will be repeated)")
+
+    def drop(self, claimed: ClaimedJob, why: str) -> None:
+        """End a running job that makes no result, because there is nothing to be said (an unchanged correction)."""
+        with self._writing() as session:
+            job = self._running(session, claimed)
+            if job is not None:
+                self._move(session, job, JobState.SUPERSEDED, why)
 
     def interrupt(self, claimed: ClaimedJob) -> None:
         """Put a running job back because the node stops; this does not count as an attempt."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from scarnode.correct.model import ReceivedSeg
 from scarnode.measure import Measurements
 from scarnode.stack import Stack
 
@@ -22,12 +23,15 @@ class PlannedJob:
         Digest of input, model and settings.
     stack : Stack
         Its paths relative to the spool.
+    correction : ReceivedSeg or None
+        A person's segmentation of the stack, to be measured in place of the network's; its path relative to the spool.
     """
 
     key: str
     input_digest: str
     model_sha256: str
     stack: Stack
+    correction: ReceivedSeg | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class ClaimedJob:
         When the job was made; stands in the results, so that every attempt writes the same objects.
     predecessor : tuple of (str, str) or None
         (SOP Instance UID, Series Instance UID) of the SR that this result revises.
+    correction : ReceivedSeg or None
+        As planned.
+    revises_correction : bool
+        The predecessor is a person's too.
     """
 
     id: int
@@ -51,6 +59,24 @@ class ClaimedJob:
     made_at: datetime
     stack: Stack
     predecessor: tuple[str, str] | None
+    correction: ReceivedSeg | None = None
+    revises_correction: bool = False
+
+
+@dataclass(frozen=True)
+class ReturnedObject:
+    """A received instance that is a Segmentation, or a result of this node.
+
+    Attributes
+    ----------
+    seg : ReceivedSeg
+        Its path relative to the spool.
+    own : str or None
+        Path of this node's result with the same SOP Instance UID, relative to the results folder.
+    """
+
+    seg: ReceivedSeg
+    own: str | None
 
 
 @dataclass(frozen=True)

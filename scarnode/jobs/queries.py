@@ -17,6 +17,7 @@ class JobSummary:
     job: int
     state: str
     reason: str
+    origin: str
     patient_id: str
     patient_name: str
     accession_number: str

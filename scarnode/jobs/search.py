@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from scarnode.analyse import job_key
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.model import PlannedJob
+from scarnode.jobs.returned import sort_returned
 from scarnode.stack import Rules, SeriesVerdict, Stack, Verdict, find_stacks, input_digest
 
 log = logging.getLogger(__name__)
 
 
 def search_study(
-    ledger: Ledger, spool: Path, study_id: int, rules: Rules, model_sha256: str, settings_digest: str
+    ledger: Ledger, spool: Path, results: Path, study_id: int, rules: Rules, model_sha256: str, settings_digest: str
 ) -> None:
-    """Find the stacks of a study, queue their jobs, and write down what became of every series.
+    """Find the stacks of a study and their corrections, queue the jobs, and write down what became of every series.
 
     A search that fails is written down too: a study is never searched for ever, and never silent.
 
     Parameters
     ----------
     ledger : Ledger
-    spool : Path
+    spool, results : Path
+        Roots that the ledger's paths count from.
     study_id : int
         Of the ledger.
     rules : Rules
@@ -35,6 +38,8 @@ def search_study(
     try:
         found = find_stacks([spool / path for path in paths], rules)
         planned = [_plan(stack, spool, model_sha256, settings_digest) for stack in found.stacks]
+        returned = ledger.returned_objects(study_id)
+        verdicts, corrections = sort_returned(returned, found.stacks, planned, spool, results) if returned else ([], [])
     except Exception as error:
         log.exception("study %d can not be searched", study_id)
         detail = f"{type(error).__name__}: {error}"
@@ -42,8 +47,23 @@ def search_study(
         ledger.close_study(study_id, newest, [failed], [], note=f"the search for stacks failed: {detail}")
         return
     problems = {str(path.relative_to(spool)): why for path, why in found.unreadable}
-    ledger.close_study(study_id, newest, found.series, planned, problems)
-    log.info("study %d: %d series, %d stacks, %d unreadable", study_id, len(found.series), len(planned), len(problems))
+    series = _settled(found.series, verdicts)
+    ledger.close_study(study_id, newest, series, [*planned, *corrections], problems)
+    counts = (study_id, len(series), len(planned), len(corrections), len(problems))
+    log.info("study %d: %d series, %d stacks, %d corrections, %d unreadable", *counts)
+
+
+def _settled(found: Sequence[SeriesVerdict], returned: Sequence[SeriesVerdict]) -> list[SeriesVerdict]:
+    """Put what is known of a series that came back in the place of what its header alone says."""
+    described = {verdict.series_instance_uid: verdict for verdict in found}
+    known = {verdict.series_instance_uid for verdict in returned}
+    own = [
+        replace(verdict, description=told.description, modality=told.modality)
+        if (told := described.get(verdict.series_instance_uid))
+        else verdict
+        for verdict in returned
+    ]
+    return [*(verdict for verdict in found if verdict.series_instance_uid not in known), *own]
 
 
 def _plan(stack: Stack, spool: Path, model_sha256: str, settings_digest: str) -> PlannedJob:

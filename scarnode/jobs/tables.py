@@ -32,6 +32,14 @@ FINAL = (JobState.DONE, JobState.FAILED, JobState.HELD, JobState.SUPERSEDED)
 """States in which the node does nothing more by itself."""
 
 
+class JobOrigin(str, Enum):
+    """Who outlined the heart in a job's result."""
+
+    NETWORK = "network"
+    CORRECTION = "correction"
+    """A person: a corrected SEG was received."""
+
+
 class DeliveryState(str, Enum):
     """Where one object on its way to one destination stands."""
 
@@ -107,7 +115,7 @@ class Series(Base):
 
 
 class Job(Base):
-    """The work on one stack of one study."""
+    """The work on one stack of one study: the network's, or a person's correction."""
 
     __tablename__ = "job"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -119,6 +127,9 @@ class Job(Base):
     """Why it is in this state, for a person."""
     stack: Mapped[str] = mapped_column(Text)
     """The `Stack` as JSON, paths included."""
+    origin: Mapped[JobOrigin] = mapped_column(_by_value(JobOrigin))
+    correction: Mapped[str] = mapped_column(Text)
+    """The corrected SEG (`ReceivedSeg`) as JSON; empty in a job of the network's."""
     input_digest: Mapped[str] = mapped_column(String(64))
     predecessor_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
     created_at: Mapped[float] = mapped_column(Float)

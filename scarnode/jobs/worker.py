@@ -60,6 +60,13 @@ class Failure:
     permanent: bool
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """A correction that corrects nothing."""
+
+    why: str
+
+
 class WorkerError(Exception):
     """The process ended or was ended before it answered."""
 
@@ -105,7 +112,7 @@ class Worker:
             self.kill()
             raise WorkerError(failure.why)
 
-    def run(self, claimed: ClaimedJob) -> Analysed | Failure:
+    def run(self, claimed: ClaimedJob) -> Analysed | Failure | Nothing:
         """Run a job to its end.
 
         Raises
@@ -166,7 +173,7 @@ def _serve(pipe: Connection, settings: WorkerSettings) -> None:
         pipe.send(_attempt(claimed, segmenter, settings))
 
 
-def _attempt(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings) -> Analysed | Failure:
+def _attempt(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings) -> Analysed | Failure | Nothing:
     """Run one job; whatever goes wrong becomes a `Failure` with a reason for a person."""
     from scarnode.errors import InputError
 
@@ -179,16 +186,18 @@ def _attempt(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings
         return Failure(f"{type(error).__name__}: {error}", permanent=False)
 
 
-def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings) -> Analysed:
-    """Analyse a claimed job's stack and write its result objects.
+def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings) -> Analysed | Nothing:
+    """Analyse a claimed job's stack, or measure its correction, and write the result objects.
 
     Returns
     -------
     Analysed
         The objects lie durably in a folder named after the job key; running the same job again writes the
         same files.
+    Nothing
+        The correction is what the network found.
     """
-    from scarnode.analyse import analyse, write_objects
+    from scarnode.analyse import analyse, analyse_correction, write_objects
     from scarnode.report import Provenance
 
     start = time.monotonic()
@@ -199,7 +208,16 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         made_at=claimed.made_at,
         predecessor=claimed.predecessor,
     )
-    analysis = analyse(anchored(claimed.stack, settings.spool), segmenter, provenance, settings.kinds)
+    stack = anchored(claimed.stack, settings.spool)
+    if claimed.correction is None:
+        analysis = analyse(stack, segmenter, provenance, settings.kinds)
+    else:
+        seg, again = settings.spool / claimed.correction.path, claimed.revises_correction
+        analysis = analyse_correction(
+            stack, seg, segmenter, provenance, settings.results, settings.kinds, even_if_unchanged=again
+        )
+        if analysis is None:
+            return Nothing("the corrected SEG holds what the network found: nothing was corrected")
     files = write_objects(analysis.objects, settings.results / claimed.key)
     return Analysed(
         files=tuple(

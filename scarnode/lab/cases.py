@@ -150,20 +150,26 @@ def write_npz(case: Case, folder: Path) -> Path:
     """Write a case so that `read_npz` reads it; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{case.name}.npz"
-    right = {} if case.right_ventricle is None else {"right_ventricle": case.right_ventricle}
-    np.savez_compressed(
-        path,
-        **right,
-        image=case.image.astype(np.float16),
-        label=case.label,
-        pixel_spacing=np.array(case.pixel_spacing),
-        slice_distance=np.array(case.slice_distance),
-        vendor=case.vendor,
-        site=case.site,
-        patient=case.patient,
-        pixel_size_known=case.pixel_size_known,
-    )
+    np.savez_compressed(path, **npz_arrays(case))
     return path
+
+
+def npz_arrays(case: Case) -> dict[str, np.ndarray | str | bool]:
+    """Give what `read_npz_file` reads of a case; the image in half precision, scaled down where it is too bright."""
+    right = {} if case.right_ventricle is None else {"right_ventricle": case.right_ventricle}
+    brightest = float(np.abs(case.image).max(initial=0.0))
+    scale = 0.5 if brightest > float(np.finfo(np.float16).max) else 1.0  # MR has 16 bits at most
+    return {
+        **right,
+        "image": (case.image * scale).astype(np.float16),
+        "label": case.label,
+        "pixel_spacing": np.array(case.pixel_spacing),
+        "slice_distance": np.array(case.slice_distance),
+        "vendor": case.vendor,
+        "site": case.site,
+        "patient": case.patient,
+        "pixel_size_known": case.pixel_size_known,
+    }
 
 
 def plausible_spacing(label: np.ndarray, low: float, high: float, diameter: float = 74.0) -> float:

@@ -29,7 +29,7 @@ def build_results(
 ) -> ResultObjects:
     """Build the DICOM objects of one result, in the study of the source images.
 
-    The same arguments always give the same bytes.
+    A correction makes no SEG: its SR refers to the person's. The same arguments always give the same bytes.
 
     Parameters
     ----------
@@ -56,6 +56,7 @@ def build_results(
         A source image can not be read any more.
     """
     # highdicom takes half a second to import: not for those who only need the types
+    from scarnode.report.origin import referenced_seg
     from scarnode.report.pdf import encapsulate
     from scarnode.report.pictures import capture, draw_sheet
     from scarnode.report.seg import build_seg
@@ -63,8 +64,9 @@ def build_results(
     from scarnode.report.sr import build_sr
 
     header = read_header(stack)
-    seg = build_seg(stack, segmentation, header, provenance)
-    sr = build_sr(stack, segmentation, measurements, seg, header, provenance)
+    seg = None if provenance.correction else build_seg(stack, segmentation, header, provenance)
+    source = seg or referenced_seg(provenance, header)
+    sr = build_sr(stack, segmentation, measurements, source, header, provenance)
     page = draw_sheet(stack, volume, segmentation, measurements, header, provenance)
     sc = capture(page, stack, segmentation.model, header, provenance)
     pdf = encapsulate(page, stack, segmentation.model, header, provenance) if "pdf" in kinds else None

@@ -119,6 +119,7 @@ COUNT = Code("1", "UCUM", "no units")
 
 # The run
 ARTIFICIAL_INTELLIGENCE = codes.DCM.ArtificialIntelligence
+MANUAL = codes.DCM.ManualProcessing
 SUMMARY_OF_ANALYSES = codes.DCM.SummaryOfAnalyses
 SUCCEEDED = codes.DCM.Succeeded
 PARTIALLY_SUCCEEDED = codes.DCM.PartiallySucceeded
@@ -133,6 +134,9 @@ IMAGE_COMPONENT = _private("IMAGE_COMPONENT", "Image component analysed")
 MODEL_DIGEST = _private("MODEL_SHA256", "SHA-256 of the model weights")
 TRAINING_DATA = _private("TRAINING_DATA", "Training data of the model")
 INPUT_DIGEST = _private("INPUT_DIGEST", "Digest of the source images")
+SEGMENTATION_ORIGIN = _private("SEG_ORIGIN", "Origin of the segmentation")
+CORRECTED_SEG = _private("CORRECTED_SEG", "SEG of a person that was measured")
+CORRECTED_MODEL = _private("CORRECTED_MODEL", "Network whose segmentation was corrected")
 SOFTWARE_VERSION = _private("SOFTWARE", "Software and version")
 
 # The document

@@ -87,7 +87,13 @@ def draw_origin(stack: Stack, model: ModelIdentity | None, provenance: Provenanc
     zone = provenance.made_at.strftime("%z")
     software = f"scarnode {provenance.software_version}, made {made}{' UTC' if zone == '+0000' else ' ' + zone}"
     rows = []
-    if model is not None:
+    if provenance.correction is not None and model is not None:
+        person = provenance.correction.creator.replace("^", " ").strip() or "not named in it"
+        hand = "drawn by hand" if provenance.correction.by_hand else "a network's outlines changed by hand"
+        rows.append(("Outlines", f"by a person, {hand}: SEG {provenance.correction.sop_instance_uid}"))
+        rows.append(("Person", person))
+        rows.append(("Corrected", f"{model.name} {model.version}, weights sha256 {model.sha256[:16]}"))
+    elif model is not None:
         rows.append(("Model", f"{model.name} {model.version}, weights sha256 {model.sha256[:16]}"))
         rows.append(("Trained on", model.training_data or "not stated"))
     rows.append(("Software", software.strip()))

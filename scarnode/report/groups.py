@@ -36,7 +36,7 @@ from pydicom.sr.coding import Code
 
 from scarnode import RESEARCH_USE
 from scarnode.measure.model import AhaSegment, Measurements, SliceMeasurements, ThresholdMeasurement
-from scarnode.report import codes, stamp
+from scarnode.report import codes, origin, stamp
 from scarnode.report.contours import region, slice_region
 from scarnode.report.model import Provenance
 from scarnode.report.source import is_multi_frame
@@ -65,9 +65,7 @@ class Groups:
         self.stack, self.labels, self.model, self.provenance = stack, labels, model, provenance
         self._taken: set[int] = set()
         self._outlines: dict[int, np.ndarray] = {}
-        self._algorithm = AlgorithmIdentification(
-            name=model.name, version=model.version, parameters=[f"model_sha256={model.sha256}"]
-        )
+        self._algorithm = origin.algorithm(model, provenance)
 
     def tissues(self, measurements: Measurements, enhancement: Code, seg: Dataset) -> list[Group]:
         """TID 1411 of scar, normal myocardium and blood pool; TID 1501 of the myocardium as a whole.
@@ -78,7 +76,7 @@ class Groups:
         enhancement : Code
             Late enhancement present, absent or undetermined.
         seg : pydicom.Dataset
-            From `scarnode.report.seg.build_seg`: the segments that the groups refer to.
+            The SEG that the groups refer to: ours, or the person's that was measured.
         """
         lge = self._number(codes.LGE_PERCENT, measurements.lge_percent, codes.PERCENT, codes.VOLUME_RATIO)
         evaluations: list[QualitativeEvaluation | TextContentItem] = [
@@ -149,7 +147,7 @@ class Groups:
         algorithm = AlgorithmIdentification(
             name=f"{item.method} threshold",
             version=self.provenance.software_version,
-            parameters=[f"within the myocardium outlined by {self.model.name} {self.model.version}"],
+            parameters=[f"within the myocardium outlined by {origin.outlined_by(self.model, self.provenance)}"],
         )
         numbers = [
             self._number(codes.VOLUME, item.scar_volume, codes.CM3, method, alone=False),
@@ -181,8 +179,7 @@ class Groups:
             codes.SLICES_USED: f"all {count} of the stack, base to apex" if measurements else f"none of {count}",
             codes.IMAGE_COMPONENT: stack.component.value,
             codes.SPACING_RULE: SPACING_RULE if measurements else "",
-            codes.MODEL_DIGEST: model.sha256,
-            codes.TRAINING_DATA: model.training_data,
+            **origin.run_texts(model, provenance),
             codes.INPUT_DIGEST: provenance.input_digest,
             codes.SOFTWARE_VERSION: f"scarnode {provenance.software_version}",
         }
@@ -193,8 +190,8 @@ class Groups:
                 self._number(codes.SCAR_VOLUME_BY_THICKNESS, scar, codes.CM3, codes.VOXEL_SUM),
                 self._number(codes.LV_VOLUME_BY_THICKNESS, myocardium, codes.CM3, codes.VOXEL_SUM),
             ]
-        evaluation = QualitativeEvaluation(codes.SUMMARY_OF_ANALYSES, status)
-        group = self._group("Run", codes.ANALYSIS, numbers, self._place(None), [evaluation])
+        evaluations = [QualitativeEvaluation(codes.SUMMARY_OF_ANALYSES, status), *origin.run_evaluations(provenance)]
+        group = self._group("Run", codes.ANALYSIS, numbers, self._place(None), evaluations)
         group[0].ContentSequence.extend(_text(name, text) for name, text in texts.items() if text)
         return group
 
@@ -219,8 +216,11 @@ class Groups:
         numbers: Sequence[Measurement | None],
         evaluations: Sequence[QualitativeEvaluation | TextContentItem] = (),
     ) -> Group:
-        """TID 1411 for one segment of the SEG."""
+        """TID 1411 for one segment of the SEG; TID 1501 where a corrected SEG has no such segment."""
         segment = codes.SEGMENTS[tissue]
+        segment_number = origin.segment_number(tissue, self.provenance)
+        if segment_number is None:
+            return self._group(segment.label, segment.type, numbers, self._place(tissue), evaluations)
         series = self.stack.series_instance_uids
         source: dict[str, object] = (
             {"source_series": SourceSeriesForSegmentation(series[0])}
@@ -236,7 +236,7 @@ class Groups:
         group = VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=TrackingIdentifier(stamp.tracking_uid(self.stack, segment.label), segment.label),
             referenced_segment=ReferencedSegment(
-                seg.SOPClassUID, seg.SOPInstanceUID, segment_number=int(tissue), **source
+                seg.SOPClassUID, seg.SOPInstanceUID, segment_number=segment_number, **source
             ),
             finding_category=_concept(segment.category),
             finding_type=_concept(segment.type),

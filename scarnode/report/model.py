@@ -8,6 +8,8 @@ from datetime import datetime
 
 from pydicom.dataset import Dataset
 
+from scarnode.correct.model import Origin
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -24,6 +26,8 @@ class Provenance:
         When the analysis was first made. Part of the result, so that a re-run writes the same objects.
     predecessor : tuple of (str, str) or None
         (SOP Instance UID, Series Instance UID) of the SR which this result revises.
+    correction : Origin or None
+        The SEG of a person that was measured in place of the network's.
     """
 
     job_key: str
@@ -31,6 +35,7 @@ class Provenance:
     software_version: str
     made_at: datetime
     predecessor: tuple[str, str] | None = None
+    correction: Origin | None = None
 
 
 KINDS = ("seg", "sr", "sc", "pdf", "labelmap", "probability")
@@ -46,7 +51,7 @@ class ResultObjects:
     Attributes
     ----------
     seg : pydicom.Dataset or None
-        Segmentation Storage, BINARY; None where the analysis failed.
+        Segmentation Storage, BINARY; None where the analysis failed, and for a correction, whose SEG is the person's.
     sr : pydicom.Dataset
         Comprehensive 3D SR, TID 1500.
     sc : pydicom.Dataset

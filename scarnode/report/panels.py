@@ -50,7 +50,7 @@ def draw_numbers(measurements: Measurements) -> Image.Image:
         present = numbers.scar_volume > 0
         color = SCAR if present else TEXT
         seen = "LGE present" if present else "LGE absent"
-        likely = "no interval for this model"
+        likely = "no interval"
         if numbers.lge_interval is not None:
             likely = "likely {:.0f} to {:.0f} %".format(*numbers.lge_interval)
         cards = [
@@ -66,15 +66,15 @@ def draw_numbers(measurements: Measurements) -> Image.Image:
     return beside([*cards, _burden(numbers, INNER - 3 * (_CARD + GAP))])
 
 
-def draw_methods(measurements: Measurements, network: str, width: int) -> Image.Image:
-    """Draw the network's scar beside that of thresholds.
+def draw_methods(measurements: Measurements, reader: str, width: int) -> Image.Image:
+    """Draw the network's (or a person's) scar beside that of thresholds.
 
     Parameters
     ----------
     measurements : Measurements
         Of a stack that shows myocardium.
-    network : str
-        Name of the model.
+    reader : str
+        Who outlined the scar.
     width : int
         Pixels.
 
@@ -83,7 +83,7 @@ def draw_methods(measurements: Measurements, network: str, width: int) -> Image.
     PIL.Image.Image
         RGB.
     """
-    rows = [(f"CNN ({network})", measurements.scar_volume, measurements.lge_percent or 0.0, SCAR)]
+    rows = [(reader, measurements.scar_volume, measurements.lge_percent or 0.0, SCAR)]
     rows += [(item.method, item.scar_volume, item.lge_percent, MUTED) for item in measurements.by_threshold]
     panel = Image.new("RGB", (width, 96 + 30 * len(rows)), PANEL)
     draw = ImageDraw.Draw(panel)
@@ -99,7 +99,7 @@ def draw_methods(measurements: Measurements, network: str, width: int) -> Image.
         draw.rectangle((bar, y + 5, bar + max(1, lge * scale), y + 17), fill=color)
         draw_text(draw, (volume, y), f"{scar:.1f}", 17, TEXT, align="right")
         draw_text(draw, (percent, y), f"{lge:.1f} %", 17, TEXT, align="right")
-    note = "Thresholds (n SD above remote myocardium; half of the maximum) count inside the CNN's myocardium."
+    note = "Thresholds (n SD above remote myocardium; half of the maximum) count inside the same myocardium."
     if len(rows) == 1:
         note = "No threshold was measured."
     for index, line in enumerate(wrap(note, 14, width - 2 * _PAD)[:2]):

@@ -54,7 +54,8 @@ def draw_sheet(
         panels += [draw_flags(flags, INNER), slices]
     else:
         rest = INNER - bullseye.WIDTH - GAP
-        lists = stacked([draw_methods(measurements, segmentation.model.name, rest), draw_flags(flags, rest)])
+        reader = "Corrected by a person" if provenance.correction else f"CNN ({segmentation.model.name})"
+        lists = stacked([draw_methods(measurements, reader, rest), draw_flags(flags, rest)])
         unseen = segmentation.right_ventricle is None
         reason = "direction of the right ventricle not seen" if unseen else "these slices do not tell the segments"
         seventeen = draw_bullseye(measurements.segments, reason)

@@ -7,18 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from highdicom.sr import (
     Comprehensive3DSR,
-    DeviceObserverIdentifyingAttributes,
     MeasurementReport,
-    ObservationContext,
-    ObserverContext,
 )
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes as dicom_codes
 from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
 from scarnode.measure.model import Measurements
-from scarnode.report import codes, stamp
+from scarnode.report import codes, origin, stamp
 from scarnode.report.groups import Group, Groups
 from scarnode.report.model import Provenance
 from scarnode.report.source import evidence
@@ -48,7 +44,7 @@ def build_sr(
     segmentation : Segmentation
     measurements : Measurements
     seg : pydicom.Dataset
-        From `scarnode.report.seg.build_seg`.
+        What was measured: from `scarnode.report.seg.build_seg`, or `scarnode.report.origin.referenced_seg`.
     header : pydicom.Dataset
         From `scarnode.report.source.read_header`.
     provenance : Provenance
@@ -126,7 +122,7 @@ def _document(
     """Put measurement groups into a document, TID 1500."""
     # highdicom copies and searches the whole tree several times: it gets the first group, the others join below
     report = MeasurementReport(
-        observation_context=_observer(model, provenance),
+        observation_context=origin.observers(model, provenance),
         procedure_reported=codes.PROCEDURE,
         imaging_measurements=groups[:1],
         title=codes.IMAGING_MEASUREMENT_REPORT,
@@ -147,22 +143,6 @@ def _document(
     )
     dataset.ContentSequence[-1].ContentSequence.extend(group[0] for group in groups[1:])
     return dataset
-
-
-def _observer(model: ModelIdentity, provenance: Provenance) -> ObservationContext:
-    """Name the algorithm as the device that observed."""
-    return ObservationContext(
-        observer_device_context=ObserverContext(
-            observer_type=dicom_codes.DCM.Device,
-            observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-                uid=stamp.device_uid(model, provenance),
-                name="scarnode",
-                manufacturer_name=stamp.MANUFACTURER,
-                model_name=f"{model.name} {model.version}",
-                serial_number=model.sha256[:16],
-            ),
-        )
-    )
 
 
 def _predecessors(stack: Stack, provenance: Provenance) -> list[Dataset] | None:

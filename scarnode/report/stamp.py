@@ -64,9 +64,10 @@ def tracking_uid(stack: Stack, what: str) -> UID:
     return derived_uid("tracking", stack.study_instance_uid, *stack.series_instance_uids, what)
 
 
-def series_description(kind: Kind, stack: Stack) -> str:
-    """Name the object, and the component where it is not the usual one."""
-    return f"scarnode LGE {kind.name}" + (" (PSIR)" if stack.component is Component.PSIR else "")
+def series_description(kind: Kind, stack: Stack, provenance: Provenance) -> str:
+    """Name the object, the component where it is not the usual one, and that a person corrected it."""
+    psir = " (PSIR)" if stack.component is Component.PSIR else ""
+    return f"scarnode LGE {kind.name}{psir}{' (corrected)' if provenance.correction else ''}"
 
 
 def equipment(model: ModelIdentity, provenance: Provenance) -> dict[str, object]:
@@ -94,7 +95,7 @@ def finish(
     date, time = provenance.made_at.strftime("%Y%m%d"), provenance.made_at.strftime("%H%M%S.%f")
     dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = date
     dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = time
-    dataset.SeriesDescription = series_description(kind, stack)
+    dataset.SeriesDescription = series_description(kind, stack, provenance)
     if kind not in (
         SR,
         PDF,
@@ -124,7 +125,11 @@ def _contributing_equipment(
     algorithm = ContributingEquipment(
         purpose_of_reference=codes.PROCESSING_EQUIPMENT,
         contribution_datetime=now,
-        contribution_description="LGE scar segmentation and measurement",
+        contribution_description=(
+            "Measurement of a corrected LGE segmentation"
+            if provenance.correction
+            else "LGE scar segmentation and measurement"
+        ),
         **shared,
     )
     algorithm.DeviceUID = device_uid(model, provenance)

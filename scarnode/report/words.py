@@ -22,6 +22,7 @@ _WORDS: dict[str, str] = {
     quality.BAD_NULLING: "The myocardium is as bright as blood: the inversion time missed the null.",
     quality.UNSURE_MYOCARDIUM: "Repeated readings outline the myocardium differently.",
     quality.UNSURE_SCAR: "Repeated readings outline the scar differently.",
+    "NO_SCAR_SEGMENT": "The corrected SEG has no segment coded as scar: that was taken as no scar.",
 }
 
 

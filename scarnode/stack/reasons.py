@@ -83,6 +83,22 @@ REASONS: dict[str, str] = {
     ),
     "DUPLICATE_RECONSTRUCTION": "Another reconstruction of an acquisition that was analysed. Nothing to do.",
     "SUPERSEDED_REPEAT": "Its locations were imaged again later; the later images were analysed. Nothing to do.",
+    # segmentations and results that came back
+    "CORRECTION": "A person's segmentation of a stack that was analysed: a revised report was made from it.",
+    "CORRECTION_WAITS": (
+        "A segmentation with this node's segment codes, but none of the images that it names is part of an analysed "
+        "stack. It is kept, and taken up when the images come: send them."
+    ),
+    "CORRECTION_REFUSED": (
+        "A segmentation with this node's segment codes that can not be measured as it is; the detail says why. Save "
+        "it again as a new object, whole and on the images' own grid."
+    ),
+    "AUTOMATIC_SEG": (
+        "A segmentation with this node's segment codes that says of itself that no person had a hand in it "
+        "(SegmentAlgorithmType AUTOMATIC): another program's. Kept; nothing to do."
+    ),
+    "FOREIGN_SEG": "A segmentation of other findings. Kept; nothing to do.",
+    "OWN_RESULT": "A result of this node that was sent back to it. Never analysed; nothing to do.",
     # files that are no usable DICOM (StackSearch.unreadable)
     "NOT_DICOM": "The file is not a DICOM file. Send DICOM Part 10 files.",
     "UNREADABLE": "The file can not be opened. Check the file and its rights.",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scarnode.correct.model import SEG_CLASSES
 from scarnode.errors import InputError
 from scarnode.lab.cases import Case
 from scarnode.lab.readers.labels import finish, vendor_name
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-"""Segmentation Storage and Label Map Segmentation Storage."""
 MAX_GROUP = 100_000
 """Files of one patient's folder; more is a mistaken path."""
 
@@ -65,6 +64,12 @@ def dicom_readers(
         elif entry.name not in ignore:
             groups.setdefault(folder.resolve().name, []).append(entry)
     return {name: partial(_read_group, files, name, source, legend) for name, files in groups.items() if files}
+
+
+def scanner_of(path: Path) -> tuple[str, str, str]:
+    """Read the scanner's vendor, the site and a digest of the patient from an image; each empty where unknown."""
+    header = _header(path)
+    return (header.vendor, header.site, header.patient) if header else ("", "", "")
 
 
 def _read_group(files: Sequence[Path], name: str, source: str, legend: Mapping[str, int]) -> list[Case]:

@@ -1,0 +1,116 @@
+"""What came back: corrected segmentations to be measured, and our own results, which must never make new ones."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydicom import dcmread
+
+from scarnode.correct.model import SEG_CLASSES
+from scarnode.jobs.model import PlannedJob, ReturnedObject
+from scarnode.stack import SeriesVerdict, Stack, Verdict
+
+log = logging.getLogger(__name__)
+
+VERDICTS = {
+    "CORRECTION": Verdict.ACCEPTED,
+    "CORRECTION_WAITS": Verdict.REVIEW,
+    "CORRECTION_REFUSED": Verdict.REVIEW,
+    "AUTOMATIC_SEG": Verdict.REJECTED,
+    "FOREIGN_SEG": Verdict.REJECTED,
+    "OWN_RESULT": Verdict.REJECTED,
+}
+
+
+def sort_returned(
+    returned: Sequence[ReturnedObject],
+    stacks: Sequence[Stack],
+    planned: Sequence[PlannedJob],
+    spool: Path,
+    results: Path,
+) -> tuple[list[SeriesVerdict], list[PlannedJob]]:
+    """Tell of every object that came back what it is, and plan a job for each correction.
+
+    Parameters
+    ----------
+    returned : sequence of ReturnedObject
+        In order of arrival.
+    stacks : sequence of Stack
+        The study's, with absolute paths.
+    planned : sequence of PlannedJob
+        Their jobs, in the same order.
+    spool, results : Path
+
+    Returns
+    -------
+    list of SeriesVerdict
+        One for each series and reason.
+    list of PlannedJob
+        In order of arrival: the later revises the earlier.
+    """
+    jobs = dict(zip((id(stack) for stack in stacks), planned, strict=True))
+    told: dict[tuple[str, str, str], int] = defaultdict(int)
+    corrections: list[PlannedJob] = []
+    taken: dict[str, Path] = {}
+    for one in returned:
+        reason, detail, stack = _judge(one, stacks, taken, spool, results)
+        told[one.seg.series_instance_uid, reason, detail] += 1
+        if stack is not None:
+            taken[one.seg.sop_instance_uid] = one.seg.path
+            corrections.append(_plan(one, jobs[id(stack)]))
+    study = stacks[0].study_instance_uid if stacks else ""
+    verdicts = [
+        SeriesVerdict(study, series, VERDICTS[reason], reason, detail, 0, count)
+        for (series, reason, detail), count in told.items()
+    ]
+    return verdicts, corrections
+
+
+def _judge(
+    one: ReturnedObject, stacks: Sequence[Stack], taken: dict[str, Path], spool: Path, results: Path
+) -> tuple[str, str, Stack | None]:
+    """Give reason, detail and, where a job is to be made, the stack."""
+    is_seg = one.seg.sop_class_uid in SEG_CLASSES
+    path = spool / one.seg.path
+    if one.own is not None:
+        if is_seg and _changed(path, results / one.own):
+            return (
+                "CORRECTION_REFUSED",
+                "changed under the SOP Instance UID of our result: save it as a new object",
+                None,
+            )
+        return "OWN_RESULT", "sent back to the node that made it", None
+    if (before := taken.get(one.seg.sop_instance_uid)) is not None:
+        if _changed(path, spool / before):
+            return "CORRECTION_REFUSED", "another SEG came under its SOP Instance UID: save it as a new object", None
+        return "CORRECTION", "came again", None
+    from scarnode.correct.recognise import NoCorrectionError, recognise  # highdicom: a node without SEGs never waits
+
+    try:
+        stack = recognise(path, stacks)
+    except NoCorrectionError as why:
+        return why.reason, why.detail, None
+    return "CORRECTION", f"corrects a stack of {len(stack.frames)} slices", stack
+
+
+def _changed(path: Path, original: Path) -> bool:
+    """Tell whether two SEGs surely hold other pixels; where one is compressed or gone, that is not known."""
+    try:
+        segs = [dcmread(each) for each in (path, original)]
+        if any(seg.file_meta.TransferSyntaxUID.is_compressed for seg in segs):
+            return False
+        return segs[0].PixelData != segs[1].PixelData
+    except Exception as error:  # a damaged file is no correction either
+        log.warning("a SEG that came back can not be compared (%s)", type(error).__name__)
+        return False
+
+
+def _plan(one: ReturnedObject, job: PlannedJob) -> PlannedJob:
+    """Plan a correction after the network's job of the same stack."""
+    key = hashlib.sha256("\n".join(("correction", job.key, one.seg.sop_instance_uid)).encode()).hexdigest()
+    return replace(job, key=key, correction=one.seg)
