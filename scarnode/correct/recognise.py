@@ -14,6 +14,7 @@ from pydicom.sr.coding import Code
 from scarnode.correct.model import Origin
 from scarnode.correct.outline import Plane, listed_instances, planes
 from scarnode.report.codes import SEGMENTS, TISSUE
+from scarnode.report.source import person_name
 from scarnode.segment.model import Tissue
 from scarnode.stack import Stack
 
@@ -108,7 +109,7 @@ def read_origin(seg: Dataset) -> Origin:
         str(seg.SeriesInstanceUID),
         {tissue: int(item.SegmentNumber) for item, tissue in ours},
         types == {"MANUAL"},
-        str(seg.get("ContentCreatorName") or ""),
+        person_name(seg.get("ContentCreatorName") or ""),
         str(seg.get("ContentDate") or ""),
     )
 

@@ -201,7 +201,7 @@ def _text(value: object, vr: str) -> str:
     return _CONTROL.sub("", str(value)).replace("\\", "/").strip()[: _LENGTH.get(vr, 64)].strip()
 
 
-def _person_name(value: object) -> str:
+def person_name(value: object) -> str:
     """Keep at most three groups (alphabetic, ideographic, phonetic) of five components and 64 characters each."""
     groups = _CONTROL.sub("", str(value)).replace("\\", "").split("=")[:3]
     return "=".join("^".join(group.split("^")[:5])[:64].strip() for group in groups).rstrip("=").strip()
@@ -243,7 +243,7 @@ def _decimal(value: object) -> str:
 
 
 _CLEANERS: dict[str, Callable[[object], str]] = {
-    "PN": _person_name,
+    "PN": person_name,
     "DA": _date,
     "TM": _time,
     "AS": _age,

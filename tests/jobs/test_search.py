@@ -40,7 +40,7 @@ def receive(spool, ledger, paths):
 def test_a_stack_becomes_a_job_whose_paths_are_the_spools(spool, ledger, tmp_path):
     phantom = make_phantom(2, PhantomSettings(matrix=(96, 96), slices=5, component="magnitude"))
     receive(spool, ledger, write_dicom(phantom, tmp_path / "lge"))
-    search_study(ledger, spool.root, 1, Rules(), "f" * 64, "settings")
+    search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
     [job] = queries.list_jobs(ledger)
     assert (job.state, job.slices) == ("queued", 5)
     stack = ledger.claim("host:0", 60).stack
@@ -52,7 +52,7 @@ def test_another_model_makes_another_job_and_the_same_one_does_not(spool, ledger
     phantom = make_phantom(2, PhantomSettings(matrix=(96, 96), slices=5, component="magnitude"))
     receive(spool, ledger, write_dicom(phantom, tmp_path / "lge"))
     for model in ("a", "a", "b"):
-        search_study(ledger, spool.root, 1, Rules(), model * 64, "settings")
+        search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), model * 64, "settings")
     assert len(queries.list_jobs(ledger)) == 2
 
 
@@ -64,7 +64,7 @@ def test_a_search_that_fails_is_written_down_and_not_repeated_for_ever(spool, le
         raise OSError("the disk does not answer")
 
     monkeypatch.setattr("scarnode.jobs.search.find_stacks", fail)
-    search_study(ledger, spool.root, 1, Rules(), "f" * 64, "settings")
+    search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
     [row] = queries.list_series(ledger)
     assert row.reason == "SEARCH_FAILED"
     assert "the disk does not answer" in row.detail
