@@ -110,7 +110,9 @@ class Ledger(Reception):
         now = time.time()
         with self._writing() as session:
             self._write_verdicts(session, study_id, newest_instance, verdicts, problems or {})
-            why = note or f"study quiet: {len(verdicts)} series, {len(planned)} short-axis LGE stacks"
+            corrections = sum(plan.correction is not None for plan in planned)
+            found = f"{len(planned) - corrections} short-axis LGE stacks, {corrections} corrections"
+            why = note or f"study quiet: {len(verdicts)} series, {found}"
             session.add(self._event(study_id, None, "", "", why))
             for plan in planned:
                 self._add_job(session, study_id, plan, now)
@@ -147,8 +149,10 @@ class Ledger(Reception):
         )
         session.add(job)
         session.flush()
-        what = f"a person's correction of a stack of {job.slices} slices" if plan.correction else ""
-        session.add(self._event(study_id, job.id, "", job.state.value, what or f"stack of {job.slices} slices"))
+        what = f"stack of {job.slices} slices"
+        if plan.correction is not None:
+            what = f"a person's correction of a {what}: SEG {plan.correction.sop_instance_uid}"
+        session.add(self._event(study_id, job.id, "", job.state.value, what))
         self._revise(session, job, plan.stack)
 
     def _revise(self, session: Session, job: Job, stack: Stack) -> None:

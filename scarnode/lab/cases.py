@@ -158,7 +158,7 @@ def npz_arrays(case: Case) -> dict[str, np.ndarray | str | bool]:
     """Give what `read_npz_file` reads of a case; the image in half precision, scaled down where it is too bright."""
     right = {} if case.right_ventricle is None else {"right_ventricle": case.right_ventricle}
     brightest = float(np.abs(case.image).max(initial=0.0))
-    scale = 0.5 if brightest > float(np.finfo(np.float16).max) else 1.0  # MR has 16 bits at most
+    scale = min(1.0, 60000.0 / brightest) if brightest else 1.0  # half precision ends at 65504
     return {
         **right,
         "image": (case.image * scale).astype(np.float16),

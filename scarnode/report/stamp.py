@@ -71,11 +71,12 @@ def series_description(kind: Kind, stack: Stack, provenance: Provenance) -> str:
 
 
 def equipment(model: ModelIdentity, provenance: Provenance) -> dict[str, object]:
-    """General Equipment arguments shared by highdicom's constructors."""
+    """General Equipment arguments shared by highdicom's constructors: the network, or the program that measured."""
+    network, software = provenance.correction is None, f"scarnode {provenance.software_version}"[:64]
     return {
         "manufacturer": MANUFACTURER,
-        "manufacturer_model_name": model.name[:64],
-        "software_versions": [f"scarnode {provenance.software_version}"[:64], f"model {model.version}"[:64]],
+        "manufacturer_model_name": model.name[:64] if network else "scarnode",
+        "software_versions": [software, f"model {model.version}"[:64]] if network else [software],
         "device_serial_number": model.sha256[:16],
     }
 
