@@ -59,7 +59,7 @@ def build_results(
     from scarnode.report.origin import referenced_seg
     from scarnode.report.pdf import encapsulate
     from scarnode.report.pictures import capture, draw_sheet
-    from scarnode.report.seg import build_seg
+    from scarnode.report.seg import build_labelmap, build_probability, build_seg
     from scarnode.report.source import read_header
     from scarnode.report.sr import build_sr
 
@@ -70,7 +70,11 @@ def build_results(
     page = draw_sheet(stack, volume, segmentation, measurements, header, provenance)
     sc = capture(page, stack, segmentation.model, header, provenance)
     pdf = encapsulate(page, stack, segmentation.model, header, provenance) if "pdf" in kinds else None
-    return ResultObjects(seg=seg, sr=sr, sc=sc, pdf=pdf)
+    labelmap = build_labelmap(stack, segmentation, header, provenance) if "labelmap" in kinds else None
+    probability = None
+    if "probability" in kinds and segmentation.scar_probability is not None:  # a mask drawn by hand has none
+        probability = build_probability(stack, segmentation, header, provenance)
+    return ResultObjects(seg=seg, sr=sr, sc=sc, pdf=pdf, labelmap=labelmap, probability=probability)
 
 
 def build_failure(

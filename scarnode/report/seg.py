@@ -1,11 +1,15 @@
-"""The segmentation as a DICOM Segmentation object."""
+"""The segmentation as DICOM Segmentation objects."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import (
     SegmentAlgorithmTypeValues,
+    SegmentationFractionalTypeValues,
     SegmentationTypeValues,
     SegmentDescription,
 )
@@ -22,9 +26,26 @@ from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.stack.model import SourceFrame, Stack
 from scarnode.uids import derived_uid
 
+_BINARY = {"segmentation_type": SegmentationTypeValues.BINARY}
+_WHOLE_BYTES = {
+    "segmentation_type": SegmentationTypeValues.FRACTIONAL,
+    "fractional_type": SegmentationFractionalTypeValues.OCCUPANCY,
+    "max_fractional_value": 1,
+}
+_LABELMAP = {"segmentation_type": SegmentationTypeValues.LABELMAP}
+_PROBABILITY = {
+    "segmentation_type": SegmentationTypeValues.FRACTIONAL,
+    "fractional_type": SegmentationFractionalTypeValues.PROBABILITY,
+    "max_fractional_value": 255,
+}
+
 
 def build_seg(stack: Stack, segmentation: Segmentation, header: Dataset, provenance: Provenance) -> Dataset:
-    """Write the labels as one BINARY Segmentation with a segment per tissue.
+    """Write the labels as one Segmentation with a segment per tissue.
+
+    BINARY, one bit per voxel, where a frame is a whole number of bytes. Where it is not (251 x 253), frames run on in
+    the middle of a byte (PS3.5 section 8.1.1), which OHIF reads as masks shifted by some pixels, without a word; then
+    the same masks are written as FRACTIONAL OCCUPANCY of 0 or 1, one byte per voxel (docs/viewers.md).
 
     Every frame of the stack is written for every segment, empty or not: viewers that count frames can not shift
     masks, and a segment without a voxel is still there to say so.
@@ -43,34 +64,98 @@ def build_seg(stack: Stack, segmentation: Segmentation, header: Dataset, provena
     pydicom.Dataset
         Segmentation Storage, explicit VR little endian. Frames reference the real source frames.
     """
+    form = _BINARY if stack.rows * stack.columns % 8 == 0 else _WHOLE_BYTES
+    return _build(stack, segmentation, stamp.SEG, segmentation.labels, form, header, provenance)
+
+
+def build_labelmap(stack: Stack, segmentation: Segmentation, header: Dataset, provenance: Provenance) -> Dataset:
+    """Write the labels as one LABELMAP Segmentation: a frame per slice, one byte per voxel.
+
+    The background has an item in SegmentSequence, as every pixel value needs one (PS3.3 section C.8.20.2), and
+    PixelPaddingValue names it. highdicom puts it first; here it comes last, because cornerstone3D before its change
+    2882 (OHIF 3.13.2 has an older one) counts the items and paints each segment in the colour of the one before.
+
+    Parameters
+    ----------
+    stack, segmentation, header, provenance
+        As `build_seg`.
+
+    Returns
+    -------
+    pydicom.Dataset
+        Label Map Segmentation Storage (DICOM Supplement 243), explicit VR little endian.
+    """
+    return _build(stack, segmentation, stamp.LABELMAP, segmentation.labels, _LABELMAP, header, provenance)
+
+
+def build_probability(stack: Stack, segmentation: Segmentation, header: Dataset, provenance: Provenance) -> Dataset:
+    """Write the probability of scar as one FRACTIONAL Segmentation with one segment, one byte per voxel.
+
+    Parameters
+    ----------
+    stack, segmentation, header, provenance
+        As `build_seg`; the segmentation must have its `scar_probability`.
+
+    Returns
+    -------
+    pydicom.Dataset
+        Segmentation Storage, SegmentationFractionalType PROBABILITY, MaximumFractionalValue 255.
+    """
+    if segmentation.scar_probability is None:
+        raise ValueError("the segmentation has no probability of scar")
+    pixels = segmentation.scar_probability.astype(np.float32) / 255
+    return _build(stack, segmentation, stamp.PROBABILITY, pixels, _PROBABILITY, header, provenance)
+
+
+def _build(
+    stack: Stack,
+    segmentation: Segmentation,
+    kind: stamp.Kind,
+    pixels: np.ndarray,
+    form: Mapping[str, object],
+    header: Dataset,
+    provenance: Provenance,
+) -> Dataset:
     model = segmentation.model
+    if kind is stamp.PROBABILITY:
+        segments = [_describe(Tissue.SCAR, stack, model, number=1, label="LV scar probability")]
+        label, description = "LGE_SCAR_PROB", "Probability of LGE scar"
+    else:
+        segments = [_describe(tissue, stack, model) for tissue in codes.SEGMENTS]
+        label, description = "LGE_SCAR", "LGE scar, normal myocardium, LV blood pool"
     dataset = SegmentationObject(
         source_images=stand_ins(stack, header),
-        pixel_array=segmentation.labels,
-        segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(tissue, stack, model) for tissue in codes.SEGMENTS],
-        series_instance_uid=stamp.series_uid(stamp.SEG, provenance),
-        series_number=stamp.SEG.series_number,
-        sop_instance_uid=stamp.instance_uid(stamp.SEG, provenance),
+        pixel_array=pixels,
+        segment_descriptions=segments,
+        series_instance_uid=stamp.series_uid(kind, provenance),
+        series_number=kind.series_number,
+        sop_instance_uid=stamp.instance_uid(kind, provenance),
         instance_number=1,
         omit_empty_frames=False,
-        content_label="LGE_SCAR",
-        content_description="LGE scar, normal myocardium, LV blood pool",
+        content_label=label,
+        content_description=description,
         content_creator_name="scarnode^",
         transfer_syntax_uid=ExplicitVRLittleEndian,
         specific_character_set="ISO_IR 192",
+        **form,
         **stamp.equipment(model, provenance),
     )
+    if kind is stamp.LABELMAP:
+        background, *tissues = dataset.SegmentSequence
+        dataset.SegmentSequence = [*tissues, background]
     _name_sources(dataset, stack)
-    _name_dimensions(dataset, provenance)
-    return stamp.finish(dataset, stamp.SEG, header, stack, model, provenance)
+    _name_dimensions(dataset, kind, provenance)
+    return stamp.finish(dataset, kind, header, stack, model, provenance)
 
 
-def _describe(tissue: Tissue, stack: Stack, model: ModelIdentity) -> SegmentDescription:
+def _describe(
+    tissue: Tissue, stack: Stack, model: ModelIdentity, number: int | None = None, label: str | None = None
+) -> SegmentDescription:
     segment = codes.SEGMENTS[tissue]
+    label = label or segment.label
     return SegmentDescription(
-        segment_number=int(tissue),
-        segment_label=segment.label,
+        segment_number=number or int(tissue),
+        segment_label=label,
         segmented_property_category=segment.category,
         segmented_property_type=segment.type,
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -81,8 +166,8 @@ def _describe(tissue: Tissue, stack: Stack, model: ModelIdentity) -> SegmentDesc
             source=stamp.MANUFACTURER,
             parameters={"model_sha256": model.sha256},
         ),
-        tracking_uid=stamp.tracking_uid(stack, segment.label),
-        tracking_id=segment.label,
+        tracking_uid=stamp.tracking_uid(stack, label),
+        tracking_id=label,
         anatomic_regions=[codes.LEFT_VENTRICLE],
         primary_anatomic_structures=[segment.structure] if segment.structure else None,
         display_color=CIELabColor.from_rgb(*segment.rgb),
@@ -126,9 +211,9 @@ def _instance_item(frame: SourceFrame, stack: Stack | None = None) -> Dataset:
     return item
 
 
-def _name_dimensions(dataset: Dataset, provenance: Provenance) -> None:
+def _name_dimensions(dataset: Dataset, kind: stamp.Kind, provenance: Provenance) -> None:
     """Give the dimension organisation a UID that is the same every time."""
-    uid = derived_uid(provenance.job_key, stamp.SEG.name, "dimensions")
+    uid = derived_uid(provenance.job_key, kind.name, "dimensions")
     dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
     for index in dataset.DimensionIndexSequence:
         index.DimensionOrganizationUID = uid

@@ -29,7 +29,7 @@ class Kind:
     Attributes
     ----------
     name : str
-        SEG, SR, SC or PDF: part of its UIDs and its SeriesDescription.
+        SEG, SR, SC, ...: part of its UIDs and its SeriesDescription.
     series_number : int
         High, so that the results list after the images.
     """
@@ -42,6 +42,8 @@ SEG = Kind("SEG", 9001)
 SR = Kind("SR", 9002)
 SC = Kind("SC", 9003)
 PDF = Kind("PDF", 9004)
+LABELMAP = Kind("LABELMAP", 9005)
+PROBABILITY = Kind("PROBABILITY", 9006)
 
 
 def series_uid(kind: Kind, provenance: Provenance) -> UID:

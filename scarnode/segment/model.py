@@ -76,6 +76,10 @@ class Segmentation:
         None where no heart was found.
     lge_interval : tuple of float or None
         Lower and upper bound of %LGE, percent, by the calibration in the model card; None without one.
+    scar_probability : numpy.ndarray or None
+        uint8, shape as the labels: 255 times the readings' mean probability of scar, 0 away from the heart.
+        The labels are the likeliest tissue without small islands, so no threshold of this gives the scar exactly.
+        None where no network made the labels.
     """
 
     labels: np.ndarray
@@ -85,3 +89,4 @@ class Segmentation:
     right_ventricle: float | None = None
     agreement: Agreement | None = None
     lge_interval: tuple[float, float] | None = None
+    scar_probability: np.ndarray | None = None

@@ -81,7 +81,8 @@ class Segmenter:
         """
         stack = _checked(volume, pixel_spacing)
         spacing = (float(pixel_spacing[0]), float(pixel_spacing[1]))
-        nothing = Segmentation(np.zeros(stack.shape, np.uint8), None, self.identity, (NO_HEART, NO_MYOCARDIUM))
+        none = np.zeros(stack.shape, np.uint8)
+        nothing = Segmentation(none, None, self.identity, (NO_HEART, NO_MYOCARDIUM), scar_probability=none)
         heart = find_heart(self._run(self._finder), stack, spacing, self._finder_spacing) if stack.any() else None
         if heart is None:
             return nothing
@@ -101,7 +102,7 @@ class Segmenter:
         windows = [first, *(self._windows(images, mirror) for mirror in MIRRORS[1:])]
         merged = torch.stack([merge(*one, len(stack), self._scar_merge) for one in windows]).mean(dim=0)
         probabilities = keep_largest(merged)
-        labels = self._labels(probabilities, grid)
+        labels, scar_probability = self._labels(probabilities, grid)
         center = ventricle_center(labels)
         if center is None:
             return nothing
@@ -114,6 +115,7 @@ class Segmenter:
             heart.right_ventricle,
             found,
             lge_interval(lge_percent(labels), found.lge_percent, self._calibration),
+            scar_probability,
         )
 
     def _windows(self, images: torch.Tensor, mirror: tuple[int, ...]) -> tuple[torch.Tensor, list[list[int]]]:
@@ -121,15 +123,16 @@ class Segmenter:
         windows, indices = predict_windows(self._run(self._outline), images.flip(mirror).to(self._device))
         return windows.flip(mirror).cpu(), indices
 
-    def _labels(self, probabilities: torch.Tensor, grid: Grid) -> np.ndarray:
-        """Labels on the source's grid."""
+    def _labels(self, probabilities: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+        """Labels, and 255 times the probability of scar, on the source's grid."""
         on_source = grid.to_source(probabilities)
+        scar = (on_source[:, Tissue.SCAR] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
         # Outside the patch all probabilities are zero, and the largest of zeros is the first: background.
         labels = on_source.argmax(dim=1).to(torch.uint8).numpy()
         largest = SMALLEST_ISLAND * grid.spacing**2 / (grid.pixel_spacing[0] * grid.pixel_spacing[1])
         on_source[:, Tissue.SCAR] = -1
         without_scar = on_source.argmax(dim=1).to(torch.uint8).numpy()
-        return drop_islands(labels, without_scar, largest)
+        return drop_islands(labels, without_scar, largest), scar
 
     def _run(self, network: UNet) -> Callable[[torch.Tensor], torch.Tensor]:
         """The network as a function of windows, in the precision that suits the device."""

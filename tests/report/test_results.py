@@ -153,7 +153,7 @@ def test_segments(built):
         assert len(segment.RecommendedDisplayCIELabValue) == 3
         assert segment.TrackingID
     assert len({s.TrackingUID for s in labels.values()}) == 3
-    assert (seg.SegmentationType, seg.SegmentsOverlap, seg.ContentCreatorName) == ("BINARY", "NO", "scarnode^")
+    assert (seg.SegmentsOverlap, seg.ContentCreatorName) == ("NO", "scarnode^")
 
 
 def test_references_name_the_sources_and_nothing_else(built):

@@ -58,6 +58,25 @@ def test_any_matrix_and_pixel_size(segmenter, shape, spacing):
     assert 0.5 < area / (np.pi * (30**2 - 20**2)) < 1.5
 
 
+def test_scar_probability_is_on_the_same_grid(segmenter):
+    phantom = make_phantom(5, PhantomSettings(slices=4, matrix=(170, 182), component="magnitude", scar_fraction=0.2))
+    found = segmenter.segment(phantom.image, phantom.pixel_spacing)
+    probability, scar = found.scar_probability, found.labels == Tissue.SCAR
+    assert probability.shape == found.labels.shape
+    assert probability.dtype == np.uint8
+    assert scar.sum() > 50
+    # the likeliest of four tissues has at least a quarter; what is more likely scar than not is scar, but for islands
+    assert probability[scar].min() >= 255 / 4 - 1
+    assert probability[scar].mean() > 128 > 20 > probability[~scar].mean()
+    assert (probability > 128)[~scar].sum() < 0.05 * scar.sum()
+
+
+def test_without_heart_the_scar_probability_is_zero(segmenter):
+    found = segmenter.segment(np.zeros((3, 64, 64)), (1.5, 1.5))
+    assert found.scar_probability.shape == (3, 64, 64)
+    assert not found.scar_probability.any()
+
+
 @pytest.mark.parametrize("value", [0, 7, -3])
 def test_constant_image_has_no_heart(segmenter, value):
     found = segmenter.segment(np.full((4, 64, 80), value, np.int16), (1.5, 1.5))

@@ -1,0 +1,72 @@
+// What the tests ask of the page: OHIF keeps cornerstone, cornerstoneTools and services as globals.
+window.look = {
+  viewport: () => cornerstone.getRenderingEngines()[0].getViewports()[0],
+
+  drawn: () => /^rendered$/i.test(look.viewport().viewportStatus),
+
+  image: () => look.viewport().getCurrentImageId(),
+
+  segmentations: () => cornerstoneTools.segmentation.state.getSegmentations(),
+
+  laidOn: () => cornerstoneTools.segmentation.state.getSegmentationRepresentations(look.viewport().id).length > 0,
+
+  // names, colours and voxels (base64, a byte each) of the segmentation, and the image that each part lies on
+  segmentation() {
+    const { segmentationId, segments, representationData } = look.segmentations()[0];
+    const labelmap = representationData.Labelmap;
+    const color = cornerstoneTools.segmentation.config.color;
+    return {
+      segments: Object.entries(segments).map(([number, segment]) => [
+        Number(number),
+        segment.label,
+        [...color.getSegmentIndexColor(look.viewport().id, segmentationId, Number(number))].slice(0, 3),
+      ]),
+      images: labelmap.imageIds.map((id, k) => {
+        const image = cornerstone.cache.getImage(id);
+        let bytes = '';
+        for (const value of image.voxelManager.getScalarData()) bytes += String.fromCharCode(value);
+        const on = image.referencedImageId || labelmap.referencedImageIds[k];
+        return [on, image.rows, image.columns, btoa(bytes)];
+      }),
+    };
+  },
+
+  // show a slice, wait until it is drawn, and count the coloured pixels on the screen: the images are grey
+  async painted(slice) {
+    const viewport = look.viewport();
+    await viewport.setImageIdIndex(slice);
+    for (let turn = 0; turn < 3; turn++) {
+      viewport.render();
+      await new Promise(requestAnimationFrame);
+    }
+    const canvas = viewport.getCanvas();
+    const copy = document.createElement('canvas');
+    [copy.width, copy.height] = [canvas.width, canvas.height];
+    copy.getContext('2d').drawImage(canvas, 0, 0);
+    const data = copy.getContext('2d').getImageData(0, 0, copy.width, copy.height).data;
+    let pixels = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      const [red, green, blue] = data.slice(at, at + 3);
+      if (Math.max(red, green, blue) - Math.min(red, green, blue) > 30) pixels++;
+    }
+    return [look.image(), pixels];
+  },
+
+  outlines: () =>
+    cornerstoneTools.annotation.state.getAllAnnotations().filter(one => one.metadata.toolName === 'DICOMSRDisplay'),
+
+  measurements: () =>
+    look.outlines().map(({ metadata, data }) => [
+      metadata.referencedImageId,
+      data.labels.map(({ label, value }) => [label, value]),
+    ]),
+
+  texts: () => [...look.viewport().element.querySelectorAll('svg text')].map(element => element.textContent),
+
+  row: description =>
+    [...document.querySelectorAll('[data-cy="study-browser-thumbnail-no-image"]')].find(element =>
+      element.innerText.includes(description)
+    ),
+
+  button: name => document.querySelector(`[data-cy="${name}"]`),
+};
