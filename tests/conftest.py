@@ -48,7 +48,7 @@ def scarnode(monkeypatch, capsys):
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     """Where every tool is installed (CI), a test that skips would be one that nobody runs: let it fail."""
     report = yield
-    excused = "real images not present" in str(call.excinfo)
+    excused = any(reason in str(call.excinfo) for reason in ("real images not present", "registry can not be reached"))
     if report.skipped and os.environ.get("SCARNODE_TESTS_MUST_RUN") and not excused:
         report.outcome, report.longrepr = "failed", f"may not skip here: {call.excinfo.value}"
     return report

@@ -31,7 +31,7 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-extensions",
-    "--window-size=1000,700",
+    "--window-size=900,650",
 )
 # Chromium reads commands from file 3 and answers in file 4.
 _LAUNCH = "import os, sys; [os.dup2(int(sys.argv[n]), n + 2) for n in (1, 2)]; os.execv(sys.argv[3], sys.argv[3:])"

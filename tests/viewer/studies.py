@@ -14,7 +14,7 @@ from scarnode import __version__
 from scarnode.analyse import write_objects
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.measure import measure
-from scarnode.report import Provenance, ResultObjects, build_results
+from scarnode.report import Provenance, ResultObjects, build_failure, build_results
 from scarnode.segment import Segmentation, Segmenter, Tissue
 from scarnode.stack import Stack, find_stacks, read_volume
 
@@ -27,13 +27,14 @@ class Study:
     ----------
     files : tuple of Path
         Source images and result objects.
-    scar : bool
+    heart, scar : bool
         Whether the segmentation has any.
     """
 
     uid: str
     files: tuple[Path, ...]
     stack: Stack
+    heart: bool
     scar: bool
     segmentation: Segmentation
     results: ResultObjects
@@ -53,12 +54,12 @@ def make_study(
     scar: bool = True,
     heart: bool = True,
     enhanced: bool = False,
-    series_per_slice: bool | None = None,
+    fails: bool = False,
 ) -> Study:
     """Write a phantom as DICOM, analyse it as the node does, and write the results beside it."""
     settings = PhantomSettings(matrix=matrix, slices=6, component="magnitude", scar_fraction=0.15)
     phantom = make_phantom(seed, settings)
-    files = write_dicom(phantom, folder, enhanced=enhanced, series_per_slice=series_per_slice)
+    files = write_dicom(phantom, folder, enhanced=enhanced)
     if not heart:
         for path in files:
             _blank(path)
@@ -70,15 +71,19 @@ def make_study(
         segmentation = replace(segmentation, labels=labels.astype(np.uint8))
     key = hashlib.sha256(str(folder).encode()).hexdigest()
     provenance = Provenance(key, "feed" * 16, __version__, datetime(2026, 3, 14, 15, 9, 26))
-    measurements = measure(stack, volume, segmentation)
-    results = build_results(stack, volume, segmentation, measurements, provenance, ("labelmap", "probability"))
+    if fails:
+        results = build_failure(stack, "PixelData can not be decoded", segmenter.identity, provenance)
+    else:
+        measurements = measure(stack, volume, segmentation)
+        results = build_results(stack, volume, segmentation, measurements, provenance, ("labelmap", "probability"))
     written = write_objects(results, folder / "results")
-    return Study(stack.study_instance_uid, (*files, *written.values()), stack, scar and heart, segmentation, results)
+    return Study(
+        stack.study_instance_uid, (*files, *written.values()), stack, heart, scar and heart, segmentation, results
+    )
 
 
 def _blank(path: Path) -> None:
-    """Replace an image by noise: the network finds no heart in it."""
+    """Replace an image by one grey: the network finds no heart in it."""
     dataset = dcmread(path)
-    noise = np.random.default_rng(1).normal(60, 12, dataset.pixel_array.shape)
-    dataset.PixelData = noise.clip(0, 255).astype(np.uint16).tobytes()
+    dataset.PixelData = np.full_like(dataset.pixel_array, 60).tobytes()
     dataset.save_as(path)

@@ -1,7 +1,5 @@
 """The node's results in a viewer that radiologists have: stock OHIF on a real Orthanc, in a real browser."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from pydicom import Dataset
@@ -17,28 +15,23 @@ from tests.viewer.studies import Study, make_study
 
 pytestmark = [pytest.mark.viewer, pytest.mark.timeout(420)]
 
-DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+FAILED = "failed analysis"
 STUDIES = {
     "plain": {},
     "no scar": {"scar": False},
     "Enhanced": {"enhanced": True},
     "251 x 253": {"matrix": (251, 253)},
     "no heart": {"heart": False},
+    FAILED: {"fails": True},
 }
 
 
 @pytest.fixture(scope="module")
 def orthanc(tmp_path_factory):
-    for tool in ("npm", "chromium", "Orthanc"):
+    for tool in ("npm", "chromium"):
         find_tool(tool)
-    if not DICOMWEB.exists():
-        pytest.skip("orthanc-dicomweb is not installed")
-    settings = {
-        "Plugins": [str(DICOMWEB)],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "WadoRoot": "/wado"},
-        "UnknownSopClassAccepted": True,  # Orthanc 1.10 does not know the label map
-    }
-    with Orthanc(tmp_path_factory.mktemp("orthanc"), **settings) as running:
+    # Orthanc 1.10 does not know the label map
+    with Orthanc(tmp_path_factory.mktemp("orthanc"), web=True, UnknownSopClassAccepted=True) as running:
         yield running
 
 
@@ -75,15 +68,15 @@ def test_seg_and_sr(name, study, ohif, chromium):
     seen = study(name)
     with chromium.page(name) as page:
         reader = Reader(page, ohif, seen.uid)
-        check_segmentation(reader.open_segmentation("scarnode LGE SEG"), seen)
+        if name != FAILED:
+            check_segmentation(reader.open_segmentation("scarnode LGE SEG"), seen)
         check_report(reader.open_report("scarnode LGE SR"), seen)
         assert page.problems == []
 
 
-@pytest.mark.parametrize("name", ["plain", "251 x 253"])
-def test_labelmap(name, study, ohif, chromium):
-    seen = study(name)
-    with chromium.page(f"{name} labelmap") as page:
+def test_labelmap(study, ohif, chromium):
+    seen = study("251 x 253")
+    with chromium.page("labelmap") as page:
         shown = Reader(page, ohif, seen.uid).open_segmentation("scarnode LGE LABELMAP")
         assert shown.segments.pop(0, "Background") == "Background"
         shown.colors.pop(0, None)
@@ -97,11 +90,12 @@ def check_segmentation(shown: Shown, study: Study) -> None:
         assert np.abs(np.subtract(shown.colors[tissue], segment.rgb)).max() <= 2
     labels = study.segmentation.labels
     assert (labels == Tissue.SCAR).any() == study.scar
+    assert labels.any() == study.heart
     for image, label in zip(study.images, labels, strict=True):
         assert np.array_equal(shown.voxels.get(image, np.zeros_like(label)), label), f"other voxels on {image}"
     assert set(shown.voxels) <= set(study.images)
     wanted = dict(zip(study.images, labels, strict=True))
-    assert len(shown.painted) == 3
+    assert len(shown.painted) == 2
     for image, pixels in shown.painted.items():
         assert (pixels > 500) == wanted[image].any(), f"{pixels} coloured pixels on {image}"
 
@@ -113,8 +107,9 @@ def check_report(report, study: Study) -> None:
     assert set(report.visited) <= set(study.images)
     # the viewer goes through the outlines in the SR's order
     assert list(report.visited) == [image for image, _ in written][: len(report.visited)]
-    first = [f"{name}: {value}" for name, value in written[0][1]]
-    assert any(all(line in text for line in first) for text in report.texts)
+    if study.results.seg is not None:
+        first = [f"{name}: {value}" for name, value in written[0][1]]
+        assert any(all(line in text for line in first) for text in report.texts)
 
 
 def groups(sr: Dataset):
@@ -129,7 +124,8 @@ def groups(sr: Dataset):
 
 def as_shown(item: Dataset) -> str:
     [value] = item.MeasuredValueSequence
-    return f"{float(value.NumericValue):.2f} {value.MeasurementUnitsCodeSequence[0].CodeValue}"
+    number = f"{float(value.NumericValue):.2f}" if float(value.NumericValue) else ""  # OHIF leaves out a zero
+    return f"{number} {value.MeasurementUnitsCodeSequence[0].CodeValue}"
 
 
 def image_of(number: Dataset) -> tuple[str, int]:
