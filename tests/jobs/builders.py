@@ -1,7 +1,9 @@
 """Ledger rows without a network or a scanner."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from scarnode.correct.model import ReceivedSeg
 from scarnode.jobs.model import Analysed, PlannedJob, ResultFile
 from scarnode.measure import Measurements
 from scarnode.receive import ReceivedInstance
@@ -28,6 +30,12 @@ def received(number: int, study: str = STUDY, at: float = 1000.0) -> ReceivedIns
         accession_number="A1",
         study_date="20260102",
     )
+
+
+def correction(key: str, numbers: range = range(1, 4)) -> PlannedJob:
+    """A person's SEG of the same stack."""
+    seg = ReceivedSeg(Path(f"00/{key}.dcm"), "1.2.840.10008.5.1.4.1.1.66.4", f"8.{key}", f"8.{key}.0")
+    return replace(plan(key, numbers), correction=seg)
 
 
 def plan(key: str, numbers: range = range(1, 4), flags: tuple[Flag, ...] = ()) -> PlannedJob:

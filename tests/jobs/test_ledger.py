@@ -17,7 +17,7 @@ from scarnode.jobs import FINAL, JobState, Ledger, queries
 from scarnode.jobs.model import DeliveryReport
 from scarnode.jobs.tables import Base
 
-from .builders import STUDY, TO_PACS, analysed, failure_report, plan, received, verdict
+from .builders import STUDY, TO_PACS, analysed, correction, failure_report, plan, received, verdict
 
 
 @pytest.fixture
@@ -109,6 +109,72 @@ def test_a_running_job_that_was_superseded_can_not_finish(ledger):
     ledger.finish(claimed, analysed("a"), TO_PACS)
     assert state(ledger, 1) == "superseded"
     assert deliver(ledger) == 0
+
+
+def test_a_correction_waits_for_the_network_and_revises_it(ledger):
+    close(ledger, plan("a"), correction("c"))
+    network = ledger.claim("host:0", 60)
+    assert network.correction is None
+    assert ledger.claim("host:1", 60) is None
+    ledger.finish(network, analysed("a"), TO_PACS)
+    claimed = ledger.claim("host:1", 60)
+    assert claimed.correction.sop_instance_uid == "8.c"
+    assert (claimed.predecessor, claimed.revises_correction) == (("9.a.2", "9.a.2.0"), False)
+    ledger.finish(claimed, analysed("c"), TO_PACS)
+    deliver(ledger)
+    close(ledger, correction("d"), numbers=[9])
+    again = ledger.claim("host:1", 60)
+    assert (again.predecessor, again.revises_correction) == (("9.c.2", "9.c.2.0"), True)
+    assert [job.origin for job in queries.list_jobs(ledger)] == ["correction", "correction", "network"]
+
+
+@pytest.mark.parametrize("end", ["held", "failed"])
+def test_a_correction_takes_the_place_of_a_result_that_was_not_sent(ledger, end):
+    close(ledger, plan("a"), correction("c"))
+    network = ledger.claim("host:0", 60)
+    if end == "held":
+        ledger.finish(network, analysed("a", ("X",)), TO_PACS, ("X",))
+    else:
+        ledger.fail(network, "trouble", 1)
+    assert state(ledger) == end
+    claimed = ledger.claim("host:0", 60)
+    assert claimed.predecessor is None
+    assert state(ledger) == "superseded"
+    assert "correction" in queries.get_job(ledger, 1).reason
+
+
+def test_another_models_result_comes_before_its_correction(ledger):
+    close(ledger, plan("a"))
+    ledger.finish(ledger.claim("host:0", 60), analysed("a"), TO_PACS)
+    close(ledger, plan("a"), correction("c"), numbers=[8])
+    close(ledger, plan("b"), correction("d"), numbers=[9])
+    assert [job.state for job in queries.list_jobs(ledger)] == ["queued", "queued", "superseded", "delivering"]
+    assert ledger.claim("host:0", 60).key == "b"
+    assert ledger.claim("host:0", 60) is None
+
+
+def test_a_correction_of_nothing_ends_without_a_result(ledger):
+    close(ledger, correction("c"))
+    ledger.drop(ledger.claim("host:0", 60), "nothing was corrected")
+    assert state(ledger) == "superseded"
+    assert deliver(ledger) == 0
+
+
+def test_a_ledger_of_the_first_schema_keeps_its_jobs(ledger, tmp_path):
+    close(ledger, plan("a"))
+    with ledger.engine.begin() as connection:
+        for statement in (
+            "DROP VIEW job_summary",
+            "ALTER TABLE job DROP COLUMN origin",
+            "ALTER TABLE job DROP COLUMN correction",
+            "CREATE VIEW job_summary AS SELECT job.id AS job FROM job",
+            "UPDATE alembic_version SET version_num = '0001'",
+        ):
+            connection.execute(text(statement))
+    newer = Ledger(str(ledger.engine.url), "test")
+    assert [(job.state, job.origin) for job in queries.list_jobs(newer)] == [("queued", "network")]
+    assert newer.claim("host:0", 60).correction is None
+    newer.close()
 
 
 def test_attempts_are_capped(ledger, monkeypatch):
@@ -368,7 +434,7 @@ class Walk(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.ledger = Ledger("sqlite://", "test")
-        self.images = 0
+        self.images = self.corrections = 0
         self.claims = []
 
     @rule()
@@ -382,19 +448,29 @@ class Walk(RuleBasedStateMachine):
             newest, _ = self.ledger.study_files(study)
             self.ledger.close_study(study, newest, [], [plan(str(newest), range(1, newest + 1))])
 
+    @precondition(lambda self: self.images)
+    @rule()
+    def a_person_corrects(self):
+        newest, _ = self.ledger.study_files(1)
+        self.corrections += 1
+        planned = correction(f"c{self.corrections}", range(1, newest + 1))
+        self.ledger.close_study(1, newest, [], [plan(str(newest), range(1, newest + 1)), planned])
+
     @rule()
     def claim(self):
         if claimed := self.ledger.claim("host:0", 60):
             self.claims.append(claimed)
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data(), what=st.sampled_from(["finish", "hold", "fail", "permanent", "interrupt"]))
+    @rule(data=st.data(), what=st.sampled_from(["finish", "hold", "fail", "permanent", "interrupt", "drop"]))
     def outcome(self, data, what):
         claimed = data.draw(st.sampled_from(self.claims))
         if what in ("finish", "hold"):
             self.ledger.finish(claimed, analysed(claimed.key, ("X",)), TO_PACS, ("X",) if what == "hold" else ())
         elif what == "interrupt":
             self.ledger.interrupt(claimed)
+        elif what == "drop":
+            self.ledger.drop(claimed, "nothing was corrected")
         else:
             self.ledger.fail(claimed, "trouble", 3, permanent=what == "permanent")
 

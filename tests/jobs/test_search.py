@@ -1,12 +1,21 @@
 """From a quiet study to jobs, on files."""
 
+from datetime import datetime
+
+import numpy as np
 import pytest
 
 from scarnode.jobs import Ledger, queries
+from scarnode.jobs.model import Analysed, ResultFile
 from scarnode.jobs.search import search_study
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.measure import Measurements, measure
 from scarnode.receive import Incoming, Spool, describe
-from scarnode.stack import Rules
+from scarnode.report import Provenance, build_results
+from scarnode.segment import ModelIdentity, Segmentation
+from scarnode.stack import Rules, find_stacks, read_volume
+from tests.harness.viewer import edited, save
+from tests.lab.segs import foreign_seg
 
 
 @pytest.fixture
@@ -69,3 +78,72 @@ def test_a_search_that_fails_is_written_down_and_not_repeated_for_ever(spool, le
     assert row.reason == "SEARCH_FAILED"
     assert "the disk does not answer" in row.detail
     assert ledger.quiet_studies(0) == []
+
+
+@pytest.fixture
+def seg(tmp_path):
+    """Files of a stack, and the node's own SEG of it."""
+    phantom = make_phantom(2, PhantomSettings(matrix=(96, 96), slices=5, component="magnitude", scar_fraction=0.2))
+    paths = write_dicom(phantom, tmp_path / "lge")
+    [stack] = find_stacks(paths).stacks
+    found, volume = Segmentation(phantom.label, None, ModelIdentity("n", "1", "f" * 64, "")), read_volume(stack)
+    provenance = Provenance("k" * 64, "d" * 64, "1", datetime(2026, 1, 1))
+    return paths, build_results(stack, volume, found, measure(stack, volume, found), provenance).seg
+
+
+def reasons(ledger):
+    return {row.reason for row in queries.list_series(ledger)}
+
+
+def origins(ledger):
+    return [job.origin for job in queries.list_jobs(ledger)]
+
+
+def search(ledger, spool, tmp_path):
+    [study] = ledger.quiet_studies(0)
+    search_study(ledger, spool.root, tmp_path / "results", study, Rules(), "f" * 64, "settings")
+
+
+def test_a_correction_that_comes_before_its_images_is_taken_up_with_them(spool, ledger, tmp_path, seg):
+    paths, ours = seg
+    receive(spool, ledger, [save(edited(ours, lambda labels: None), tmp_path / "edited.dcm")])
+    search(ledger, spool, tmp_path)
+    assert reasons(ledger) == {"CORRECTION_WAITS"}
+    receive(spool, ledger, paths)
+    search(ledger, spool, tmp_path)
+    assert reasons(ledger) == {"CORRECTION", "LGE_SHORT_AXIS"}
+    assert origins(ledger) == ["correction", "network"]
+    receive(spool, ledger, paths[:1])  # sent again: searched again, nothing new
+    search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
+    assert len(origins(ledger)) == 2
+
+
+def test_a_foreign_seg_is_kept_and_listed(spool, ledger, tmp_path, seg):
+    paths, _ = seg
+    masks = {"Liver": np.ones((5, 96, 96), bool)}
+    receive(spool, ledger, [*paths, foreign_seg(tmp_path / "liver.dcm", paths, masks)])
+    search(ledger, spool, tmp_path)
+    assert reasons(ledger) == {"FOREIGN_SEG", "LGE_SHORT_AXIS"}
+    assert origins(ledger) == ["network"]
+    [row] = [row for row in queries.list_series(ledger) if row.reason == "FOREIGN_SEG"]
+    assert (row.modality, row.verdict, row.instances) == ("SEG", "rejected", 1)
+
+
+def test_our_own_seg_is_known_and_a_change_under_its_uid_is_refused(spool, ledger, tmp_path, seg):
+    paths, ours = seg
+    receive(spool, ledger, paths)
+    search(ledger, spool, tmp_path)
+    (tmp_path / "results").mkdir()
+    own = save(ours, tmp_path / "results" / "seg.dcm")
+    numbers = Measurements(1.0, 2.0, 3.0, 3.0, 1.1, 3.2, 33.3, None, None, ())
+    file = ResultFile("seg", ours.SOPClassUID, ours.SOPInstanceUID, ours.SeriesInstanceUID, own.name)
+    ledger.finish(ledger.claim("host:0", 60), Analysed((file,), numbers, (), 1.0), {})
+    receive(spool, ledger, [own])
+    search(ledger, spool, tmp_path)
+    assert reasons(ledger) == {"OWN_RESULT", "LGE_SHORT_AXIS"}
+    changed = edited(ours, lambda labels: [label.fill(0) for label in list(labels.values())[:2]])
+    changed.SOPInstanceUID = changed.file_meta.MediaStorageSOPInstanceUID = ours.SOPInstanceUID
+    receive(spool, ledger, [save(changed, tmp_path / "changed.dcm")])
+    search(ledger, spool, tmp_path)
+    assert reasons(ledger) == {"OWN_RESULT", "CORRECTION_REFUSED", "LGE_SHORT_AXIS"}
+    assert origins(ledger) == ["network"]
