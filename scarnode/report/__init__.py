@@ -29,7 +29,7 @@ def build_results(
 ) -> ResultObjects:
     """Build the DICOM objects of one result, in the study of the source images.
 
-    A correction makes no SEG: its SR refers to the person's. The same arguments always give the same bytes.
+    A correction makes no SEG of any kind: its SR refers to the person's. The same arguments always give the same bytes.
 
     Parameters
     ----------
@@ -70,8 +70,9 @@ def build_results(
     page = draw_sheet(stack, volume, segmentation, measurements, header, provenance)
     sc = capture(page, stack, segmentation.model, header, provenance)
     pdf = encapsulate(page, stack, segmentation.model, header, provenance) if "pdf" in kinds else None
-    labelmap = build_labelmap(stack, segmentation, header, provenance) if "labelmap" in kinds else None
-    probability = None
+    labelmap = probability = None
+    if "labelmap" in kinds and not provenance.correction:
+        labelmap = build_labelmap(stack, segmentation, header, provenance)
     if "probability" in kinds and segmentation.scar_probability is not None:  # a mask drawn by hand has none
         probability = build_probability(stack, segmentation, header, provenance)
     return ResultObjects(seg=seg, sr=sr, sc=sc, pdf=pdf, labelmap=labelmap, probability=probability)

@@ -15,7 +15,7 @@ from scarnode.lab.cases import read_npz
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.lab.readers import read_cases
 from scarnode.measure import measure
-from scarnode.report import Provenance, build_results
+from scarnode.report import KINDS, Provenance, build_results
 from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.stack import find_stacks, read_volume
 from tests.harness.viewer import READER, edited, save
@@ -216,8 +216,8 @@ def test_the_report_of_a_correction(phantom, stack, ours, tmp_path):
         "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3.4", "1.2.3.5", {Tissue.BLOOD: 7, Tissue.MYOCARDIUM: 4}, True, READER, ""
     )
     provenance = Provenance("k" * 64, "d" * 64, "1", datetime(2026, 1, 1), ("1.2.9", "1.2.8"), origin)
-    objects = build_results(stack, volume, found, measure(stack, volume, found), provenance)
-    assert objects.seg is None
+    objects = build_results(stack, volume, found, measure(stack, volume, found), provenance, KINDS)
+    assert [kind for kind, _ in objects.items()] == ["sr", "sc", "pdf"]
     segments = {
         item.ReferencedSOPSequence[0].ReferencedSegmentNumber: item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
         for item in objects.sr.iterall()
