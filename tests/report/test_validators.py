@@ -4,10 +4,12 @@ import dataclasses
 import itertools
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from pydicom import dcmread
-from sources import FAILED, MATRIX, NAMES, TYPE_2, Case, make_case
+from pydicom import Dataset, dcmread
+from sources import FAILED, MATRIX, NAMES, TYPE_2, Case, make_case, small
 
 from scarnode.report import build_results
 
@@ -138,6 +140,98 @@ def test_dsrdump(written):
     assert set(lines) <= {b"W: The VR checker does not support this Specific Character Set: ISO_IR 192"}
     assert code == 0
     assert b"Imaging Measurement Report" in out
+
+
+PIXELMED = Path("/usr/share/java/pixelmed.jar")
+PIXELMED_SAYS = {
+    "Found Comprehensive3DSR IOD",
+    "Found Root Template TID_1500 (MeasurementReport)",
+    "Root Template Validation Complete",
+    "IOD validation complete",
+}
+TEMPLATES_ARE_OLDER = {
+    ("276214006", "SCT"): "Finding category",
+    ("122664", "DCM"): "a qualitative evaluation: CODE of any concept, which the tool does not take for one",
+    ("111065", "DCM"): "the same",
+    ("121112", "DCM"): "Source of Measurement of a group, as highdicom writes it",
+    ("111001", "DCM"): "algorithm of a whole TID 1501 group (TID 4019)",
+    ("111002", "DCM"): "the same",
+    ("111003", "DCM"): "the same",
+    ("260753009", "SCT"): "outline of a number (SCOORD and its image), without which OHIF can not open the report",
+}
+"""Content items that PixelMed's copy of the templates lacks, by concept name; the templates are extensible ones."""
+
+
+def test_pixelmed(tmp_path, study):
+    """A report with every kind of group, and that of a failure: the tool takes 10 s of processor time for each."""
+    case = make_case(tmp_path, small(slices=1, complete=True))
+    numbers = dataclasses.replace(
+        case.measurements,
+        segments=case.measurements.segments[-2:],
+        by_threshold=case.measurements.by_threshold[:1],
+    )
+    whole = build_results(*case.arguments[:3], numbers, case.provenance).sr
+    failed = study(FAILED)[1].sr
+    if not PIXELMED.exists():
+        pytest.skip(f"{PIXELMED} is not installed (Debian's libpixelmed-java)")
+    reports = {"whole": whole, "failed": failed}
+    for name, report in reports.items():
+        report.save_as(tmp_path / name, enforce_file_format=True)
+    limits = [f"-Djdk.xml.xpath{what}=0" for what in ("TotalOpLimit", "ExprOpLimit", "ExprGrpLimit")]
+    quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    validator = [*limits, *quick, "-cp", str(PIXELMED), "com.pixelmed.validate.DicomSRValidator"]
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda name: run("java", *validator, name, cwd=tmp_path), reports))
+    for report, (_, out, lines) in zip(reports.values(), done, strict=True):
+        said = {line.decode() for line in [*out.splitlines(), *lines] if line}
+        assert said >= PIXELMED_SAYS
+        assert said - PIXELMED_SAYS - _known_to_pixelmed(report) == set()
+
+
+def _known_to_pixelmed(report: Dataset) -> set[str]:
+    """The exact lines that DicomSRValidator may write, each for a reason."""
+    known = set()
+    group = 'CONTAINER (125007,DCM,"Measurement Group")'
+    template = f"Template 1411 VolumetricROIMeasurements/[Row 1] {group}"
+    series = 'UIDREF (121232,DCM,"Source series for segmentation")'
+    for position, path, item in _content(report, "1", ""):
+        name = item.ConceptNameCodeSequence[0]
+        code = (name.CodeValue, name.CodingSchemeDesignator)
+        children = {child.ConceptNameCodeSequence[0].CodeValue for child in item.get("ContentSequence", [])}
+        if name.CodeValue == "125007" and "121191" not in children:  # it tries TID 1411 on TID 1501 groups too
+            known |= {
+                f"Error: {template}/{row}: within {position}: {path}: Missing conditional content item"
+                for row in (
+                    '[Row 5] SCOORD (111030,DCM,"Image Region")',
+                    '[Row 7] IMAGE (121191,DCM,"Referenced Segment")',
+                    '[Row 10] SCOORD3D (121231,DCM,"Volume Surface")',
+                )
+            }
+        if name.CodeValue in ("371886008", "371885007"):
+            # TID 1419 includes TID 310 in row 12; rows 13 and 14 (any NUM, INFERRED FROM) are tried on its NUMs too
+            known |= {
+                f"Error: Template 1419 ROIMeasurements/[Row 5] NUM */[Row {row}] NUM *: {position}: {path}:"
+                " Incorrect relationship - expected INFERRED FROM - found HAS PROPERTIES"
+                for row in (13, 14)
+            }
+        if name.CodeValue == "121232":  # PS3.16 of 2023 writes the meaning with capitals
+            known.add(
+                f"Warning: {template}/[Row 12] {series}: {position}: {path}: Code (121232,DCM,"
+                '"Source Series for Segmentation") has different code meaning ("Source Series for Segmentation")'
+                ' than code meaning in template concept name ("Source series for segmentation")'
+            )
+        if code in TEMPLATES_ARE_OLDER or (name.CodingSchemeDesignator == "99SCARNODE" and item.ValueType != "NUM"):
+            known.add(f"Warning: {position}: {path}: Content Item not in template")
+    return known
+
+
+def _content(item: Dataset, position: str, path: str):
+    """Every content item with its position in the tree and its path as PixelMed writes them."""
+    name = item.ConceptNameCodeSequence[0]
+    path += f'/{item.ValueType} ({name.CodeValue},{name.CodingSchemeDesignator},"{name.CodeMeaning}")'
+    yield position, path, item
+    for number, child in enumerate(item.get("ContentSequence", []), 1):
+        yield from _content(child, f"{position}.{number}", path)
 
 
 @pytest.mark.parametrize("label", ["Japanese", "Chinese", "Arabic", "Latin-1"])
