@@ -9,6 +9,7 @@ from scarnode.measure.model import (
     ThresholdMeasurement,
     Transmurality,
 )
+from scarnode.measure.segments import segment_map
 from scarnode.measure.volumes import DENSITY, measure
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "ThresholdMeasurement",
     "Transmurality",
     "measure",
+    "segment_map",
 ]

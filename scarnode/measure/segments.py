@@ -76,26 +76,22 @@ def aha_segments(stack: Stack, labels: np.ndarray, right_ventricle: float | None
         All 17 in their order; empty where the direction is not known or does not fit the patient, or where fewer than
         three slices are left for basal, mid and apical.
     """
-    levels = find_levels(stack, labels)
-    turn = 0 if right_ventricle is None else _turn_to_anterior(stack, right_ventricle)
-    if turn == 0 or np.count_nonzero(levels < Level.CAP) < FEWEST_SLICES:
+    numbers = segment_map(stack, labels, right_ventricle)
+    if right_ventricle is None or not numbers.any():
         return ()
 
+    turn, levels = _turn_to_anterior(stack, right_ventricle), find_levels(stack, labels)
     total, scar = np.zeros(SEGMENTS + 1), np.zeros(SEGMENTS + 1)  # cm3; by number, 0 unused
     crossing, share = np.zeros(SEGMENTS + 1), np.zeros(SEGMENTS + 1)
     voxels = stack.pixel_spacing[0] * stack.pixel_spacing[1] * stack.slice_extents / 1000
-    for label, level, voxel, extent in zip(labels, levels, voxels, stack.slice_extents, strict=True):
-        if level == Level.OUTSIDE:
-            continue
-        polar = _Polar(_center(label), stack.pixel_spacing, right_ventricle, turn)
-        places = np.nonzero(label >= Tissue.MYOCARDIUM)
-        distance, angle = polar.of(*places)
-        numbers = np.zeros(label.shape, int)
-        numbers[places] = _number(level, angle)
-        total += voxel * np.bincount(numbers[places], minlength=SEGMENTS + 1)
-        scar += voxel * np.bincount(numbers[label == Tissue.SCAR], minlength=SEGMENTS + 1)
-        if level != Level.CAP and (label == Tissue.SCAR).any():
-            chord, part = _chords(label == Tissue.SCAR, numbers, level, polar, (distance.min(), distance.max()))
+    for label, number, level, voxel, extent in zip(labels, numbers, levels, voxels, stack.slice_extents, strict=True):
+        places = np.nonzero(number)
+        total += voxel * np.bincount(number[places], minlength=SEGMENTS + 1)
+        scar += voxel * np.bincount(number[places], label[places] == Tissue.SCAR, SEGMENTS + 1)
+        if level < Level.CAP and (label == Tissue.SCAR).any():
+            polar = _Polar(_center(label), stack.pixel_spacing, right_ventricle, turn)
+            distance, _ = polar.of(*places)
+            chord, part = _chords(label == Tissue.SCAR, number, level, polar, (distance.min(), distance.max()))
             weight = extent / len(part)
             crossing += weight * np.bincount(chord[part > 0], minlength=SEGMENTS + 1)
             share += weight * np.bincount(chord, part, SEGMENTS + 1)
@@ -109,6 +105,29 @@ def aha_segments(stack: Stack, labels: np.ndarray, right_ventricle: float | None
         )
         for number in range(1, SEGMENTS + 1)
     )
+
+
+def segment_map(stack: Stack, labels: np.ndarray, right_ventricle: float | None) -> np.ndarray:
+    """Tell which segment every pixel of the wall belongs to, as `aha_segments` says.
+
+    Parameters are those of `aha_segments`.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, (slices, rows, columns): 1 to 17, 0 outside the wall; all 0 where no segment can be named.
+    """
+    numbers = np.zeros(labels.shape, np.uint8)
+    levels = find_levels(stack, labels)
+    turn = 0 if right_ventricle is None else _turn_to_anterior(stack, right_ventricle)
+    if turn == 0 or np.count_nonzero(levels < Level.CAP) < FEWEST_SLICES:
+        return numbers
+    for label, number, level in zip(labels, numbers, levels, strict=True):
+        places = np.nonzero(label >= Tissue.MYOCARDIUM)
+        if level != Level.OUTSIDE:
+            polar = _Polar(_center(label), stack.pixel_spacing, right_ventricle, turn)
+            number[places] = _number(level, polar.of(*places)[1])
+    return numbers
 
 
 def find_levels(stack: Stack, labels: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ from pydicom.sr.coding import Code
 from scarnode import RESEARCH_USE
 from scarnode.measure.model import AhaSegment, Measurements, SliceMeasurements, ThresholdMeasurement
 from scarnode.report import codes, origin, stamp
-from scarnode.report.contours import region, slice_region
+from scarnode.report.contours import outlines, region, slice_region
 from scarnode.report.model import Provenance
 from scarnode.report.source import is_multi_frame
 from scarnode.segment.model import ModelIdentity, Tissue
@@ -59,10 +59,20 @@ class Groups:
         uint8, shape (slices, rows, columns), values of `Tissue`: where the outlines come from.
     model : ModelIdentity
     provenance : Provenance
+    segments : numpy.ndarray or None
+        Same shape: number of the wall segment at every place (`scarnode.measure.segment_map`).
     """
 
-    def __init__(self, stack: Stack, labels: np.ndarray, model: ModelIdentity, provenance: Provenance) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        labels: np.ndarray,
+        model: ModelIdentity,
+        provenance: Provenance,
+        segments: np.ndarray | None = None,
+    ) -> None:
         self.stack, self.labels, self.model, self.provenance = stack, labels, model, provenance
+        self._segments = segments
         self._taken: set[int] = set()
         self._outlines: dict[int, np.ndarray] = {}
         self._algorithm = origin.algorithm(model, provenance)
@@ -138,7 +148,7 @@ class Groups:
         where = site.meaning.lower().removeprefix("left ventricle ").removesuffix(" segment")
         name = f"AHA segment {item.number}, {where}"
         return self._group(
-            name, codes.LV_MYOCARDIUM, numbers, self._level(item.number), evaluations, self._algorithm, site
+            name, codes.LV_MYOCARDIUM, numbers, self._wall(item.number), evaluations, self._algorithm, site
         )
 
     def threshold(self, item: ThresholdMeasurement) -> Group:
@@ -276,13 +286,12 @@ class Groups:
         self._taken.add(index)
         return index, outline
 
-    def _level(self, number: int) -> tuple[int, np.ndarray]:
-        """Choose where to show a wall segment: the middle slice of the third of the ventricle that it belongs to."""
-        shown = np.flatnonzero((self.labels != Tissue.BACKGROUND).any(axis=(1, 2)))
-        if len(shown) == 0:
-            return self._place(None)
-        share = {0: 1 / 6, 1: 1 / 2, 2: 5 / 6}.get((number - 1) // 6, 5 / 6) if number < 17 else 1.0
-        return self._on_slice(int(shown[min(int(share * len(shown)), len(shown) - 1)]))
+    def _wall(self, number: int) -> tuple[int, np.ndarray]:
+        """Choose where to show a wall segment: where it is largest; one that is in no image, in the middle of all."""
+        if self._segments is not None and (self._segments == number).any():
+            index = int(np.count_nonzero(self._segments == number, axis=(1, 2)).argmax())
+            return index, outlines(self._segments[index] == number)[0]
+        return region(self.labels, None)
 
     def _on_slice(self, index: int) -> tuple[int, np.ndarray]:
         """Give a slice and the outline of its left ventricle."""

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
-from scarnode.measure.model import Measurements
+from scarnode.measure import Measurements, segment_map
 from scarnode.report import codes, origin, stamp
 from scarnode.report.groups import Group, Groups
 from scarnode.report.model import Provenance
@@ -54,7 +54,8 @@ def build_sr(
     pydicom.Dataset
         Comprehensive 3D SR Storage, explicit VR little endian.
     """
-    make = Groups(stack, segmentation.labels, segmentation.model, provenance)
+    wall = segment_map(stack, segmentation.labels, segmentation.right_ventricle) if measurements.segments else None
+    make = Groups(stack, segmentation.labels, segmentation.model, provenance, wall)
     status = run_status(stack, measurements)
     flags = _flags(stack, segmentation.flags)
     groups = [

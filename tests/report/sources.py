@@ -88,7 +88,7 @@ def make_case(folder: Path, spec: Spec = Spec()) -> Case:
     )
     flags = () if spec.heart else ("NO_MYOCARDIUM",)
     center = (spec.rows / 2, spec.columns / 2) if spec.heart else None
-    segmentation = Segmentation(labels, center, MODEL, flags)
+    segmentation = Segmentation(labels, center, MODEL, flags, np.pi if spec.complete else None)
     key = hashlib.sha256(str(spec).encode()).hexdigest()
     provenance = Provenance(key, "feed" * 16, "0.1.0", MADE_AT)
     numbers = measure(stack, volume, segmentation)

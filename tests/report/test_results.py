@@ -16,7 +16,7 @@ from sources import FAILED, MADE_AT, MODEL, REASON, Spec, make_case
 
 from scarnode import RESEARCH_USE
 from scarnode.errors import InputError
-from scarnode.measure import measure
+from scarnode.measure import measure, segment_map
 from scarnode.measure.model import Burden
 from scarnode.report import build_failure, build_results, codes
 from scarnode.segment.model import Tissue
@@ -308,6 +308,27 @@ def test_the_17_segments(study):
         *("264848000", "396647004", "396649001", "264847005", "396655006", "396656007"),
         *("264844003", "264845002", "264849008", "264853005", "128564006"),
     ]
+
+
+def test_each_of_the_17_segments_is_outlined_where_it_is_largest(study):
+    case, results = study("everything")
+    wall = segment_map(case.stack, case.segmentation.labels, case.segmentation.right_ventricle)
+    shown = set(np.unique(wall)) - {0}
+    assert {1, 7, 13} <= shown
+    index = {(frame.sop_instance_uid, frame.frame_number): k for k, frame in enumerate(case.stack.frames)}
+    for name, numbers in groups(results.sr).items():
+        if not name.startswith("AHA segment "):
+            continue
+        segment = int(name.split()[2].rstrip(","))
+        for *_, item in numbers:
+            (outline,) = [i for i in item.ContentSequence if i.ValueType == "SCOORD"]
+            reference = outline.ContentSequence[0].ReferencedSOPSequence[0]
+            k = index[reference.ReferencedSOPInstanceUID, reference.get("ReferencedFrameNumber", 1)]
+            if segment not in shown:
+                continue
+            assert (wall[k] == segment).sum() == (wall == segment).sum(axis=(1, 2)).max()
+            points = np.array(outline.GraphicData).reshape(-1, 2)
+            _assert_encloses(points, wall[k] == segment)
 
 
 def test_thresholds_stand_beside_the_network_with_their_method(study):
