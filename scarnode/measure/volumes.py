@@ -9,6 +9,7 @@ from scarnode.measure.comparison import by_threshold
 from scarnode.measure.model import EXTENSIVE, Burden, Measurements, SliceMeasurements
 from scarnode.measure.segments import aha_segments
 from scarnode.segment.model import Segmentation, Tissue
+from scarnode.segment.quality import UNSURE_SCAR
 from scarnode.stack.model import Stack
 
 DENSITY = 1.05
@@ -96,7 +97,7 @@ def measure(stack: Stack, volume: np.ndarray, segmentation: Segmentation) -> Mea
             )
         ),
         lge_interval=segmentation.lge_interval,
-        burden=_burden(lge_percent, segmentation.lge_interval),
+        burden=_burden(lge_percent, segmentation.lge_interval, UNSURE_SCAR in segmentation.flags),
         segments=aha_segments(stack, labels, segmentation.right_ventricle),
         by_threshold=by_threshold(stack, image, labels),
     )
@@ -112,10 +113,16 @@ def _around_heart(labels: np.ndarray) -> tuple[slice, slice, slice]:
     return slice(None), sides[0], sides[1]
 
 
-def _burden(lge_percent: float | None, interval: tuple[float, float] | None) -> Burden | None:
-    """Above or below 15 %, as far as the interval says; without an interval as the value says."""
+def _burden(lge_percent: float | None, interval: tuple[float, float] | None, unsure: bool) -> Burden | None:
+    """Above or below 15 %, as far as the interval says; without an interval as the value says.
+
+    Where the readings outline the scar differently, no side is named: the interval keeps its promise over all patients,
+    but not among those.
+    """
     if lge_percent is None:
         return None
+    if unsure:
+        return Burden.INDETERMINATE
     lower, upper = interval or (lge_percent, lge_percent)
     if lower >= EXTENSIVE:
         return Burden.ABOVE

@@ -210,10 +210,12 @@ def _burden(numbers: Measurements, width: int) -> Image.Image:
         Burden.BELOW: "below",
         Burden.INDETERMINATE: "indeterminate",
     }
+    low, high = numbers.lge_interval or (numbers.lge_percent, numbers.lge_percent)
     by = "by the interval" if numbers.lge_interval is not None else "by the number: no interval"
+    if numbers.burden is Burden.INDETERMINATE and not low < EXTENSIVE <= high:
+        by = "the readings differ"
     draw_text(draw, (_PAD, 42), words[numbers.burden], 34, TEXT)
     draw_text(draw, (width - _PAD, 56), by, 18, TEXT, align="right")
-    low, high = numbers.lge_interval or (numbers.lge_percent, numbers.lge_percent)
     end = max(30.0, high * 1.1)
     left, right, y = _PAD, width - _PAD, 104
 

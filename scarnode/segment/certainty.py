@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from scarnode.segment.model import Agreement, Tissue
+
+if TYPE_CHECKING:
+    import torch
 
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (-2, -1))
 """The ways in which a stack is read: as it is, and turned by half."""
@@ -54,6 +57,8 @@ def readings(windows: torch.Tensor, slices: int) -> torch.Tensor:
     torch.Tensor
         (3, slices, classes, rows, columns).
     """
+    import torch  # not above: measure and report know the flags, and need no torch
+
     number = torch.arange(slices)
     return torch.stack(
         [

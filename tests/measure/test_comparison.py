@@ -104,5 +104,7 @@ def test_burden(scar_pixels, interval, expected):
     labels[1].ravel()[:scar_pixels] = Tissue.SCAR
     outlined = Segmentation(labels, None, MODEL, lge_interval=interval)
     assert measure(make_stack(), np.zeros(labels.shape), outlined).burden is expected
-    nothing = dataclasses.replace(outlined, labels=np.zeros_like(labels))
+    unsure = dataclasses.replace(outlined, flags=("UNSURE_SCAR",))
+    assert measure(make_stack(), np.zeros(labels.shape), unsure).burden is Burden.INDETERMINATE
+    nothing = dataclasses.replace(unsure, labels=np.zeros_like(labels))
     assert measure(make_stack(), np.zeros(labels.shape), nothing).burden is None
