@@ -1,4 +1,4 @@
-"""The ledger: the only place that changes a job's state. Every change is one transaction and leaves an event row."""
+"""The ledger: jobs from their making to their end. Every change is one transaction and leaves an event row."""
 
 from __future__ import annotations
 
@@ -13,40 +13,21 @@ from sqlalchemy.orm import Session, aliased
 
 from scarnode.correct.model import SEG_CLASSES, ReceivedSeg
 from scarnode.errors import LedgerError
+from scarnode.jobs.deliveries import MOVES, Deliveries
 from scarnode.jobs.model import (
     FAILURE,
     Analysed,
     ClaimedJob,
-    DeliveryReport,
-    DueDelivery,
     FailedJob,
     PlannedJob,
     ResultFile,
     ReturnedObject,
 )
-from scarnode.jobs.reception import Reception
 from scarnode.jobs.tables import Delivery, DeliveryState, Instance, Job, JobOrigin, JobState, Result
 from scarnode.stack import SeriesVerdict, Stack
 
 STACK_JSON = TypeAdapter(Stack)
 SEG_JSON = TypeAdapter(ReceivedSeg)
-
-MOVES: dict[JobState, tuple[JobState, ...]] = {
-    JobState.QUEUED: (JobState.RUNNING, JobState.SUPERSEDED),
-    JobState.RUNNING: (
-        JobState.QUEUED,
-        JobState.DELIVERING,
-        JobState.HELD,
-        JobState.FAILED,
-        JobState.SUPERSEDED,
-    ),
-    JobState.DELIVERING: (JobState.DONE, JobState.FAILED, JobState.SUPERSEDED),
-    JobState.HELD: (JobState.DELIVERING, JobState.SUPERSEDED),
-    JobState.FAILED: (JobState.QUEUED, JobState.DELIVERING, JobState.SUPERSEDED),
-    JobState.DONE: (JobState.DELIVERING,),
-    JobState.SUPERSEDED: (),
-}
-"""Every change of state there is."""
 
 SENT = (JobState.DONE, JobState.DELIVERING)
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
@@ -63,8 +44,8 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Reception):
-    """The job database: what was received (`Reception`), and the jobs.
+class Ledger(Deliveries):
+    """The job database: what was received (`Reception`), what is sent (`Deliveries`), and the jobs.
 
     Parameters
     ----------
@@ -316,19 +297,6 @@ class Ledger(Reception):
                 self._move(session, job, JobState.DELIVERING, "analysed")
                 self._close_if_delivered(session, job)
 
-    def _note_unmade(
-        self, session: Session, job: Job, made: Collection[str], destinations: Mapping[str, Sequence[str]]
-    ) -> None:
-        """Say which objects a destination will not get: nobody shall wait for what was never made.
-
-        They are not made later either: by another version of scarnode they would not fit what was sent already.
-        """
-        for name, kinds in destinations.items():
-            missing = [kind for kind in kinds if kind not in made]
-            if missing:
-                why = f"{name}: not sent, for it was not made when the job was analysed: {', '.join(missing)}"
-                session.add(self._event(job.study_id, job.id, "", "", why))
-
     def fail(self, claimed: ClaimedJob, why: str, max_attempts: int, permanent: bool = False) -> None:
         """Note a failed attempt: the job is queued again after a pause, or `failed` when its attempts are used up.
 
@@ -460,77 +428,6 @@ class Ledger(Reception):
         of_report = select(Result.id).where(Result.job_id == job.id, Result.kind.startswith(FAILURE))
         session.execute(delete(Delivery).where(Delivery.result_id.in_(of_report), Delivery.state != DeliveryState.SENT))
 
-    # -- deliveries --------------------------------------------------------------------------------------------------
-
-    def due_deliveries(self, destination: str, limit: int = 60) -> list[DueDelivery]:
-        """Give what a destination should get now, oldest job first."""
-        query = (
-            select(Delivery.id, Delivery.job_id, Delivery.attempts, Result.path)
-            .join(Result, Result.id == Delivery.result_id)
-            .join(Job, Job.id == Delivery.job_id)
-            .where(Delivery.destination == destination, Delivery.state == DeliveryState.PENDING)
-            .where(Delivery.due_at <= time.time())
-            .where(
-                (Job.state == JobState.DELIVERING) | ((Job.state == JobState.FAILED) & Result.kind.startswith(FAILURE))
-            )
-            .order_by(Delivery.job_id, Delivery.id)
-            .limit(limit)
-        )
-        with self.reading() as session:
-            return [DueDelivery(*row) for row in session.execute(query)]
-
-    def report_deliveries(self, reports: Sequence[DeliveryReport]) -> None:
-        """Note what became of tries to deliver; a job is done when all its objects are with all destinations."""
-        now = time.time()
-        with self._writing() as session:
-            touched: dict[int, Job] = {}
-            for report in reports:
-                row = session.get(Delivery, report.id, with_for_update=True)
-                if row is None or row.state == DeliveryState.SENT:
-                    continue
-                row.attempts += 1
-                row.detail = report.detail
-                if report.sent:
-                    row.state, row.sent_at = DeliveryState.SENT, now
-                elif report.retry_at is None:
-                    row.state = DeliveryState.FAILED
-                else:
-                    row.due_at = report.retry_at
-                why = f"{row.destination}: {report.detail}"
-                job = session.get_one(Job, row.job_id)
-                session.add(self._event(job.study_id, job.id, "", row.state.value, why))
-                touched[job.id] = job
-            session.flush()
-            for job in touched.values():
-                self._close_if_delivered(session, job)
-
-    def fail_unknown_destinations(self, known: Sequence[str]) -> None:
-        """End deliveries to destinations that config.ini no longer names; called once at start."""
-        with self._writing() as session:
-            orphans = session.scalars(
-                select(Delivery).where(Delivery.state == DeliveryState.PENDING, Delivery.destination.not_in(known))
-            ).all()
-            for row in orphans:
-                row.state, row.detail = DeliveryState.FAILED, "the destination is no longer in config.ini"
-            session.flush()
-            for job_id in {row.job_id for row in orphans}:
-                self._close_if_delivered(session, session.get_one(Job, job_id))
-
-    def _close_if_delivered(self, session: Session, job: Job) -> None:
-        if job.state != JobState.DELIVERING:
-            return
-        rows = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
-        states = [row.state for row in rows]
-        if DeliveryState.PENDING in states:
-            return
-        failed = [row for row in rows if row.state == DeliveryState.FAILED]
-        if failed:
-            names = ", ".join(sorted({row.destination for row in failed}))
-            self._move(session, job, JobState.FAILED, f"{len(failed)} of {len(rows)} deliveries failed ({names})")
-        else:
-            why = f"{len(rows)} deliveries made" if rows else "no destination takes a result: they stay on this machine"
-            self._move(session, job, JobState.DONE, why)
-
     # -- what a person asks ------------------------------------------------------------------------------------------
 
     def retry(self, job_id: int, destinations: Mapping[str, Sequence[str]]) -> JobState:
@@ -571,26 +468,6 @@ class Ledger(Reception):
             self._close_if_delivered(session, job)
             return job.state
 
-    def _send_again(
-        self,
-        session: Session,
-        job: Job,
-        results: Sequence[Result],
-        destinations: Mapping[str, Sequence[str]],
-        now: float,
-    ) -> None:
-        rows = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
-        known = {(row.result_id, row.destination): row for row in rows}
-        resend = job.state == JobState.DONE
-        for result in results:
-            for name, kinds in destinations.items():
-                row = known.get((result.id, name))
-                if row is None and result.kind in kinds:
-                    session.add(self._new_delivery(result, name, now))
-                elif row is not None and (resend or row.state != DeliveryState.SENT):
-                    row.state, row.due_at, row.attempts = DeliveryState.PENDING, now, 0
-        session.flush()
-
     def cancel(self, job_id: int) -> None:
         """End a job by hand; what it has sent stays sent.
 
@@ -604,36 +481,3 @@ class Ledger(Reception):
             if JobState.SUPERSEDED not in MOVES[job.state]:
                 raise LedgerError(f"is {job.state.value} already", f"job {job_id}", "Nothing to cancel")
             self._move(session, job, JobState.SUPERSEDED, "cancelled by hand")
-
-    # -- the one place ----------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _new_delivery(result: Result, destination: str, now: float) -> Delivery:
-        return Delivery(
-            job_id=result.job_id,
-            result_id=result.id,
-            destination=destination,
-            state=DeliveryState.PENDING,
-            attempts=0,
-            due_at=now,
-            sent_at=None,
-            detail="",
-        )
-
-    @staticmethod
-    def _job(session: Session, job_id: int) -> Job:
-        job = session.get(Job, job_id, with_for_update=True)
-        if job is None:
-            raise LedgerError("there is no such job", f"job {job_id}", "See: scarnode jobs list")
-        return job
-
-    def _move(self, session: Session, job: Job, to: JobState, why: str) -> None:
-        """Change a job's state: the only line of scarnode that does."""
-        old = job.state
-        if to not in MOVES[old]:
-            raise LedgerError(f"can not go from {old.value} to {to.value}", f"job {job.id}", "This is a bug: report it")
-        job.state, job.reason = to, why
-        job.finished_at = time.time() if to in (JobState.DONE, JobState.FAILED, JobState.SUPERSEDED) else None
-        if to is not JobState.RUNNING:
-            job.owner, job.lease_until = "", None
-        session.add(self._event(job.study_id, job.id, old.value, to.value, why))

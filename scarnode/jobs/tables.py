@@ -1,4 +1,4 @@
-"""The ledger's tables. An admin may read them with plain sqlite3; only `reception.py` and `ledger.py` write them.
+"""The ledger's tables. An admin may read them with plain sqlite3; only the `Ledger` and its bases write them.
 
 Times are UTC seconds since 1970 (REAL), so that every database orders and subtracts them alike;
 the views give them as text.

@@ -1,0 +1,183 @@
+"""Result objects on their way to their destinations, and the one place where a job's state changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from scarnode.errors import LedgerError
+from scarnode.jobs.model import FAILURE, DeliveryReport, DueDelivery
+from scarnode.jobs.reception import Reception
+from scarnode.jobs.tables import Delivery, DeliveryState, Job, JobState, Result
+
+MOVES: dict[JobState, tuple[JobState, ...]] = {
+    JobState.QUEUED: (JobState.RUNNING, JobState.SUPERSEDED),
+    JobState.RUNNING: (
+        JobState.QUEUED,
+        JobState.DELIVERING,
+        JobState.HELD,
+        JobState.FAILED,
+        JobState.SUPERSEDED,
+    ),
+    JobState.DELIVERING: (JobState.DONE, JobState.FAILED, JobState.SUPERSEDED),
+    JobState.HELD: (JobState.DELIVERING, JobState.SUPERSEDED),
+    JobState.FAILED: (JobState.QUEUED, JobState.DELIVERING, JobState.SUPERSEDED),
+    JobState.DONE: (JobState.DELIVERING,),
+    JobState.SUPERSEDED: (),
+}
+"""Every change of state there is."""
+
+
+class Deliveries(Reception):
+    """The ledger's account of deliveries, on top of what was received; `scarnode.jobs.Ledger` adds the jobs.
+
+    Parameters
+    ----------
+    url : str
+        Any SQLAlchemy URL. The schema is created or brought up to date.
+    actor : str
+        Stands in the event rows: who makes the changes.
+
+    Raises
+    ------
+    LedgerError
+        The database can not be opened, or was written by a newer scarnode.
+    """
+
+    def due_deliveries(self, destination: str, limit: int = 60) -> list[DueDelivery]:
+        """Give what a destination should get now, oldest job first."""
+        query = (
+            select(Delivery.id, Delivery.job_id, Delivery.attempts, Result.path)
+            .join(Result, Result.id == Delivery.result_id)
+            .join(Job, Job.id == Delivery.job_id)
+            .where(Delivery.destination == destination, Delivery.state == DeliveryState.PENDING)
+            .where(Delivery.due_at <= time.time())
+            .where(
+                (Job.state == JobState.DELIVERING) | ((Job.state == JobState.FAILED) & Result.kind.startswith(FAILURE))
+            )
+            .order_by(Delivery.job_id, Delivery.id)
+            .limit(limit)
+        )
+        with self.reading() as session:
+            return [DueDelivery(*row) for row in session.execute(query)]
+
+    def report_deliveries(self, reports: Sequence[DeliveryReport]) -> None:
+        """Note what became of tries to deliver; a job is done when all its objects are with all destinations."""
+        now = time.time()
+        with self._writing() as session:
+            touched: dict[int, Job] = {}
+            for report in reports:
+                row = session.get(Delivery, report.id, with_for_update=True)
+                if row is None or row.state == DeliveryState.SENT:
+                    continue
+                row.attempts += 1
+                row.detail = report.detail
+                if report.sent:
+                    row.state, row.sent_at = DeliveryState.SENT, now
+                elif report.retry_at is None:
+                    row.state = DeliveryState.FAILED
+                else:
+                    row.due_at = report.retry_at
+                why = f"{row.destination}: {report.detail}"
+                job = session.get_one(Job, row.job_id)
+                session.add(self._event(job.study_id, job.id, "", row.state.value, why))
+                touched[job.id] = job
+            session.flush()
+            for job in touched.values():
+                self._close_if_delivered(session, job)
+
+    def fail_unknown_destinations(self, known: Sequence[str]) -> None:
+        """End deliveries to destinations that config.ini no longer names; called once at start."""
+        with self._writing() as session:
+            orphans = session.scalars(
+                select(Delivery).where(Delivery.state == DeliveryState.PENDING, Delivery.destination.not_in(known))
+            ).all()
+            for row in orphans:
+                row.state, row.detail = DeliveryState.FAILED, "the destination is no longer in config.ini"
+            session.flush()
+            for job_id in {row.job_id for row in orphans}:
+                self._close_if_delivered(session, session.get_one(Job, job_id))
+
+    def _close_if_delivered(self, session: Session, job: Job) -> None:
+        if job.state != JobState.DELIVERING:
+            return
+        rows = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
+        states = [row.state for row in rows]
+        if DeliveryState.PENDING in states:
+            return
+        failed = [row for row in rows if row.state == DeliveryState.FAILED]
+        if failed:
+            names = ", ".join(sorted({row.destination for row in failed}))
+            self._move(session, job, JobState.FAILED, f"{len(failed)} of {len(rows)} deliveries failed ({names})")
+        else:
+            why = f"{len(rows)} deliveries made" if rows else "no destination takes a result: they stay on this machine"
+            self._move(session, job, JobState.DONE, why)
+
+    def _send_again(
+        self,
+        session: Session,
+        job: Job,
+        results: Sequence[Result],
+        destinations: Mapping[str, Sequence[str]],
+        now: float,
+    ) -> None:
+        rows = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
+        known = {(row.result_id, row.destination): row for row in rows}
+        resend = job.state == JobState.DONE
+        for result in results:
+            for name, kinds in destinations.items():
+                row = known.get((result.id, name))
+                if row is None and result.kind in kinds:
+                    session.add(self._new_delivery(result, name, now))
+                elif row is not None and (resend or row.state != DeliveryState.SENT):
+                    row.state, row.due_at, row.attempts = DeliveryState.PENDING, now, 0
+        session.flush()
+
+    def _note_unmade(
+        self, session: Session, job: Job, made: Collection[str], destinations: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Say which objects a destination will not get: nobody shall wait for what was never made.
+
+        They are not made later either: by another version of scarnode they would not fit what was sent already.
+        """
+        for name, kinds in destinations.items():
+            missing = [kind for kind in kinds if kind not in made]
+            if missing:
+                why = f"{name}: not sent, for it was not made when the job was analysed: {', '.join(missing)}"
+                session.add(self._event(job.study_id, job.id, "", "", why))
+
+    # -- the one place ----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _new_delivery(result: Result, destination: str, now: float) -> Delivery:
+        return Delivery(
+            job_id=result.job_id,
+            result_id=result.id,
+            destination=destination,
+            state=DeliveryState.PENDING,
+            attempts=0,
+            due_at=now,
+            sent_at=None,
+            detail="",
+        )
+
+    @staticmethod
+    def _job(session: Session, job_id: int) -> Job:
+        job = session.get(Job, job_id, with_for_update=True)
+        if job is None:
+            raise LedgerError("there is no such job", f"job {job_id}", "See: scarnode jobs list")
+        return job
+
+    def _move(self, session: Session, job: Job, to: JobState, why: str) -> None:
+        """Change a job's state: the only line of scarnode that does."""
+        old = job.state
+        if to not in MOVES[old]:
+            raise LedgerError(f"can not go from {old.value} to {to.value}", f"job {job.id}", "This is a bug: report it")
+        job.state, job.reason = to, why
+        job.finished_at = time.time() if to in (JobState.DONE, JobState.FAILED, JobState.SUPERSEDED) else None
+        if to is not JobState.RUNNING:
+            job.owner, job.lease_until = "", None
+        session.add(self._event(job.study_id, job.id, old.value, to.value, why))
