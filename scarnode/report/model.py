@@ -51,7 +51,7 @@ class ResultObjects:
     Attributes
     ----------
     seg : pydicom.Dataset or None
-        Segmentation Storage, BINARY; None where the analysis failed, and for a correction, whose SEG is the person's.
+        Segmentation Storage; None where the analysis failed, and for a correction, whose SEG is the person's.
     sr : pydicom.Dataset
         Comprehensive 3D SR, TID 1500.
     sc : pydicom.Dataset

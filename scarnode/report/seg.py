@@ -44,7 +44,7 @@ def build_seg(stack: Stack, segmentation: Segmentation, header: Dataset, provena
     """Write the labels as one Segmentation with a segment per tissue.
 
     BINARY, one bit per voxel, where a frame is a whole number of bytes. Where it is not (251 x 253), frames run on in
-    the middle of a byte (PS3.5 section 8.1.1), which OHIF reads as masks shifted by some pixels, without a word; then
+    the middle of a byte (PS3.5 section 8.1.1), which OHIF shows as torn and displaced masks, without a word; then
     the same masks are written as FRACTIONAL OCCUPANCY of 0 or 1, one byte per voxel (docs/viewers.md).
 
     Every frame of the stack is written for every segment, empty or not: viewers that count frames can not shift

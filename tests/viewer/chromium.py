@@ -176,10 +176,15 @@ class Page:
 
     def click(self, element: str, count: int = 1) -> None:
         """Click (twice with ``count=2``) into the middle of the element that a JavaScript expression gives."""
-        x, y = self.evaluate(
+        place = (
             f"(() => {{ const element = {element}; element.scrollIntoView({{block: 'center'}});"
             " const box = element.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
+        before = None
+        while (now := self.evaluate(place)) != before:  # lists move while they fill
+            before = now
+            time.sleep(0.5)
+        x, y = now
         for number in range(1, count + 1):
             for kind in ("mousePressed", "mouseReleased"):
                 self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=number)

@@ -12,10 +12,11 @@ window.look = {
 
   // names, colours and voxels (base64, a byte each) of the segmentation, and the image that each part lies on
   segmentation() {
-    const { segmentationId, segments, representationData } = look.segmentations()[0];
+    const { segmentationId, label, segments, representationData } = look.segmentations()[0];
     const labelmap = representationData.Labelmap;
     const color = cornerstoneTools.segmentation.config.color;
     return {
+      label,
       segments: Object.entries(segments).map(([number, segment]) => [
         Number(number),
         segment.label,

@@ -204,6 +204,7 @@ class Reader:
         page.wait("look.segmentations().length > 0 && look.laidOn()", f"{description} on its images")
         page.wait("look.drawn()", "an image with the segmentation")
         found = page.evaluate("look.segmentation()")
+        assert found["label"] == description
         voxels = {
             _image(on): np.frombuffer(base64.b64decode(content), np.uint8).reshape(rows, columns)
             for on, rows, columns, content in found["images"]
