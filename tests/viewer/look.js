@@ -62,6 +62,11 @@ window.look = {
       data.labels.map(({ label, value }) => [label, value]),
     ]),
 
+  // every outline of the image that has something to say says it
+  written: () =>
+    look.texts().length >=
+    look.outlines().filter(({ metadata, data }) => metadata.referencedImageId === look.image() && data.labels.length).length,
+
   texts: () => [...look.viewport().element.querySelectorAll('svg text')].map(element => element.textContent),
 
   row: description =>

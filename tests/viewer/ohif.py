@@ -13,7 +13,6 @@ import subprocess
 import tarfile
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -226,8 +225,7 @@ class Reader:
         page = self._page
         self._open(description, "look.outlines().length > 0")
         page.wait("look.outlines().length > 0 && look.drawn()", f"the outlines of {description}")
-        with suppress(TimeoutError):  # a report of a failure has no number to write
-            page.wait("look.texts().length > 0", "numbers beside an outline", 10)
+        page.wait("look.written()", "numbers beside the outlines")
         page.screenshot("report")
         measurements = page.evaluate("look.measurements()")
         texts = page.evaluate("look.texts()")
