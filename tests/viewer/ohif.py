@@ -13,6 +13,7 @@ import subprocess
 import tarfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -245,8 +246,13 @@ class Reader:
         """Double-click an object in the list of series; say yes where OHIF asks whether to load it."""
         page, row = self._page, f"look.row({json.dumps(description)})"
         page.wait(row, f"{description} in the list of series")
-        page.click(row, count=2)
-        page.wait(f"look.button('yes-hydrate-btn') || {there}", description)
+        opened = f"look.button('yes-hydrate-btn') || {there}"
+        for patience in (20, 20, 60):  # the list may move under the pointer: do as a reader would, click again
+            page.click(row, count=2)
+            with suppress(TimeoutError):
+                page.wait(opened, description, patience)
+                break
+        page.wait(opened, description, 1)
         if page.evaluate("Boolean(look.button('yes-hydrate-btn'))"):
             page.click("look.button('yes-hydrate-btn')")
 
