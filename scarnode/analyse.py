@@ -64,10 +64,7 @@ def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance, kinds: C
     """
     volume = read_volume(stack)
     segmentation = segmenter.segment(volume, stack.pixel_spacing)
-    measurements = measure(stack, volume, segmentation)
-    objects = build_results(stack, volume, segmentation, measurements, provenance, kinds)
-    flags = tuple(dict.fromkeys([*(flag.value for flag in stack.flags), *segmentation.flags]))
-    return Analysis(stack, volume, segmentation, measurements, objects, flags)
+    return _report(stack, volume, segmentation, provenance, kinds)
 
 
 def analyse_correction(
@@ -121,10 +118,17 @@ def analyse_correction(
         return None
     center = ventricle_center(corrected.labels)
     segmentation = Segmentation(corrected.labels, center, found.model, corrected.flags, found.right_ventricle)
-    measurements = measure(stack, volume, segmentation)
-    provenance = replace(provenance, correction=corrected.origin)
-    objects = build_results(stack, volume, segmentation, measurements, provenance, kinds)
+    analysis = _report(stack, volume, segmentation, replace(provenance, correction=corrected.origin), kinds)
     write_case(stack, volume, corrected, found, provenance.input_digest, provenance.made_at, results)
+    return analysis
+
+
+def _report(
+    stack: Stack, volume: np.ndarray, segmentation: Segmentation, provenance: Provenance, kinds: Collection[str]
+) -> Analysis:
+    """Measure a segmentation and build its objects."""
+    measurements = measure(stack, volume, segmentation)
+    objects = build_results(stack, volume, segmentation, measurements, provenance, kinds)
     flags = tuple(dict.fromkeys([*(flag.value for flag in stack.flags), *segmentation.flags]))
     return Analysis(stack, volume, segmentation, measurements, objects, flags)
 

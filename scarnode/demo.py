@@ -29,6 +29,7 @@ from scarnode.config import (
 from scarnode.jobs import queries
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
 from scarnode.node import Node, keep_quiet_about_patients
+from scarnode.report import save_page
 from scarnode.segment import Tissue
 
 SEED = 7
@@ -102,7 +103,7 @@ def run(output: Path, console: Console) -> int:
     for kind, name in NAMES.items():
         series = inbox.objects[kind].SeriesDescription
         console.print(f"4. received by the PACS: {name}, series {series!r}", highlight=False)
-    _save_picture(inbox.objects["sc"], output / "sheet.png")
+    save_page(inbox.objects["sc"], output / "sheet.png")
     console.print(_table(phantom, jobs[0]))
     console.print(f"Contact sheet: {output / 'sheet.png'} · {time.monotonic() - start:.0f} s in all", highlight=False)
     return 0
@@ -154,13 +155,6 @@ def _send(files: Sequence[Path], port: int) -> None:
                 raise RuntimeError(f"the node answered {status.get('Status')}")
     finally:
         association.release()
-
-
-def _save_picture(secondary_capture: Dataset, path: Path) -> None:
-    from PIL import Image
-
-    pixels = secondary_capture.pixel_array
-    Image.fromarray(pixels if pixels.ndim == 3 else pixels[0]).save(path)
 
 
 def _table(phantom: Phantom, job: queries.JobSummary) -> Table:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import track
 
 from scarnode import RESEARCH_USE, __version__
-from scarnode.analyse import Analysis, analyse, job_key, write_objects
+from scarnode.analyse import analyse, job_key, write_objects
 from scarnode.errors import InputError, ScarnodeError
-from scarnode.report import KINDS, USUAL, Provenance, render_sheet
+from scarnode.report import KINDS, USUAL, Provenance, save_page
 from scarnode.stack import Rules, Stack, Verdict, find_stacks, input_digest
 
 
@@ -129,7 +129,7 @@ def _analyse_one(stack: Stack, segmenter: object, output: Path, kinds: Collectio
     folder = output / key[:16]
     files = write_objects(analysis.objects, folder)
     picture = folder / "sheet.png"
-    _sheet(analysis, provenance).save(picture)
+    save_page(analysis.objects.sc, picture)
     numbers = analysis.measurements
     return StackOutcome(
         study_uid=stack.study_instance_uid,
@@ -146,10 +146,6 @@ def _analyse_one(stack: Stack, segmenter: object, output: Path, kinds: Collectio
         png=str(picture),
         more={kind: str(file) for kind, file in files.items() if kind not in USUAL},
     )
-
-
-def _sheet(analysis: Analysis, provenance: Provenance) -> object:
-    return render_sheet(analysis.stack, analysis.volume, analysis.segmentation, analysis.measurements, provenance)
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -32,20 +32,7 @@ MOVES: dict[JobState, tuple[JobState, ...]] = {
 
 
 class Deliveries(Reception):
-    """The ledger's account of deliveries, on top of what was received; `scarnode.jobs.Ledger` adds the jobs.
-
-    Parameters
-    ----------
-    url : str
-        Any SQLAlchemy URL. The schema is created or brought up to date.
-    actor : str
-        Stands in the event rows: who makes the changes.
-
-    Raises
-    ------
-    LedgerError
-        The database can not be opened, or was written by a newer scarnode.
-    """
+    """The ledger's account of deliveries, on top of what was received; `scarnode.jobs.Ledger` adds the jobs."""
 
     def due_deliveries(self, destination: str, limit: int = 60) -> list[DueDelivery]:
         """Give what a destination should get now, oldest job first."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from scarnode import __version__
 from scarnode.jobs.model import FAILURE, FailedJob, ResultFile
-from scarnode.jobs.worker import anchored
+from scarnode.jobs.results import anchored, provenance_of, write_results
 from scarnode.segment.model import ModelIdentity
 
 
@@ -35,25 +34,7 @@ def write_failure(
     InputError
         The stack's first image can not be read any more.
     """
-    from scarnode.analyse import write_objects  # these load highdicom: only a node with a failed job needs it
-    from scarnode.report import Provenance, build_failure
+    from scarnode.report import build_failure
 
-    provenance = Provenance(
-        job_key=job.key,
-        input_digest=job.input_digest,
-        software_version=__version__,
-        made_at=job.made_at,
-        predecessor=job.predecessor,
-    )
-    objects = build_failure(anchored(job.stack, spool), job.reason, model, provenance, kinds)
-    files = write_objects(objects, results / job.key / "failed")
-    return tuple(
-        ResultFile(
-            kind=FAILURE + kind,
-            sop_class_uid=str(dataset.SOPClassUID),
-            sop_instance_uid=str(dataset.SOPInstanceUID),
-            series_instance_uid=str(dataset.SeriesInstanceUID),
-            path=str(files[kind].relative_to(results)),
-        )
-        for kind, dataset in objects.items()
-    )
+    objects = build_failure(anchored(job.stack, spool), job.reason, model, provenance_of(job), kinds)
+    return write_results(objects, results, f"{job.key}/failed", FAILURE)

@@ -9,16 +9,15 @@ import signal
 import time
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scarnode import __version__
 from scarnode.errors import ScarnodeError
-from scarnode.jobs.model import Analysed, ClaimedJob, ResultFile
+from scarnode.jobs.model import Analysed, ClaimedJob
+from scarnode.jobs.results import anchored, provenance_of, write_results
 from scarnode.report import USUAL
-from scarnode.stack import Stack
 
 if TYPE_CHECKING:
     from scarnode.segment import Segmenter
@@ -197,17 +196,10 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
     Nothing
         The correction is what the network found.
     """
-    from scarnode.analyse import analyse, analyse_correction, write_objects
-    from scarnode.report import Provenance
+    from scarnode.analyse import analyse, analyse_correction
 
     start = time.monotonic()
-    provenance = Provenance(
-        job_key=claimed.key,
-        input_digest=claimed.input_digest,
-        software_version=__version__,
-        made_at=claimed.made_at,
-        predecessor=claimed.predecessor,
-    )
+    provenance = provenance_of(claimed)
     stack = anchored(claimed.stack, settings.spool)
     if claimed.correction is None:
         analysis = analyse(stack, segmenter, provenance, settings.kinds)
@@ -218,24 +210,9 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         )
         if analysis is None:
             return Nothing("the corrected SEG holds what the network found: nothing was corrected")
-    files = write_objects(analysis.objects, settings.results / claimed.key)
     return Analysed(
-        files=tuple(
-            ResultFile(
-                kind=kind,
-                sop_class_uid=str(dataset.SOPClassUID),
-                sop_instance_uid=str(dataset.SOPInstanceUID),
-                series_instance_uid=str(dataset.SeriesInstanceUID),
-                path=str(files[kind].relative_to(settings.results)),
-            )
-            for kind, dataset in analysis.objects.items()
-        ),
+        files=write_results(analysis.objects, settings.results, claimed.key),
         measurements=analysis.measurements,
         flags=analysis.flags,
         seconds=time.monotonic() - start,
     )
-
-
-def anchored(stack: Stack, spool: Path) -> Stack:
-    """Give the stack with its spool-relative paths made absolute."""
-    return replace(stack, frames=tuple(replace(frame, path=spool / frame.path) for frame in stack.frames))

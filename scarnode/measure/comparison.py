@@ -8,7 +8,7 @@ import numpy as np
 
 from scarnode.measure.model import ThresholdMeasurement
 from scarnode.segment.model import Tissue
-from scarnode.segment.thresholds import Method, above_remote, call_scar, full_width_half_maximum
+from scarnode.segment.thresholds import Method, above_remote, call_scar, find_remote, full_width_half_maximum
 from scarnode.stack.model import Component, Stack
 
 
@@ -45,9 +45,10 @@ def by_threshold(stack: Stack, image: np.ndarray, labels: np.ndarray) -> tuple[T
     }
     voxels = stack.pixel_spacing[0] * stack.pixel_spacing[1] * stack.slice_extents / 1000  # cm3, by slice
     myocardium = float(wall.sum(axis=(1, 2)) @ voxels)
+    remote = find_remote(image, wall)
     found = []
     for name, method in methods.items():
-        called = call_scar(image, wall, method, stack.pixel_spacing) == Tissue.SCAR
+        called = call_scar(image, wall, method, stack.pixel_spacing, remote) == Tissue.SCAR
         scar = float(called.sum(axis=(1, 2)) @ voxels)
         found.append(ThresholdMeasurement(name, scar, 100 * scar / myocardium))
     return tuple(found)

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 from scarnode.report.model import KINDS, USUAL, Provenance, ResultObjects
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from PIL import Image
+    from pydicom.dataset import Dataset
 
     from scarnode.measure.model import Measurements
     from scarnode.segment.model import ModelIdentity, Segmentation
     from scarnode.stack.model import Stack
 
-__all__ = ["KINDS", "USUAL", "Provenance", "ResultObjects", "build_failure", "build_results", "render_sheet"]
+__all__ = ["KINDS", "USUAL", "Provenance", "ResultObjects", "build_failure", "build_results", "save_page"]
 
 
 def build_results(
@@ -57,8 +60,7 @@ def build_results(
     """
     # highdicom takes half a second to import: not for those who only need the types
     from scarnode.report.origin import referenced_seg
-    from scarnode.report.pdf import encapsulate
-    from scarnode.report.pictures import capture, draw_sheet
+    from scarnode.report.pictures import draw_sheet
     from scarnode.report.seg import build_labelmap, build_probability, build_seg
     from scarnode.report.source import read_header
     from scarnode.report.sr import build_sr
@@ -68,8 +70,7 @@ def build_results(
     source = seg or referenced_seg(provenance, header)
     sr = build_sr(stack, segmentation, measurements, source, header, provenance)
     page = draw_sheet(stack, volume, segmentation, measurements, header, provenance)
-    sc = capture(page, stack, segmentation.model, header, provenance)
-    pdf = encapsulate(page, stack, segmentation.model, header, provenance) if "pdf" in kinds else None
+    sc, pdf = _pages(page, stack, segmentation.model, header, provenance, kinds)
     labelmap = probability = None
     if "labelmap" in kinds and not provenance.correction:
         labelmap = build_labelmap(stack, segmentation, header, provenance)
@@ -108,8 +109,7 @@ def build_failure(
     InputError
         A source image can not be read any more.
     """
-    from scarnode.report.pdf import encapsulate
-    from scarnode.report.pictures import capture, draw_failure
+    from scarnode.report.pictures import draw_failure
     from scarnode.report.source import read_header
     from scarnode.report.sr import build_failure_sr
 
@@ -117,28 +117,29 @@ def build_failure(
     header = read_header(stack)
     sr = build_failure_sr(stack, reason, model, header, provenance)
     page = draw_failure(stack, header, provenance, reason)
-    sc = capture(page, stack, model, header, provenance)
-    pdf = encapsulate(page, stack, model, header, provenance) if "pdf" in kinds else None
+    sc, pdf = _pages(page, stack, model, header, provenance, kinds)
     return ResultObjects(seg=None, sr=sr, sc=sc, pdf=pdf)
 
 
-def render_sheet(
+def save_page(capture: Dataset, path: Path) -> None:
+    """Save the page of a Secondary Capture as a picture; the name's ending tells the format."""
+    from PIL import Image
+
+    pixels = capture.pixel_array
+    Image.fromarray(pixels if pixels.ndim == 3 else pixels[0]).save(path)
+
+
+def _pages(
+    page: Image.Image,
     stack: Stack,
-    volume: np.ndarray,
-    segmentation: Segmentation,
-    measurements: Measurements,
+    model: ModelIdentity,
+    header: Dataset,
     provenance: Provenance,
-) -> Image.Image:
-    """Draw the report page: the numbers, 17 segments, every slice with its contours, the provenance.
+    kinds: Collection[str],
+) -> tuple[Dataset, Dataset | None]:
+    """Write a page as Secondary Capture, and as PDF where that is asked for."""
+    from scarnode.report.pdf import encapsulate
+    from scarnode.report.pictures import capture
 
-    Takes what `build_results` takes.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGB, the picture of the Secondary Capture.
-    """
-    from scarnode.report.pictures import draw_sheet
-    from scarnode.report.source import read_header
-
-    return draw_sheet(stack, volume, segmentation, measurements, read_header(stack), provenance)
+    pdf = encapsulate(page, stack, model, header, provenance) if "pdf" in kinds else None
+    return capture(page, stack, model, header, provenance), pdf

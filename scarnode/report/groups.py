@@ -74,7 +74,6 @@ class Groups:
         self.stack, self.labels, self.model, self.provenance = stack, labels, model, provenance
         self._segments = segments
         self._taken: set[int] = set()
-        self._outlines: dict[int, np.ndarray] = {}
         self._algorithm = origin.algorithm(model, provenance)
 
     def tissues(self, measurements: Measurements, enhancement: Code, seg: Dataset) -> list[Group]:
@@ -124,7 +123,8 @@ class Groups:
             self._number(codes.LGE_PERCENT, item.lge_percent, codes.PERCENT, codes.VOLUME_RATIO, alone=False),
         ]
         name = f"Slice {item.index + 1} of {len(self.stack.frames)}, base to apex"
-        group = self._group(name, codes.LV_MYOCARDIUM, numbers, self._on_slice(item.index), algorithm=self._algorithm)
+        place = item.index, slice_region(self.labels[item.index])
+        group = self._group(name, codes.LV_MYOCARDIUM, numbers, place, algorithm=self._algorithm)
         frame = self.stack.frames[item.index]
         group[0].ContentSequence.append(
             SourceImageForMeasurementGroup(
@@ -292,12 +292,6 @@ class Groups:
             index = int(np.count_nonzero(self._segments == number, axis=(1, 2)).argmax())
             return index, outlines(self._segments[index] == number)[0]
         return region(self.labels, None)
-
-    def _on_slice(self, index: int) -> tuple[int, np.ndarray]:
-        """Give a slice and the outline of its left ventricle."""
-        if index not in self._outlines:
-            self._outlines[index] = slice_region(self.labels[index])
-        return index, self._outlines[index]
 
     def _show(self, numbers: Sequence[Measurement], place: tuple[int, np.ndarray]) -> None:
         """Append to every number the outline that a viewer draws and jumps to.

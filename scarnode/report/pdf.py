@@ -11,7 +11,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from scarnode import RESEARCH_USE
 from scarnode.report import stamp
 from scarnode.report.model import Provenance
-from scarnode.report.source import instances
+from scarnode.report.source import instances, reference_to
 from scarnode.segment.model import ModelIdentity
 from scarnode.stack.model import Stack
 
@@ -59,9 +59,7 @@ def encapsulate(
     dataset.BurnedInAnnotation = "YES"
     dataset.DocumentTitle = TITLE
     dataset.ConceptNameCodeSequence = []
-    dataset.SourceInstanceSequence = [
-        _reference(frame.sop_class_uid, frame.sop_instance_uid) for frame in instances(stack)
-    ]
+    dataset.SourceInstanceSequence = [reference_to(frame) for frame in instances(stack)]
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     written = write_pdf(page, provenance)
     dataset.EncapsulatedDocumentLength = len(written)
@@ -86,9 +84,3 @@ def write_pdf(page: Image.Image, provenance: Provenance) -> bytes:
         optimize=True,
     )
     return buffer.getvalue()
-
-
-def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
-    return item

@@ -21,9 +21,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from scarnode.report import codes, stamp
 from scarnode.report.model import Provenance
-from scarnode.report.source import instances, is_multi_frame, stand_in_index, stand_ins
+from scarnode.report.source import instances, is_multi_frame, reference_to, stand_in_index, stand_ins
 from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
-from scarnode.stack.model import SourceFrame, Stack
+from scarnode.stack.model import Stack
 from scarnode.uids import derived_uid
 
 _BINARY = {"segmentation_type": SegmentationTypeValues.BINARY}
@@ -187,28 +187,16 @@ def _name_sources(dataset: Dataset, stack: Stack) -> None:
         if is_multi_frame(frame):
             reference.ReferencedFrameNumber = frame.frame_number
 
-    dataset.SourceImageSequence = [_instance_item(frame, stack) for frame in instances(stack)]
+    dataset.SourceImageSequence = [reference_to(frame, stack) for frame in instances(stack)]
     series = []
     for series_uid in stack.series_instance_uids:
         item = Dataset()
         item.SeriesInstanceUID = series_uid
         item.ReferencedInstanceSequence = [
-            _instance_item(frame) for frame in instances(stack) if frame.series_instance_uid == series_uid
+            reference_to(frame) for frame in instances(stack) if frame.series_instance_uid == series_uid
         ]
         series.append(item)
     dataset.ReferencedSeriesSequence = series
-
-
-def _instance_item(frame: SourceFrame, stack: Stack | None = None) -> Dataset:
-    """Reference an instance; with the stack given, also which of its frames were used."""
-    item = Dataset()
-    item.ReferencedSOPClassUID = frame.sop_class_uid
-    item.ReferencedSOPInstanceUID = frame.sop_instance_uid
-    if stack is not None and is_multi_frame(frame):
-        item.ReferencedFrameNumber = sorted(
-            other.frame_number for other in stack.frames if other.sop_instance_uid == frame.sop_instance_uid
-        )
-    return item
 
 
 def _name_dimensions(dataset: Dataset, kind: stamp.Kind, provenance: Provenance) -> None:

@@ -151,6 +151,18 @@ def instances(stack: Stack) -> list[SourceFrame]:
     return list({frame.sop_instance_uid: frame for frame in reversed(stack.frames)}.values())[::-1]
 
 
+def reference_to(frame: SourceFrame, stack: Stack | None = None) -> Dataset:
+    """Reference an instance; with the stack given, also which of its frames were used."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = frame.sop_class_uid
+    item.ReferencedSOPInstanceUID = frame.sop_instance_uid
+    if stack is not None and is_multi_frame(frame):
+        item.ReferencedFrameNumber = sorted(
+            other.frame_number for other in stack.frames if other.sop_instance_uid == frame.sop_instance_uid
+        )
+    return item
+
+
 def evidence(stack: Stack, header: Dataset) -> list[Dataset]:
     """Give one dataset per source instance with what an SR needs to name it as evidence."""
     datasets = []

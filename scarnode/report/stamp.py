@@ -99,10 +99,7 @@ def finish(
     dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = date
     dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = time
     dataset.SeriesDescription = series_description(kind, stack, provenance)
-    if kind not in (
-        SR,
-        PDF,
-    ):  # documents have no body part and no image comments; they say their intended use themselves
+    if kind not in (SR, PDF):  # documents have neither; they say their intended use themselves
         dataset.BodyPartExamined = "HEART"
         dataset.ImageComments = RESEARCH_USE
     dataset.ContributingEquipmentSequence = _contributing_equipment(header, model, provenance)

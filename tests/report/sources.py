@@ -14,6 +14,8 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageS
 from scarnode.measure import Measurements, measure
 from scarnode.measure.model import AhaSegment, Burden, ThresholdMeasurement, Transmurality
 from scarnode.report import Provenance
+from scarnode.report.pictures import draw_sheet
+from scarnode.report.source import read_header
 from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.stack.model import Component, Flag, SourceFrame, Stack
 from scarnode.uids import derived_uid
@@ -333,3 +335,8 @@ MATRIX = {
         header={"StudyID": ["S1", "S2"], "ReferringPhysicianName": ["A^B", "C^D"]}
     ),
 }
+
+
+def render_sheet(stack, volume, segmentation, measurements, provenance):
+    """Draw the report page alone, from what `build_results` takes."""
+    return draw_sheet(stack, volume, segmentation, measurements, read_header(stack), provenance)

@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw
 from pydicom import dcmread
 from pydicom.uid import EncapsulatedPDFStorage
 from scipy import ndimage
-from sources import MADE_AT, MATRIX, MODEL, Spec, make_case
+from sources import MADE_AT, MATRIX, MODEL, Spec, make_case, render_sheet
 
 from scarnode import RESEARCH_USE
 from scarnode.measure import AhaSegment, Burden, ThresholdMeasurement, Transmurality, measure
-from scarnode.report import USUAL, build_results, render_sheet
+from scarnode.report import USUAL, build_results
 from scarnode.report.bullseye import NOT_SHOWN, draw_bullseye, middle_of
 from scarnode.report.pictures import draw_failure
 from scarnode.report.source import read_header
