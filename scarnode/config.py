@@ -130,6 +130,9 @@ class SegmentSection(Section):
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     time_limit_seconds: Seconds = 600.0
     """A worker that takes longer over one stack is ended, and the attempt counted."""
+    memory_limit_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """What one analysis may take on top of the loaded network; 0: any amount; empty: half of the machine's memory,
+    shared among the workers, at least 2."""
 
 
 class DeliverSection(Section):

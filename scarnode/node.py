@@ -20,11 +20,13 @@ from scarnode.config import Settings
 from scarnode.errors import SpoolError
 from scarnode.jobs.failures import write_failure
 from scarnode.jobs.ledger import Ledger
+from scarnode.jobs.line import Failure, Nothing
+from scarnode.jobs.memory import share_of_memory
 from scarnode.jobs.outbox import deliver_due
 from scarnode.jobs.registrar import Registrar
 from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
-from scarnode.jobs.worker import Failure, Nothing, Worker, WorkerError, WorkerSettings
+from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
 from scarnode.receive import Spool, listen
 from scarnode.segment import read_identity
 
@@ -123,6 +125,7 @@ class Node:
     def _new_worker(self) -> Worker:
         segment = self.settings.segment
         threads = segment.threads or max(1, (os.cpu_count() or 1) // segment.workers)
+        bound = segment.memory_limit_gigabytes
         settings = WorkerSettings(
             weights=segment.weights,
             device=segment.device,
@@ -130,6 +133,7 @@ class Node:
             spool=self.settings.spool.path,
             results=self.settings.results.path,
             kinds=self.settings.kinds(),
+            memory=share_of_memory(segment.workers) if bound is None else bound,
         )
         return Worker(settings, segment.time_limit_seconds)
 

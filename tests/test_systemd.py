@@ -19,3 +19,8 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path):
         ["systemd-analyze", "verify", str(unit)], check=False, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_worker_taken_for_want_of_memory_does_not_end_the_node():
+    """systemd's default, OOMPolicy=stop, ends a service of which the kernel took any process."""
+    assert "\nOOMPolicy=continue\n" in UNIT.read_text()

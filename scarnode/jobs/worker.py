@@ -6,15 +6,19 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import time
+import traceback
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import scarnode
 from scarnode.errors import ScarnodeError
+from scarnode.jobs.line import Answer, Failure, GarbledError, Nothing, receive, send
+from scarnode.jobs.memory import bound_this_process
 from scarnode.jobs.model import Analysed, ClaimedJob
 from scarnode.jobs.results import anchored, provenance_of, write_results
 from scarnode.report import USUAL
@@ -41,6 +45,8 @@ class WorkerSettings:
         Roots that the relative paths of a job count from.
     kinds : tuple of str
         Which of `scarnode.report.KINDS` to make.
+    memory : float
+        Gigabytes that a job may take on top of the loaded network; 0: any amount.
     """
 
     weights: Path | None
@@ -49,21 +55,7 @@ class WorkerSettings:
     spool: Path
     results: Path
     kinds: tuple[str, ...] = USUAL
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An attempt that failed while the worker lived on."""
-
-    why: str
-    permanent: bool
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """A correction that corrects nothing."""
-
-    why: str
+    memory: float = 0.0
 
 
 class WorkerError(Exception):
@@ -87,7 +79,7 @@ class Worker:
         self._settings = settings
         self._time_limit = time_limit
         self._process: multiprocessing.process.BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._line: socket.socket | None = None
 
     def start(self) -> None:
         """Start the process and wait until the network is loaded.
@@ -99,17 +91,19 @@ class Worker:
         """
         if self._process is not None and self._process.is_alive():
             return
+        if self._line is not None:
+            self._line.close()
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._line, theirs = socket.socketpair()
         self._process = context.Process(
             target=_serve, args=(theirs, self._settings), name="scarnode-worker", daemon=True
         )
         self._process.start()
         theirs.close()  # so that a dead process reads as end of file
-        failure = self._answer("loading the network")
-        if failure is not None:
+        answer = self._answer(self._line, "loading the network")
+        if answer.failure is not None:
             self.kill()
-            raise WorkerError(failure.why)
+            raise WorkerError(answer.failure.why)
 
     def run(self, claimed: ClaimedJob) -> Analysed | Failure | Nothing:
         """Run a job to its end.
@@ -117,13 +111,22 @@ class Worker:
         Raises
         ------
         WorkerError
-            The process crashed, was killed, or took longer than the time limit.
+            The process crashed, was killed, answered nonsense, or took longer than the time limit.
         """
         self.start()
-        assert self._pipe is not None
-        with suppress(OSError):  # it died while idle: the answer tells how
-            self._pipe.send(claimed)
-        return self._answer("analysing")
+        line = self._line
+        if line is None:
+            raise WorkerError("the worker process is not there")
+        line.settimeout(self._time_limit)
+        with suppress(OSError):  # it died while idle, or does not read: the answer tells how
+            send(line, claimed)
+        answer = self._answer(line, "analysing")
+        outcome = answer.outcome
+        if outcome is None or (answer.job, answer.attempt) != (claimed.id, claimed.attempt):
+            raise self._garbled("analysing")
+        if isinstance(outcome, Failure) and not outcome.permanent:
+            self.kill()  # nobody knows in what state it is (memory, open files): the next job gets a new one
+        return outcome
 
     def kill(self) -> None:
         """End the process at once; safe to call from another thread and more than once."""
@@ -132,25 +135,43 @@ class Worker:
             process.kill()
             process.join(10)
 
-    def _answer(self, doing: str) -> Any:
-        assert self._pipe is not None
-        assert self._process is not None
+    def _answer(self, line: socket.socket, doing: str) -> Answer:
         try:
-            if self._pipe.poll(self._time_limit):
-                return self._pipe.recv()
+            return receive(line, Answer, self._time_limit)
+        except TimeoutError:
             self.kill()
-            raise WorkerError(f"{doing} took longer than {self._time_limit:g} s")
+            raise WorkerError(
+                f"{doing} took longer than {self._time_limit:g} s: the worker process was ended"
+            ) from None
+        except GarbledError:
+            raise self._garbled(doing) from None
         except (EOFError, OSError):
-            self._process.join(10)
-            code = self._process.exitcode
-            how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-            raise WorkerError(f"the worker process ended while {doing} ({how})") from None
+            raise WorkerError(f"the worker process ended while {doing} ({self._how_it_ended()})") from None
+
+    def _garbled(self, doing: str) -> WorkerError:
+        self.kill()
+        return WorkerError(f"the worker process answered nonsense while {doing}, and was ended")
+
+    def _how_it_ended(self) -> str:
+        if self._process is None:
+            return "unknown"
+        self._process.join(2)
+        if self._process.is_alive():  # it closed its end and lives on
+            self.kill()
+            return "it hung up"
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return f"exit code {code}"
+        name = signal.Signals(-code).name
+        known = {"SIGKILL": "by hand, or by the kernel for want of memory", "SIGTERM": "by hand"}
+        return f"signal {name}: {known.get(name, 'a crash in native code')}"
 
 
-def _serve(pipe: Connection, settings: WorkerSettings) -> None:
-    """Answer jobs until the node is gone: its end of the pipe closes even when it is killed."""
+def _serve(line: socket.socket, settings: WorkerSettings) -> None:
+    """Answer jobs until the node is gone: its end of the line closes even when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's to handle
     os.umask(0o077)
+    line.set_inheritable(False)
     warnings.simplefilter("ignore")  # they quote header values: patient data has no place in a log
     import torch
 
@@ -159,17 +180,22 @@ def _serve(pipe: Connection, settings: WorkerSettings) -> None:
     try:
         torch.set_num_threads(settings.threads)
         segmenter = Segmenter(settings.weights, settings.device)
+        bound_this_process(settings.memory)
     except Exception as error:  # a device that is not there, too little memory ...: the node must hear why
         why = str(error) if isinstance(error, ScarnodeError) else f"{type(error).__name__}: {error}"
-        pipe.send(Failure(f"the network can not be loaded: {why}", permanent=False))
+        send(line, Answer(failure=Failure(f"the network can not be loaded: {why}", permanent=False)))
         return
-    pipe.send(None)
-    while True:
-        try:
-            claimed = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_attempt(claimed, segmenter, settings))
+    with suppress(OSError, EOFError):  # the node is gone
+        send(line, Answer())
+        while True:
+            claimed = receive(line, ClaimedJob)
+            outcome = _attempt(claimed, segmenter, settings)
+            send(line, _named(claimed, outcome))
+
+
+def _named(claimed: ClaimedJob, outcome: Analysed | Failure | Nothing) -> Answer:
+    field = {Analysed: "analysed", Failure: "failure", Nothing: "nothing"}[type(outcome)]
+    return Answer(job=claimed.id, attempt=claimed.attempt, **{field: outcome})
 
 
 def _attempt(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings) -> Analysed | Failure | Nothing:
@@ -181,8 +207,25 @@ def _attempt(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings
     except InputError as error:
         return Failure(str(error), permanent=True)
     except Exception as error:  # the node lives on, and the ledger says why
-        log.error("job %d: %s", claimed.id, type(error).__name__)
-        return Failure(f"{type(error).__name__}: {error}", permanent=False)
+        return Failure(_in_words(error, settings), permanent=False)
+
+
+def _in_words(error: Exception, settings: WorkerSettings) -> str:
+    """Say what an unexpected error was, without its text where that may quote a header's values."""
+    text = (str(error).splitlines() or [""])[0][:300]
+    place = (traceback.extract_tb(error.__traceback__) or [None])[-1]
+    of_network = place is not None and any(part in place.filename for part in ("/torch/", "/scarnode/segment/"))
+    if isinstance(error, MemoryError) or (of_network and "allocate memory" in text):
+        bound = f" than {settings.memory:.3g} GB ([segment] memory_limit_gigabytes)" if settings.memory else ""
+        return f"it needs more memory{bound}"
+    if isinstance(error, OSError):
+        return f"{type(error).__name__}: {error.strerror}"
+    if of_network:
+        return f"{type(error).__name__}: {text}"
+    own = Path(scarnode.__file__).parent
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(own)]
+    where = f" in scarnode/{Path(ours[-1].filename).relative_to(own)}, line {ours[-1].lineno}" if ours else ""
+    return f"an unexpected {type(error).__name__}{where}: please report it"
 
 
 def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings) -> Analysed | Nothing:

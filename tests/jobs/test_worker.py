@@ -10,8 +10,9 @@ from datetime import datetime, timezone
 
 import pytest
 
+from scarnode.jobs.line import Failure
 from scarnode.jobs.model import Analysed, ClaimedJob
-from scarnode.jobs.worker import Failure, Worker, WorkerError, WorkerSettings
+from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.stack import find_stacks
 
