@@ -104,6 +104,7 @@ class Node:
 
     def _recover(self) -> None:
         """Take up what the last run left: files the ledger does not know, jobs that were running."""
+        self.ledger.trust_no_clock(self.settings.deliver.max_delay_seconds)
         requeued = self.ledger.requeue_interrupted(self._host)
         self.ledger.fail_unknown_destinations(list(self.settings.destinations))
         found = self._registrar.recover()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from scarnode.clock import steady
 from scarnode.errors import LedgerError
 from scarnode.jobs.model import FAILURE, DeliveryReport, DueDelivery
 from scarnode.jobs.reception import Reception
-from scarnode.jobs.tables import Delivery, DeliveryState, Job, JobState, Result
+from scarnode.jobs.tables import Delivery, DeliveryState, Job, JobState, Result, Study
 
 MOVES: dict[JobState, tuple[JobState, ...]] = {
     JobState.QUEUED: (JobState.RUNNING, JobState.SUPERSEDED),
@@ -41,7 +42,7 @@ class Deliveries(Reception):
             .join(Result, Result.id == Delivery.result_id)
             .join(Job, Job.id == Delivery.job_id)
             .where(Delivery.destination == destination, Delivery.state == DeliveryState.PENDING)
-            .where(Delivery.due_at <= time.time())
+            .where(Delivery.due_at <= steady())
             .where(
                 (Job.state == JobState.DELIVERING) | ((Job.state == JobState.FAILED) & Result.kind.startswith(FAILURE))
             )
@@ -87,6 +88,25 @@ class Deliveries(Reception):
             session.flush()
             for job_id in {row.job_id for row in orphans}:
                 self._close_if_delivered(session, session.get_one(Job, job_id))
+
+    def trust_no_clock(self, longest_pause: float) -> None:
+        """Take up what the last run wrote down by a clock that may have been another; called once at start.
+
+        Studies wait anew until they are quiet (what was sending is sending again), queued jobs are due, deliveries not
+        later than their pauses allow.
+
+        Parameters
+        ----------
+        longest_pause : float
+            Seconds between two tries to deliver; what is due later than that was written by another clock.
+        """
+        now = steady()
+        late = Delivery.due_at > now + longest_pause
+        with self._writing() as session:
+            unsearched = Study.newest_instance > Study.searched_instance
+            session.execute(update(Study).where(unsearched).values(last_received_at=now))
+            session.execute(update(Job).where(Job.state == JobState.QUEUED, Job.due_at > now).values(due_at=now))
+            session.execute(update(Delivery).where(Delivery.state == DeliveryState.PENDING, late).values(due_at=now))
 
     def _close_if_delivered(self, session: Session, job: Job) -> None:
         if job.state != JobState.DELIVERING:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session, aliased
 
+from scarnode.clock import AT_ONCE, steady
 from scarnode.correct.model import SEG_CLASSES, ReceivedSeg
 from scarnode.errors import LedgerError
 from scarnode.jobs.deliveries import MOVES, Deliveries
@@ -114,7 +115,7 @@ class Ledger(Deliveries):
             input_digest=plan.input_digest,
             predecessor_id=None,
             created_at=now,
-            due_at=now,
+            due_at=steady(),
             attempts=0,
             interruptions=0,
             owner="",
@@ -192,7 +193,7 @@ class Ledger(Deliveries):
         lease_seconds : float
             After this time the job counts as lost and is tried again.
         """
-        now = time.time()
+        now = steady()
         network = aliased(Job)
         awaited = exists().where(
             network.study_id == Job.study_id, network.origin == JobOrigin.NETWORK, network.state.in_(UNFINISHED)
@@ -271,7 +272,7 @@ class Ledger(Deliveries):
         hold_flags : sequence of str
             A result with one of these is `held`.
         """
-        now = time.time()
+        now = steady()
         with self._writing() as session:
             job = self._running(session, claimed)
             if job is None:
@@ -318,7 +319,7 @@ class Ledger(Deliveries):
         if permanent or job.attempts >= max_attempts:
             self._move(session, job, JobState.FAILED, f"{why} (attempt {job.attempts} of {max_attempts})")
             return
-        job.due_at = time.time() + FIRST_RETRY_SECONDS * 2 ** (job.attempts - 1)
+        job.due_at = steady() + FIRST_RETRY_SECONDS * 2 ** (job.attempts - 1)
         self._move(session, job, JobState.QUEUED, f"{why} (attempt {job.attempts} of {max_attempts}, will be repeated)")
 
     def drop(self, claimed: ClaimedJob, why: str) -> None:
@@ -362,7 +363,7 @@ class Ledger(Deliveries):
     def fail_expired(self, max_attempts: int) -> None:
         """Take running jobs whose lease ended from their owner: nothing may be stuck."""
         with self._writing() as session:
-            expired = select(Job).where(Job.state == JobState.RUNNING, Job.lease_until < time.time())
+            expired = select(Job).where(Job.state == JobState.RUNNING, Job.lease_until < steady())
             for job in session.scalars(expired).all():
                 self._fail(session, job, "its worker was not heard of again", max_attempts)
 
@@ -411,7 +412,7 @@ class Ledger(Deliveries):
         destinations : mapping of str to sequence of str
             Name of each destination, and the kinds of object it takes.
         """
-        now = time.time()
+        now = steady()
         with self._writing() as session:
             job = self._job(session, job_id)
             if job.state is not JobState.FAILED or session.scalar(select(Result.id).where(Result.job_id == job.id)):
@@ -446,7 +447,7 @@ class Ledger(Deliveries):
         LedgerError
             No such job, or it is queued, running or superseded.
         """
-        now = time.time()
+        now = AT_ONCE  # another process may read it, by a clock of its own
         with self._writing() as session:
             job = self._job(session, job_id)
             state = job.state

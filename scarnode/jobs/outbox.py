@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from itertools import groupby
 from pathlib import Path
 
+from scarnode.clock import steady
 from scarnode.config import DeliverSection
 from scarnode.deliver import Destination, Outcome, WebDestination, next_delay, send
 from scarnode.jobs.ledger import Ledger
@@ -62,4 +62,4 @@ def _report(delivery: DueDelivery, outcome: Outcome, patience: DeliverSection) -
     if outcome.permanent or attempts >= patience.max_attempts:
         return DeliveryReport(delivery.id, False, f"{outcome.detail} Given up after attempt {attempts}.", None)
     delay = next_delay(attempts, patience.first_delay_seconds, patience.max_delay_seconds, random.Random())
-    return DeliveryReport(delivery.id, False, f"{outcome.detail} Next try in {delay:.0f} s.", time.time() + delay)
+    return DeliveryReport(delivery.id, False, f"{outcome.detail} Next try in {delay:.0f} s.", steady() + delay)

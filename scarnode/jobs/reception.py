@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from scarnode.clock import steady
 from scarnode.jobs.database import READ_ONLY, open_engine, upgrade
 from scarnode.jobs.tables import Event, Instance, Series, Study
 from scarnode.receive import ReceivedInstance
@@ -63,10 +64,12 @@ class Reception:
 
         One that is known already makes no second row, but has its study searched again: whoever sends a study again
         wants an answer, perhaps after a setting was changed. The same input still makes no second job.
+        A study is quiet from this moment on, not from the file's time, which a clock that jumps makes worthless.
         """
+        now = steady()
         with self._writing() as session:
             for one in received:
-                study = self._study_of(session, one)
+                study = self._study_of(session, one, now)
                 if session.scalar(select(Instance.id).where(Instance.path == one.path)) is not None:
                     if study:
                         study.searched_instance = 0
@@ -88,7 +91,7 @@ class Reception:
                 if study:
                     study.newest_instance = row.id
 
-    def _study_of(self, session: Session, one: ReceivedInstance) -> Study | None:
+    def _study_of(self, session: Session, one: ReceivedInstance, now: float) -> Study | None:
         if not one.study_instance_uid:
             return None
         study = session.scalar(select(Study).where(Study.study_instance_uid == one.study_instance_uid))
@@ -101,14 +104,14 @@ class Reception:
                 study_date=one.study_date,
                 calling_ae=one.calling_ae,
                 first_received_at=one.received_at,
-                last_received_at=one.received_at,
+                last_received_at=now,
                 newest_instance=0,
                 searched_instance=0,
             )
             session.add(study)
             session.flush()
             session.add(self._event(study.id, None, "", "", f"first instance received from {one.calling_ae}"))
-        study.last_received_at = max(study.last_received_at, one.received_at)
+        study.last_received_at = now
         return study
 
     # -- studies ------------------------------------------------------------------------------------------------------
@@ -118,7 +121,7 @@ class Reception:
         query = (
             select(Study.id)
             .where(Study.newest_instance > Study.searched_instance)
-            .where(Study.last_received_at <= time.time() - quiet_seconds)
+            .where(Study.last_received_at <= steady() - quiet_seconds)
             .order_by(Study.last_received_at)
             .limit(limit)
         )

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 log = logging.getLogger(__name__)
 
 EVERY = 1.0
 """Seconds between looks for work, should a wake-up ever be missed."""
+
+
+class _Pace(BaseTrigger):
+    """Fires `EVERY` seconds from now on.
+
+    APScheduler's interval trigger counts on from the last time it fired, second by second: a clock set right by years
+    after a boot keeps it busy for hours.
+    """
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        return now + timedelta(seconds=EVERY)
 
 
 class Scheduler:
@@ -32,12 +45,15 @@ class Scheduler:
             executors={"default": ThreadPoolExecutor(len(tasks))},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
+        self._stopped = threading.Event()
+        self._pulse = threading.Thread(target=self._keep_pace, name="pulse", daemon=True)
         for name, task in tasks.items():
-            self._scheduler.add_job(_guarded(name, task), "interval", seconds=EVERY, id=name)
+            self._scheduler.add_job(_guarded(name, task), _Pace(), id=name)
 
     def start(self) -> None:
         """Begin."""
         self._scheduler.start()
+        self._pulse.start()
 
     def wake(self, name: str) -> None:
         """Run a task now instead of at its next time."""
@@ -48,7 +64,16 @@ class Scheduler:
 
     def stop(self) -> None:
         """Wait for the running tasks and begin no more."""
+        self._stopped.set()
         self._scheduler.shutdown(wait=True)
+
+    def _keep_pace(self) -> None:
+        """Wake what waits for an hour that the system's clock went back: APScheduler plans by that clock alone."""
+        while not self._stopped.wait(EVERY):
+            far = datetime.now(timezone.utc) + timedelta(seconds=2 * EVERY)
+            for job in self._scheduler.get_jobs():
+                if job.next_run_time is not None and job.next_run_time > far:
+                    self.wake(job.id)
 
 
 def _guarded(name: str, task: Callable[[], object]) -> Callable[[], None]:

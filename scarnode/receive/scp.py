@@ -26,6 +26,7 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
+from scarnode.clock import steady_association_timers
 from scarnode.errors import ScarnodeError
 from scarnode.receive.spool import Incoming, Spool
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -89,6 +90,7 @@ def listen(
     ScarnodeError
         The port is in use, or the address can not be bound.
     """
+    steady_association_timers()
     entity = AE(ae_title)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME

@@ -62,10 +62,41 @@ def test_the_walk_of_a_job(ledger):
     assert (summary.scar_volume_cm3, summary.lge_percent) == (12.0, 10.7)
 
 
-def test_a_study_is_quiet_only_after_its_last_instance(ledger):
-    ledger.add_instances([received(1, at=time.time() - 100), received(2, at=time.time() - 5)])
+def test_a_study_is_quiet_only_after_its_last_instance(ledger, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("scarnode.jobs.reception.steady", lambda: now)
+    for now in (1000.0, 1095.0):
+        ledger.add_instances([received(int(now))])
+    now = 1100.0
     assert ledger.quiet_studies(10) == []
     assert len(ledger.quiet_studies(4)) == 1
+
+
+@pytest.mark.parametrize("stamp", [0.0, 9e9])
+def test_the_time_of_a_file_says_nothing_about_quiet(ledger, stamp):
+    ledger.add_instances([received(1, at=stamp)])
+    assert ledger.quiet_studies(5) == []
+    assert len(ledger.quiet_studies(0)) == 1
+
+
+def test_times_written_by_a_clock_that_was_set_back_since_hold_nothing_up(ledger):
+    close(ledger, plan("a"))
+    close(ledger, plan("b", range(11, 14)), numbers=range(11, 14))
+    ledger.finish(ledger.claim("host:0", 60), analysed("a"), TO_PACS)
+    ledger.add_instances([received(9)])
+    with ledger.engine.begin() as connection:
+        for statement in (
+            "UPDATE study SET last_received_at = last_received_at + 36000",
+            "UPDATE job SET due_at = due_at + 36000",
+            "UPDATE delivery SET due_at = due_at + 36000",
+        ):
+            connection.execute(text(statement))
+    assert ledger.claim("host:0", 60) is None
+    assert ledger.due_deliveries("pacs") == ledger.quiet_studies(0) == []
+    ledger.trust_no_clock(longest_pause=3600)
+    assert len(ledger.due_deliveries("pacs")) == 3
+    assert len(ledger.quiet_studies(0)) == 1
+    assert ledger.claim("host:0", 60) is not None
 
 
 def test_instances_that_come_during_the_search_reopen_the_study(ledger):

@@ -1,0 +1,32 @@
+"""A clock that nobody sets: what is due, quiet or lost is told by it, never by the system's clock.
+
+The system's clock jumps: a scanner room's server is set right by hand, a virtual machine wakes up, a battery is flat at
+boot. Seen by that clock alone, an hour forward ends every lease and closes studies that are still arriving; an hour
+back leaves studies and deliveries waiting for an hour, in silence.
+"""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+AT_ONCE = 0.0
+"""A due time that has come, whichever process reads it."""
+
+_START = time.time() - time.monotonic()
+
+
+def steady() -> float:
+    """Give the time as UTC seconds since 1970, as it was known when this process started, and counted evenly since.
+
+    Good for comparing moments of one process. Use `time.time` for what a person reads. What an earlier process wrote
+    down may lie in the future of this one's clock: see `Ledger.trust_no_clock`.
+    """
+    return _START + time.monotonic()
+
+
+def steady_association_timers() -> None:
+    """Have pynetdicom measure its timeouts evenly too; its `Timer` reads the system's clock (pynetdicom 3.0.4)."""
+    from pynetdicom import timer
+
+    timer.time = SimpleNamespace(time=time.monotonic)
