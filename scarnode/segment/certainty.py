@@ -68,6 +68,14 @@ def readings(windows: torch.Tensor, slices: int) -> torch.Tensor:
     )
 
 
+def most_likely(probabilities: torch.Tensor, classes: int) -> np.ndarray:
+    """Give the likeliest class (uint8) along the axis `classes`; the first of equals.
+
+    Not torch's argmax, which is seven times slower along an axis that is not the last.
+    """
+    return probabilities.max(dim=classes).indices.numpy().astype(np.uint8)
+
+
 def agreement(members: torch.Tensor, mean: torch.Tensor) -> Agreement:
     """Compare readings with their mean.
 
@@ -78,9 +86,9 @@ def agreement(members: torch.Tensor, mean: torch.Tensor) -> Agreement:
     mean : torch.Tensor
         (slices, classes, rows, columns), cleaned: what lies away from its heart counts in no reading.
     """
-    labels = mean.argmax(dim=1).numpy()
+    labels = most_likely(mean, 1)
     near = ndimage.binary_dilation(labels != Tissue.BACKGROUND, np.ones((1, 7, 7)))
-    each = np.where(near, members.argmax(dim=2).numpy(), Tissue.BACKGROUND)
+    each = np.where(near, most_likely(members, 2), Tissue.BACKGROUND)
     return Agreement(
         tuple(lge_percent(reading) for reading in each),
         float(np.mean([likeness(reading >= Tissue.MYOCARDIUM, labels >= Tissue.MYOCARDIUM) for reading in each])),

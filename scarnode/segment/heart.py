@@ -38,7 +38,7 @@ class Heart:
 
 
 def find_heart(
-    network: Callable[[torch.Tensor], torch.Tensor],
+    network: Callable[[torch.Tensor, list[list[int]]], torch.Tensor],
     volume: torch.Tensor,
     pixel_spacing: tuple[float, float],
     spacing: float,
@@ -52,7 +52,7 @@ def find_heart(
     Parameters
     ----------
     network : callable
-        (slices, 1, 1, rows, columns) to logits.
+        (slices, rows, columns) and ``[[0], [1], ...]`` to logits (slices, classes, 1, rows, columns).
     volume : torch.Tensor
         float32, (slices, rows, columns), finite.
     pixel_spacing : tuple of float
@@ -71,8 +71,8 @@ def find_heart(
     center = tuple((n - 1) / 2 for n in shape)
     grid = Grid(center, tuple(shape), pixel_spacing, spacing, patch)
     images = normalise(grid.to_network(volume[:, None])[:, 0])
-    windows = images[:, None, None]
-    probability = torch.cat([network(part).float().softmax(dim=1) for part in windows.split(16)])[:, :, 0]
+    parts = [network(part, [[i] for i in range(len(part))]).softmax(dim=1) for part in images.split(16)]
+    probability = torch.cat(parts)[:, :, 0]
     ventricle = probability[:, Tissue.BLOOD : Tissue.SCAR + 1].sum(dim=1).cpu().numpy()
     ventricle[ventricle < 0.2] = 0
     summed = ndimage.gaussian_filter(ventricle.sum(axis=0), 12.0 / spacing)

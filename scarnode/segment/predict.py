@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,15 @@ from scipy import ndimage
 
 from scarnode.errors import InputError
 from scarnode.segment.card import shipped_weights
-from scarnode.segment.certainty import MIRRORS, agreement, lge_interval, lge_percent, readings
+from scarnode.segment.certainty import MIRRORS, agreement, lge_interval, lge_percent, most_likely, readings
+from scarnode.segment.engine import Engine, best_dtype
 from scarnode.segment.grid import Grid
 from scarnode.segment.heart import find_heart, ventricle_center
 from scarnode.segment.islands import SMALLEST_ISLAND, drop_islands
 from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.segment.quality import NO_HEART, NO_MYOCARDIUM, quality_flags
-from scarnode.segment.unet import UNet
 from scarnode.segment.weights import read_weights
-from scarnode.segment.windows import merge, normalise, predict_windows
+from scarnode.segment.windows import DEPTH, merge, normalise, predict_windows
 
 WINDOW = 128
 """Rows and columns of a window, as published."""
@@ -36,6 +35,8 @@ class Segmenter:
         ``"auto"``: a GPU when there is one, else the CPU; or any torch device.
     scar_merge : str
         How overlapping windows are merged for scar: ``"mean"``, or ``"max"`` as published (calls more scar).
+    dtype : torch.dtype, optional
+        What the networks compute in; the fastest that the device knows by default.
 
     Raises
     ------
@@ -43,15 +44,21 @@ class Segmenter:
         The weights are missing or are not those the card describes.
     """
 
-    def __init__(self, weights: Path | None = None, device: str = "auto", scar_merge: str = "mean") -> None:
+    def __init__(
+        self,
+        weights: Path | None = None,
+        device: str = "auto",
+        scar_merge: str = "mean",
+        dtype: torch.dtype | None = None,
+    ) -> None:
         loaded = read_weights(Path(weights) if weights is not None else shipped_weights())
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device)
-        self._finder, self._outline = loaded.finder.to(self._device), loaded.outline.to(self._device)
+        where = torch.device(device)
+        self._finder = Engine(loaded.finder, where, 1, dtype or best_dtype(where))
+        self._outline = Engine(loaded.outline, where, DEPTH, dtype or best_dtype(where))
         self._finder_spacing, self._spacing = loaded.finder_spacing, loaded.outline_spacing
         self._scar_merge, self._calibration = scar_merge, loaded.calibration
-        self._bfloat16 = self._device.type == "cpu" and _cpu_knows_bfloat16()
         self.identity: ModelIdentity = loaded.identity
 
     @torch.inference_mode()
@@ -83,7 +90,7 @@ class Segmenter:
         spacing = (float(pixel_spacing[0]), float(pixel_spacing[1]))
         none = np.zeros(stack.shape, np.uint8)
         nothing = Segmentation(none, None, self.identity, (NO_HEART, NO_MYOCARDIUM), scar_probability=none)
-        heart = find_heart(self._run(self._finder), stack, spacing, self._finder_spacing) if stack.any() else None
+        heart = find_heart(self._finder, stack, spacing, self._finder_spacing) if stack.any() else None
         if heart is None:
             return nothing
         guess = heart.center
@@ -92,7 +99,7 @@ class Segmenter:
             grid = Grid(guess, tuple(stack.shape[1:]), spacing, self._spacing, (WINDOW, WINDOW))
             images = normalise(grid.to_network(stack[:, None])[:, 0])
             first = self._windows(images, ())
-            coarse = ventricle_center(keep_largest(merge(*first, len(stack))).argmax(dim=1).numpy())
+            coarse = ventricle_center(most_likely(keep_largest(merge(*first, len(stack))), 1))
             if coarse is None:
                 return nothing
             off = [(c - (WINDOW - 1) / 2) * self._spacing for c in coarse]
@@ -120,7 +127,7 @@ class Segmenter:
 
     def _windows(self, images: torch.Tensor, mirror: tuple[int, ...]) -> tuple[torch.Tensor, list[list[int]]]:
         """Class probabilities of every window of (slices, rows, columns), mirrored and mirrored back; on the CPU."""
-        windows, indices = predict_windows(self._run(self._outline), images.flip(mirror).to(self._device))
+        windows, indices = predict_windows(self._outline, images.flip(mirror))
         return windows.flip(mirror).cpu(), indices
 
     def _labels(self, probabilities: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -128,21 +135,11 @@ class Segmenter:
         on_source = grid.to_source(probabilities)
         scar = (on_source[:, Tissue.SCAR] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
         # Outside the patch all probabilities are zero, and the largest of zeros is the first: background.
-        labels = on_source.argmax(dim=1).to(torch.uint8).numpy()
+        labels = most_likely(on_source, 1)
         largest = SMALLEST_ISLAND * grid.spacing**2 / (grid.pixel_spacing[0] * grid.pixel_spacing[1])
         on_source[:, Tissue.SCAR] = -1
-        without_scar = on_source.argmax(dim=1).to(torch.uint8).numpy()
+        without_scar = most_likely(on_source, 1)
         return drop_islands(labels, without_scar, largest), scar
-
-    def _run(self, network: UNet) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The network as a function of windows, in the precision that suits the device."""
-
-        def run(windows: torch.Tensor) -> torch.Tensor:
-            windows = windows.to(self._device)
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-                return network(windows)
-
-        return run
 
 
 def keep_largest(probabilities: torch.Tensor) -> torch.Tensor:
@@ -155,7 +152,7 @@ def keep_largest(probabilities: torch.Tensor) -> torch.Tensor:
     probabilities : torch.Tensor
         (slices, classes, rows, columns), on the network's grid.
     """
-    heart = (probabilities.argmax(dim=1) != Tissue.BACKGROUND).numpy()
+    heart = most_likely(probabilities, 1) != Tissue.BACKGROUND
     rows, columns = np.indices((7, 7)) - 3
     disc = (np.hypot(rows, columns) <= 3.2)[None]
     core = ndimage.binary_opening(heart, disc)
@@ -187,13 +184,3 @@ def _checked(volume: np.ndarray, pixel_spacing: tuple[float, float]) -> torch.Te
     low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
     scaled = (np.where(finite, values, low) - low) / (high - low if high > low else 1.0)
     return torch.from_numpy(scaled.astype(np.float32))
-
-
-def _cpu_knows_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself (as Linux lists it); emulated, it is slower than float32."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:
-        return False
-    features = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(features)

@@ -35,7 +35,7 @@ class UNetSettings:
     classes : int
         Output channels (`scarnode.segment.Tissue`).
     norm : str
-        ``"batch"`` or ``"group"`` (groups of eight channels).
+        ``"batch"``: what the cards name.
     """
 
     dims: int = 3
@@ -48,8 +48,8 @@ class UNetSettings:
     def __post_init__(self) -> None:
         if self.dims not in (2, 3):
             raise ValueError(f"dims is {self.dims}, allowed are 2 and 3")
-        if self.norm not in ("batch", "group"):
-            raise ValueError(f"norm is {self.norm!r}, allowed are 'batch' and 'group'")
+        if self.norm != "batch":
+            raise ValueError(f"norm is {self.norm!r}, allowed is 'batch'")
         if self.width % 8 or self.width < 8 or self.levels < 1 or self.classes < 2:
             raise ValueError("width must be a multiple of 8, levels at least 1, classes at least 2")
         if not 0 <= self.planar <= self.levels:
@@ -92,9 +92,9 @@ class Block(nn.Module):
         super().__init__()
         depth = settings.depth(level)
         self.conv1 = SliceConv(channels_in, channels_out, depth)
-        self.norm1 = _norm(channels_out, settings)
+        self.norm1 = nn.BatchNorm2d(channels_out)
         self.conv2 = SliceConv(channels_out, channels_out, depth)
-        self.norm2 = _norm(channels_out, settings)
+        self.norm2 = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: torch.Tensor, slices: int) -> torch.Tensor:
         """Take and give (windows * slices, channels, rows, columns)."""
@@ -134,7 +134,3 @@ class UNet(nn.Module):
             x = F.interpolate(reduce(x), scale_factor=2, mode="nearest")
             x = block(torch.cat([skips.pop(), x], dim=1), slices)
         return self.head(x).unflatten(0, (-1, slices)).transpose(1, 2)
-
-
-def _norm(channels: int, settings: UNetSettings) -> nn.Module:
-    return nn.BatchNorm2d(channels) if settings.norm == "batch" else nn.GroupNorm(channels // 8, channels)

@@ -49,14 +49,14 @@ def window_indices(slices: int) -> list[list[int]]:
 
 
 def predict_windows(
-    network: Callable[[torch.Tensor], torch.Tensor], stack: torch.Tensor, batch: int = 16
+    network: Callable[[torch.Tensor, list[list[int]]], torch.Tensor], stack: torch.Tensor, batch: int = 16
 ) -> tuple[torch.Tensor, list[list[int]]]:
     """Class probabilities of every window.
 
     Parameters
     ----------
     network : callable
-        (windows, 1, 3, rows, columns) to logits (windows, classes, 3, rows, columns).
+        (slices, rows, columns) and the slice numbers of windows to logits (windows, classes, 3, rows, columns).
     stack : torch.Tensor
         (slices, rows, columns), normalised.
     batch : int
@@ -70,8 +70,11 @@ def predict_windows(
         Slice numbers of each window.
     """
     indices = window_indices(len(stack))
-    windows = stack[torch.tensor(indices)].unsqueeze(1)
-    parts = [network(part).float().softmax(dim=1) for part in windows.split(batch)]
+    parts = []
+    for first in range(0, len(indices), batch):
+        windows = [[slice_ - first for slice_ in window] for window in indices[first : first + batch]]
+        seen = stack[first : first + batch + DEPTH - 1]
+        parts.append(network(seen, windows).softmax(dim=1))
     return torch.cat(parts), indices
 
 
