@@ -28,16 +28,10 @@ from pydantic import (
 from scarnode.deliver import Destination, WebDestination
 from scarnode.deliver.model import check_url
 from scarnode.errors import ConfigError
+from scarnode.receive.limits import Limits
+from scarnode.receive.peers import Caller, check_ae_title, read_caller
 from scarnode.report import KINDS, USUAL
 from scarnode.stack import Rules
-
-
-def _ae_title(value: str) -> str:
-    """Hold an AE title to PS3.5 (VR AE): 1-16 characters of the default repertoire, no backslash."""
-    value = value.strip()
-    if not 1 <= len(value) <= 16 or not value.isascii() or not value.isprintable() or "\\" in value:
-        raise ValueError("an AE title is 1 to 16 printable ASCII characters without a backslash")
-    return value
 
 
 def _words(value: Any) -> Any:
@@ -45,6 +39,11 @@ def _words(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(word.strip() for word in value.replace("\n", ",").split(",") if word.strip())
     return value
+
+
+def _callers(value: Any) -> Any:
+    """Read a list of TITLE or TITLE@ADDRESS."""
+    return tuple(read_caller(word) for word in _words(value)) if isinstance(value, str) else value
 
 
 def _certificates(path: Path) -> Path:
@@ -56,9 +55,9 @@ def _certificates(path: Path) -> Path:
     return path
 
 
-AETitle = Annotated[str, AfterValidator(_ae_title)]
+AETitle = Annotated[str, AfterValidator(check_ae_title)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-AETitles = Annotated[tuple[AETitle, ...], BeforeValidator(_words)]
+Callers = Annotated[tuple[Caller, ...], BeforeValidator(_callers)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Kinds = Annotated[tuple[Literal[KINDS], ...], BeforeValidator(_words), Field(min_length=1)]
@@ -78,10 +77,23 @@ class NodeSection(Section):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 11112
     """0: any free port."""
-    calling_ae_titles: AETitles = ()
-    """Who may send; empty: anyone."""
-    max_associations: Annotated[int, Field(ge=1, le=1000)] = 25
-    network_timeout_seconds: Seconds = 60.0
+    calling_ae_titles: Callers = ()
+    """Who may send, and from where; empty: anyone."""
+    max_associations: Annotated[int, Field(ge=1, le=400)] = Limits.max_associations
+    max_associations_per_address: Annotated[int, Field(ge=1, le=400)] = Limits.max_associations_per_address
+    network_timeout_seconds: Seconds = Limits.network_timeout
+    """Silence in the middle of a message."""
+    idle_timeout_seconds: Seconds = Limits.idle_timeout
+    """Silence between two messages."""
+
+    def limits(self) -> Limits:
+        """Give what a peer may take, as the receive room wants it."""
+        return Limits(
+            max_associations=self.max_associations,
+            max_associations_per_address=self.max_associations_per_address,
+            network_timeout=self.network_timeout_seconds,
+            idle_timeout=self.idle_timeout_seconds,
+        )
 
 
 class SpoolSection(Section):

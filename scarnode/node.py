@@ -27,7 +27,7 @@ from scarnode.jobs.registrar import Registrar
 from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
-from scarnode.receive import Spool, listen
+from scarnode.receive import Door, Spool, listen
 from scarnode.segment import read_identity
 
 log = logging.getLogger(__name__)
@@ -66,15 +66,14 @@ class Node:
         _make_results_folder(settings.results.path)
         self._registrar = Registrar(self.ledger, self._spool)
         self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
+        self._door = Door(settings.node.calling_ae_titles, settings.node.limits())
         self._server = listen(
             self._spool,
             self._registrar.add,
             settings.node.ae_title,
             settings.node.host,
             settings.node.port,
-            settings.node.calling_ae_titles,
-            settings.node.max_associations,
-            settings.node.network_timeout_seconds,
+            self._door,
         )
         self._recover()
         self._scheduler = Scheduler(self._tasks())
@@ -89,6 +88,7 @@ class Node:
     def stop(self) -> None:
         """End: no new association, running work goes back to the queue, what is in hand is written down."""
         self._stopping.set()
+        self._door.close()
         lines = [association.dul.socket for association in self._server.active_associations]
         self._server.shutdown()
         for line in lines:  # a sender that hangs would keep its thread, and so this process, alive
@@ -241,7 +241,15 @@ def notify_systemd(state: str) -> None:
 
 
 class FramesOnly(logging.Formatter):
-    """Formats an exception as its type and where it happened: its text may quote a header's values."""
+    """Formats an exception as its type and where it happened: its text may quote a header's values.
+
+    A message is one line, whatever a peer put into what a library quotes: nobody can forge another line.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
+        """Give the message with its control characters replaced."""
+        record.message = "".join(c if c.isprintable() else "?" for c in record.message)
+        return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's own name)
         """Give the frames of a traceback and the exception's type."""
@@ -258,12 +266,23 @@ def keep_quiet_about_patients() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def log_dead_thread(args: threading.ExceptHookArgs) -> None:
+    """Log an exception that ended a thread (pynetdicom's, on some broken messages) as `FramesOnly` formats it.
+
+    Python itself would write its text to standard error, with whatever it quotes.
+    """
+    if args.exc_value is not None:
+        trouble = (args.exc_type, args.exc_value, args.exc_traceback)
+        log.error("A connection ended in an error of its thread", exc_info=trouble)
+
+
 def serve(settings: Settings) -> None:
     """Run a node until SIGTERM or SIGINT."""
     keep_quiet_about_patients()
     handler = logging.StreamHandler()
     handler.setFormatter(FramesOnly("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=settings.log.level, handlers=[handler])
+    threading.excepthook = log_dead_thread
     os.umask(0o077)
     ended = threading.Event()
 

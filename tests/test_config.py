@@ -49,7 +49,7 @@ def test_lists_and_destinations(tmp_path):
         "[node]\ncalling_ae_titles = MR1, MR2\n[recognition]\nsite_accept =\n  ^a, b\n  c$\naccept_psir_only = no\n"
         "[destination:one]\nhost = pacs\nport = 104\nae_title = PACS\nobjects = seg, sr\n",
     )
-    assert settings.node.calling_ae_titles == ("MR1", "MR2")
+    assert [str(caller) for caller in settings.node.calling_ae_titles] == ["MR1", "MR2"]
     assert settings.recognition.site_accept == ("^a, b", "c$")
     assert settings.recognition.accept_psir_only is False
     assert settings.destinations["one"].objects == ("seg", "sr")
@@ -109,6 +109,9 @@ def test_the_environment_replaces_a_value(tmp_path, monkeypatch):
         ("[node]\nport = 99999\n", ("[node] port = '99999'", "65535")),
         ("[node]\nae_title = THIS_TITLE_IS_TOO_LONG\n", ("[node] ae_title", "1 to 16")),
         ("[node]\nprot = 104\n", ("[node] prot: no such key", "port")),
+        ("[node]\ncalling_ae_titles = MR1@10.0.0.300\n", ("[node] calling_ae_titles", "10.0.0.300", "host name")),
+        ("[node]\ncalling_ae_titles = MR1@10.1.2.3/24\n", ("[node] calling_ae_titles", "write 10.1.2.0/24")),
+        ("[node]\ncalling_ae_titles = MR1@\n", ("[node] calling_ae_titles", "TITLE@ADDRESS")),
         ("[nod]\nport = 104\n", ("[nod]: no such section", "node")),
         ("[segment]\ndevice = gpu\n", ("[segment] device = 'gpu'", "auto|cpu|cuda")),
         ("[study]\nquiet_seconds = soon\n", ("[study] quiet_seconds = 'soon'", "number")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable
 from errno import EADDRINUSE
 from pathlib import Path
@@ -24,10 +25,11 @@ from pydicom.uid import (
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification
-from pynetdicom.transport import ThreadedAssociationServer
 
 from scarnode.clock import steady_association_timers
 from scarnode.errors import ScarnodeError
+from scarnode.receive.door import Door, Listener
+from scarnode.receive.limits import MAXIMUM_PDU_LENGTH
 from scarnode.receive.spool import Incoming, Spool
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -59,10 +61,9 @@ def listen(
     ae_title: str,
     host: str,
     port: int,
-    calling_ae_titles: tuple[str, ...] = (),
-    max_associations: int = 25,
-    network_timeout: float = 60.0,
-) -> ThreadedAssociationServer:
+    door: Door | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Listener:
     """Open the AE's port and serve associations in the background until ``shutdown()``.
 
     Parameters
@@ -74,16 +75,14 @@ def listen(
         Our AE title; an association that calls another one is rejected.
     host, port
         Address to listen on.
-    calling_ae_titles : tuple of str
-        Who may send; empty: anyone.
-    max_associations : int
-        More are rejected as "local limit exceeded" (transient).
-    network_timeout : float
-        Seconds after which a silent peer is aborted.
+    door : Door, optional
+        Who may associate, and within which limits; shared where there are two ports. None: anyone, usual limits.
+    tls : ssl.SSLContext, optional
+        Of a port that speaks TLS (`scarnode.tls.server_context`).
 
     Returns
     -------
-    pynetdicom.transport.ThreadedAssociationServer
+    Listener
 
     Raises
     ------
@@ -91,39 +90,30 @@ def listen(
         The port is in use, or the address can not be bound.
     """
     steady_association_timers()
+    door = door or Door()
     entity = AE(ae_title)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.maximum_pdu_size = 131072  # the most that dcmtk's senders use
-    entity.maximum_associations = max_associations
-    entity.network_timeout = network_timeout
-    entity.require_called_aet = True
-    entity.require_calling_aet = list(calling_ae_titles)
+    entity.maximum_pdu_size = MAXIMUM_PDU_LENGTH
+    entity.acse_timeout = door.limits.request_timeout
+    entity.network_timeout = None  # the door and its lines keep the time
+    entity.maximum_associations = door.limits.max_associations
     entity.add_supported_context(Verification)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(context.abstract_syntax, list(TRANSFER_SYNTAXES))
     handlers: list[Any] = [
-        (evt.EVT_CONN_OPEN, _limit, [network_timeout]),
         (evt.EVT_C_ECHO, _echo),
         (evt.EVT_C_STORE, _store, [spool, stored]),
-        (evt.EVT_REJECTED, _rejected),
     ]
     try:
-        return entity.start_server((host, port), block=False, evt_handlers=handlers)
+        server = entity.make_server((host, port), evt_handlers=handlers, server_class=Listener, door=door, tls=tls)
     except OSError as error:
         reason = "the port is in use" if error.errno == EADDRINUSE else f"can not listen there ({error.strerror})"
         raise ScarnodeError(
             reason, f"{host}:{port}", "Stop the other program, or set [node] host and port in config.ini"
         ) from None
-
-
-def _limit(event: Event, network_timeout: float) -> None:
-    """Bound every read and write on a new connection.
-
-    pynetdicom leaves accepted sockets without a timeout: a line that goes dead in the middle of a PDU would hold its
-    thread, and its place among `max_associations`, for ever.
-    """
-    event.assoc.dul.socket.socket.settimeout(network_timeout)
+    server.start()
+    return server
 
 
 def _echo(_event: Event) -> int:
@@ -148,7 +138,3 @@ def _store(event: Event, spool: Spool, stored: Callable[[Path], None]) -> int:
         return OUT_OF_RESOURCES
     stored(path)
     return SUCCESS
-
-
-def _rejected(event: Event) -> None:
-    log.warning("Association rejected: called AE title or caller not ours, or too many associations")

@@ -1,0 +1,306 @@
+"""The door: who is let in, decided before DICOM's machinery is started for a connection."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pynetdicom import evt
+from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from scarnode.receive.limits import LONGEST_PDU, Limits, Places, WaitingRoom, hang_up
+from scarnode.receive.line import Line
+from scarnode.receive.peers import Caller, plain_address, recognise
+from scarnode.receive.refusals import Reason, Refusal, printable, write_down
+
+log = logging.getLogger(__name__)
+
+_A_ASSOCIATE_RQ = 1
+_TLS_HANDSHAKE = 22
+_FAREWELL = 1.0
+"""Seconds for which a peer that was turned away may read why before the connection is closed."""
+
+
+class Door:
+    """What the listeners of a node share: who may come in, how many there are, and who is told of refusals.
+
+    Parameters
+    ----------
+    callers : sequence of Caller
+        Who may associate; empty: anyone.
+    limits : Limits
+    refused : callable
+        Told every `Refusal`, from the connection's thread; the log is told in any case.
+    """
+
+    def __init__(
+        self,
+        callers: Sequence[Caller] = (),
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        refused: Callable[[Refusal], None] | None = None,
+    ) -> None:
+        self.callers, self.limits = tuple(callers), limits
+        self.places, self.waiting = Places(limits), WaitingRoom(limits)
+        self._refused = refused
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Let nobody in any more: who asks is told to come back later."""
+        self._closed.set()
+
+    def recognise(self, request: Request, ae_title: str, address: str) -> Reason | None:
+        """Say why a peer may not come in, or None where it may, if there is a place."""
+        if self._closed.is_set():
+            return Reason.STOPPING
+        if request.version != 1:
+            return Reason.PROTOCOL_VERSION
+        if request.called_ae_title != ae_title:
+            return Reason.CALLED_AE_TITLE
+        if not (request.calling_ae_title.isascii() and request.calling_ae_title.isprintable()):
+            return Reason.CALLING_AE_TITLE
+        return recognise(self.callers, request.calling_ae_title, address)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Write a refusal down, and tell whoever wants to know."""
+        write_down(refusal)
+        if self._refused is not None:
+            try:
+                self._refused(refusal)
+            except Exception as error:  # an audit in trouble must not keep the connection open
+                log.error("a refusal could not be told (%s)", type(error).__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The A-ASSOCIATE-RQ PDU of a peer (PS3.8 9.3.2), as it came."""
+
+    pdu: bytes
+
+    @property
+    def version(self) -> int:
+        """The protocol version."""
+        return int.from_bytes(self.pdu[6:8], "big")
+
+    @property
+    def called_ae_title(self) -> str:
+        """Any characters; the spaces around it mean nothing."""
+        return self.pdu[10:26].decode("latin-1").strip(" ")
+
+    @property
+    def calling_ae_title(self) -> str:
+        """Any characters; the spaces around it mean nothing."""
+        return self.pdu[26:42].decode("latin-1").strip(" ")
+
+
+class _TurnedAwayError(Exception):
+    """The peer is not let in; reason None: it went by itself, without a word."""
+
+    def __init__(self, reason: Reason | None, request: Request | None = None, detail: str = "") -> None:
+        super().__init__()
+        self.reason, self.request, self.detail = reason, request, detail
+
+
+class Listener(ThreadedAssociationServer):
+    """A port behind a `Door`.
+
+    pynetdicom shakes hands (TLS) in the loop that accepts connections, starts two threads for every connection, and
+    counts it as an association before it has asked for one: one silent peer on a TLS port would block all others, a
+    few silent ones would take every place. Here a connection gets one thread, which shakes hands, reads the whole
+    association request against a deadline and asks the door; what is turned away never reaches pynetdicom.
+
+    Parameters
+    ----------
+    door : Door
+    tls : ssl.SSLContext, optional
+        To shake hands with.
+    *args, **kwargs
+        Of `ThreadedAssociationServer`.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, *args: Any, door: Door, tls: ssl.SSLContext | None = None, **kwargs: Any) -> None:
+        self.door, self.tls = door, tls
+        super().__init__(*args, request_handler=_Association, **kwargs)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.server_address[1])
+
+    def start(self) -> None:
+        """Serve in the background until `shutdown`."""
+        self.ae._servers.append(self)
+        threading.Thread(target=self.serve_forever, name=f"Listener {self.port}", daemon=True).start()
+
+    def shutdown(self) -> None:
+        """Close the port and let those go who wait; associations go on."""
+        super().shutdown()
+        self.door.waiting.clear()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Let a new connection wait (called in the loop that accepts: must not block)."""
+        self.door.waiting.enter(request, str(plain_address(client_address[0])))
+        return True
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Hear what a new connection wants (in a thread of its own), and serve it to its end."""
+        door, connection = self.door, request
+        address = str(plain_address(client_address[0]))
+        deadline = time.monotonic() + door.limits.request_timeout
+        try:
+            if self.tls is not None:
+                connection = _wrapped(request, self.tls)
+                door.waiting.exchange(request, connection)
+                _shake_hands(connection, deadline)
+            asked = _read_request(connection, deadline)
+            # pynetdicom, which decodes, writes what it does not like into the log: titles are looked at before
+            if refused := door.recognise(asked, self.ae_title, address):
+                raise _TurnedAwayError(refused, asked)
+            _decode(asked)
+            if refused := door.places.take(address):
+                raise _TurnedAwayError(refused, asked)
+        except _TurnedAwayError as end:
+            reason = end.reason if connection in door.waiting else Reason.CROWDED_OUT
+            if reason is not None:
+                door.refuse(_refusal(reason, client_address, end.request, end.detail))
+                _say(connection, reason.pdu)
+            door.waiting.leave(connection)
+            self.close_request(connection)
+            return
+        door.waiting.leave(connection)
+
+        def cut_off(why: Reason) -> None:
+            door.refuse(_refusal(why, client_address, asked))
+
+        try:
+            self.RequestHandlerClass((asked.pdu, connection, cut_off), client_address, self)
+        finally:
+            door.places.give_back(address)
+            hang_up(connection)
+            self.close_request(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what went wrong with a connection, not the peer's doing."""
+        self.door.waiting.leave(request)
+        log.exception("A connection from %s could not be served", client_address[0])
+
+
+class _Association(RequestHandler):
+    """Runs pynetdicom's association for a peer that was let in, until it ends."""
+
+    server: Listener
+
+    def setup(self) -> None:
+        """Take apart what `Listener.finish_request` gives."""
+        self._first, self.request, self._cut_off = self.request
+
+    def handle(self) -> None:
+        """Give the association its line, and wait for its end."""
+        association = self._create_association()
+        line = Line(association.dul.socket, self._first, self.server.door.limits, self._cut_off)
+        association.dul.socket = line
+        association.bind(evt.EVT_DIMSE_RECV, _message_complete, [line])
+        evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
+        association.start()
+        association.join()
+        association.dul.kill_dul()  # where the association's thread died of an error its partner would live on
+
+
+def _message_complete(_event: evt.Event, line: Line) -> None:
+    line.message_complete()
+
+
+def _wrapped(plain: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+    try:
+        return tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+    except (OSError, ValueError):  # it has gone already
+        raise _TurnedAwayError(None) from None
+
+
+def _shake_hands(connection: ssl.SSLSocket, deadline: float) -> None:
+    connection.settimeout(max(0.01, deadline - time.monotonic()))
+    try:
+        connection.do_handshake()
+    except TimeoutError:
+        raise _TurnedAwayError(Reason.NO_REQUEST, detail="in the TLS handshake") from None
+    except ssl.SSLError as error:
+        raise _TurnedAwayError(Reason.NO_TLS, detail=_words(error)) from None
+    except (OSError, ValueError):
+        raise _TurnedAwayError(None) from None
+
+
+def _words(error: ssl.SSLError) -> str:
+    """Say what the TLS library says, without the peer's own words."""
+    return getattr(error, "verify_message", "") or (error.reason or type(error).__name__).replace("_", " ").lower()
+
+
+def _read_request(connection: socket.socket, deadline: float) -> Request:
+    """Read an A-ASSOCIATE-RQ, and nothing behind it."""
+    header = _read_exactly(connection, 6, deadline)
+    length = int.from_bytes(header[2:], "big")
+    if header[0] != _A_ASSOCIATE_RQ:
+        what = "it speaks TLS, on the port without" if header[0] == _TLS_HANDSHAKE else "it does not speak DICOM"
+        raise _TurnedAwayError(Reason.NO_VALID_REQUEST, detail=what)
+    if length > LONGEST_PDU:
+        raise _TurnedAwayError(Reason.NO_VALID_REQUEST, detail=f"it says to be {length} bytes long")
+    if length < 68:
+        raise _TurnedAwayError(Reason.NO_VALID_REQUEST, detail="too short")
+    return Request(header + _read_exactly(connection, length, deadline))
+
+
+def _decode(request: Request) -> None:
+    """Make sure that pynetdicom can decode a request: where not, it would keep the place until its timer ends."""
+    try:
+        decoded = A_ASSOCIATE_RQ()
+        decoded.decode(request.pdu)
+        decoded.to_primitive()
+    except Exception:  # it fails on a broken PDU in many ways
+        raise _TurnedAwayError(Reason.NO_VALID_REQUEST, request, "it can not be decoded") from None
+
+
+def _refusal(reason: Reason, client_address: Any, request: Request | None, detail: str = "") -> Refusal:
+    titles = (request.calling_ae_title, request.called_ae_title) if request else ("", "")
+    return Refusal(reason, str(plain_address(client_address[0])), client_address[1], *map(printable, titles), detail)
+
+
+def _read_exactly(connection: socket.socket, size: int, deadline: float) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        left = deadline - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            piece = connection.recv(min(size - len(data), 65536))
+        except TimeoutError:
+            raise _TurnedAwayError(Reason.NO_REQUEST) from None
+        except ssl.SSLError as error:  # in TLS 1.3 a client's certificate is refused after its handshake
+            raise _TurnedAwayError(Reason.NO_TLS, detail=_words(error)) from None
+        except (OSError, ValueError):
+            raise _TurnedAwayError(None) from None
+        if not piece:
+            raise _TurnedAwayError(Reason.NO_VALID_REQUEST if data else None, detail="cut short" if data else "")
+        data += piece
+    return bytes(data)
+
+
+def _say(connection: socket.socket, pdu: bytes) -> None:
+    """Send a last PDU, and wait a moment for the peer to close: doing so first could destroy what it has not read."""
+    if not pdu:
+        return
+    end = time.monotonic() + _FAREWELL
+    with suppress(OSError, ValueError):
+        connection.settimeout(_FAREWELL)
+        connection.sendall(pdu)
+        while time.monotonic() < end and connection.recv(65536):
+            connection.settimeout(max(0.01, end - time.monotonic()))

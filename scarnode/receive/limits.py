@@ -1,0 +1,127 @@
+"""How many peers there may be at once, how large what they send may be, and how long they may take."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+
+from scarnode.receive.refusals import Reason
+
+MAXIMUM_PDU_LENGTH = 131072
+"""What we tell our peers (PS3.8 D.1): the most that dcmtk's senders use."""
+
+LONGEST_PDU = 1 << 20
+"""Bytes of a PDU that are taken all the same: some senders count wrongly, and losing their images helps nobody."""
+
+LONGEST_MESSAGE = 2 << 30
+"""Bytes of one message (command and dataset), which lie in memory until they are on disk."""
+
+SLOWEST_SENDER = 16 * 1024
+"""Bytes per second below which a message counts as hung."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a peer may take of the node.
+
+    Attributes
+    ----------
+    max_associations : int
+        In all.
+    max_associations_per_address : int
+        From one address, so that one sender can not take every place.
+    max_waiting : int
+        Connections that have not yet asked for an association. A newcomer is always heard: it takes the place of the
+        one that waited longest, among those of the address that has most of them.
+    request_timeout : float
+        Seconds from the connection (TLS handshake included) to the whole association request: the ARTIM timer.
+    network_timeout : float
+        Seconds of silence in the middle of a message. A whole message may take so long and, besides, the time that its
+        bytes take at `SLOWEST_SENDER`.
+    idle_timeout : float
+        Seconds between two messages.
+    """
+
+    max_associations: int = 25
+    max_associations_per_address: int = 10
+    max_waiting: int = 64
+    request_timeout: float = 30.0
+    network_timeout: float = 60.0
+    idle_timeout: float = 300.0
+
+
+class Places:
+    """The associations there are, by address."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+
+    def take(self, address: str) -> Reason | None:
+        """Take a place; give why there is none."""
+        with self._lock:
+            if self._taken.total() >= self._limits.max_associations:
+                return Reason.TOO_MANY
+            if self._taken[address] >= self._limits.max_associations_per_address:
+                return Reason.TOO_MANY_FROM_ADDRESS
+            self._taken[address] += 1
+            return None
+
+    def give_back(self, address: str) -> None:
+        """Let another have the place."""
+        with self._lock:
+            self._taken[address] -= 1
+            if not self._taken[address]:
+                del self._taken[address]
+
+
+class WaitingRoom:
+    """Connections that have not yet been let in, oldest first."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._inside: dict[socket.socket, str] = {}
+
+    def __contains__(self, connection: socket.socket) -> bool:
+        return connection in self._inside
+
+    def enter(self, connection: socket.socket, address: str) -> None:
+        """Let a connection wait; where there are too many, another is cut off, and finds out when it reads."""
+        with self._lock:
+            if len(self._inside) >= self._limits.max_waiting:
+                most = Counter(self._inside.values()).most_common(1)[0][0]
+                oldest = next(other for other, source in self._inside.items() if source == most)
+                del self._inside[oldest]
+                hang_up(oldest)
+            self._inside[connection] = address
+
+    def exchange(self, plain: socket.socket, wrapped: socket.socket) -> None:
+        """Let the TLS socket wait that took over a plain one's connection."""
+        with self._lock:
+            if plain in self._inside:
+                self._inside[wrapped] = self._inside.pop(plain)
+            else:
+                hang_up(wrapped)
+
+    def leave(self, connection: socket.socket) -> None:
+        """Let a connection go, to its association or away."""
+        with self._lock:
+            self._inside.pop(connection, None)
+
+    def clear(self) -> None:
+        """Cut off everyone."""
+        with self._lock:
+            for connection in self._inside:
+                hang_up(connection)
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End a connection under whoever reads from it in another thread."""
+    with suppress(OSError):
+        # not SSLSocket's own: that one takes the TLS object away from under the reader
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)

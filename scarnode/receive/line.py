@@ -1,0 +1,145 @@
+"""An association's line: holds its peer to the sizes and the pace that the limits allow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from pynetdicom.transport import AssociationSocket
+
+from scarnode.receive.limits import LONGEST_MESSAGE, LONGEST_PDU, SLOWEST_SENDER, Limits, hang_up
+from scarnode.receive.refusals import Reason
+
+_P_DATA_TF = 4
+_PDU_TYPES = range(1, 8)
+
+
+class Line(AssociationSocket):
+    """Reads PDUs for pynetdicom, which by itself waits for ever and reads as much as a header promises.
+
+    pynetdicom's reader asks `ready`, then reads a PDU's six header bytes, then as many bytes as they say. A peer that
+    goes beyond a limit gets an A-ABORT; to pynetdicom the connection has then ended. One message is taken at a time:
+    as long as an answer is owed nothing more is read, so that a peer that does not wait for answers fills its own
+    memory and not ours.
+
+    Parameters
+    ----------
+    plain : AssociationSocket
+        What pynetdicom made for the connection; not used any more.
+    first : bytes
+        The association request, which is read already.
+    limits : Limits
+    refuse : callable
+        Told the reason where the peer is cut off.
+    """
+
+    def __init__(
+        self, plain: AssociationSocket, first: bytes, limits: Limits, refuse: Callable[[Reason], None]
+    ) -> None:
+        # super().__init__() would announce the connection to the state machine a second time
+        self.__dict__.update(vars(plain))
+        self._limits, self._refuse = limits, refuse
+        self._ahead = first
+        self._over = self._told = False  # cut off; and pynetdicom has read so
+        self._type: int | None = None  # of the PDU whose body comes next
+        self._began: float | None = None  # when the message in hand began
+        self._received = 0  # bytes of it
+        self._last = time.monotonic()  # when something last happened
+        self._owed = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether something can be read."""
+        if self._ahead:
+            return True
+        if self.socket is not None and not self._over and time.monotonic() > self._deadline:
+            self._cut(Reason.IDLE if self._began is None else Reason.TOO_SLOW)
+        if self._over:
+            return not self._told
+        return not self._owed and super().ready
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read a header or a body; less than that where the connection has ended."""
+        if self._ahead:
+            taken, self._ahead = self._ahead[:nr_bytes], self._ahead[nr_bytes:]
+            return bytearray(taken)
+        if self._over:
+            self._told = True
+            return bytearray()
+        if self._type is None:
+            return self._header(nr_bytes)
+        kind, self._type = self._type, None
+        body = self._read(nr_bytes)
+        if kind != _P_DATA_TF:  # release, abort: no part of a message
+            self._began = None
+        return body
+
+    def send(self, bytestream: bytes) -> None:
+        """Send a PDU; the peer must read."""
+        if self._over or self.socket is None:
+            self.event_queue.put("Evt17")
+            return
+        with suppress(OSError):
+            self.socket.settimeout(self._limits.network_timeout)
+        super().send(bytestream)
+        self._owed = False
+        self._last = time.monotonic()
+
+    def message_complete(self) -> None:
+        """Note that pynetdicom has put a whole message together."""
+        self._began = None
+        self._owed = True
+        self._last = time.monotonic()
+
+    @property
+    def _deadline(self) -> float:
+        if self._began is None:
+            return self._last + self._limits.idle_timeout
+        patience = self._limits.network_timeout
+        return min(self._last, self._began + self._received / SLOWEST_SENDER) + patience
+
+    def _header(self, nr_bytes: int) -> bytearray:
+        if self._began is None:
+            self._began = self._last = time.monotonic()
+            self._received = 0
+        header = self._read(nr_bytes)
+        if len(header) == nr_bytes and header[0] in _PDU_TYPES:
+            length = int.from_bytes(header[2:6], "big")
+            if length > LONGEST_PDU:
+                return self._cut(Reason.PDU_TOO_LONG)
+            if self._received + length > LONGEST_MESSAGE:
+                return self._cut(Reason.MESSAGE_TOO_LONG)
+            self._type = header[0]
+        return header
+
+    def _read(self, nr_bytes: int) -> bytearray:
+        data = bytearray()
+        while len(data) < nr_bytes and not self._over and self.socket is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                return self._cut(Reason.TOO_SLOW)
+            try:
+                self.socket.settimeout(left)
+                piece = self.socket.recv(min(nr_bytes - len(data), 65536))
+            except TimeoutError:
+                return self._cut(Reason.TOO_SLOW)
+            except OSError:
+                break
+            if not piece:
+                break
+            data += piece
+            self._received += len(piece)
+            self._last = time.monotonic()
+        return data
+
+    def _cut(self, reason: Reason) -> bytearray:
+        """Tell the peer and hang up; what pynetdicom reads from now on is the end."""
+        self._over = True
+        self._refuse(reason)
+        if self.socket is not None:
+            with suppress(OSError):
+                self.socket.settimeout(1)
+                self.socket.sendall(reason.pdu)
+            hang_up(self.socket)
+        return bytearray()
