@@ -399,6 +399,26 @@ def jobs_export(
     out.print(f"{len(rows)} jobs written to {output}", highlight=False)
 
 
+@app.command()
+def alarms(
+    config: ConfigOption = CONFIG,
+    past: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List what needs an admin, e.g. a disk that is near full. Exit code 1: an alarm stands."""
+    from scarnode.jobs import queries
+
+    rows = queries.list_alarms(_ledger(config), past)
+    if as_json:
+        _print_json(rows)
+    else:
+        table = Table("Alarm", "Since", "Until", "Detail")
+        for row in rows:
+            table.add_row(row.name, _time(row.raised_at), _time(row.cleared_at) if row.cleared_at else "", row.detail)
+        out.print(table if rows else "no alarm")
+    raise typer.Exit(1 if any(row.cleared_at is None for row in rows) else 0)
+
+
 @series_app.command("list")
 def series_list(
     config: ConfigOption = CONFIG,

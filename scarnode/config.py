@@ -100,6 +100,9 @@ class SpoolSection(Section):
     """[spool]: where received instances lie, byte for byte as they came."""
 
     path: Path = Path("/var/lib/scarnode/spool")
+    min_free_percent: Annotated[float, Field(ge=0, le=90)] = 5.0
+    min_free_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    """The floor of free space is the smaller of the two; holds for the disks of results and ledger too. 0: none."""
 
 
 class ResultsSection(Section):
@@ -241,6 +244,13 @@ class Settings(BaseModel):
     def digest(self) -> str:
         """Give the hex digest of the settings that change a result (not where it is stored or sent)."""
         return hashlib.sha256(TypeAdapter(Rules).dump_json(self.recognition)).hexdigest()
+
+    def folders(self) -> dict[str, Path]:
+        """Give the folders of spool, results and, where it is a file, the ledger."""
+        folders = {"spool": self.spool.path, "results": self.results.path}
+        if self.ledger.url.startswith("sqlite:///"):
+            folders["ledger"] = Path(self.ledger.url.removeprefix("sqlite:///")).absolute().parent
+        return folders
 
     def objects(self) -> dict[str, tuple[str, ...]]:
         """Give the kinds of result object that each destination takes."""

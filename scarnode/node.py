@@ -16,11 +16,15 @@ from types import FrameType
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy.exc import OperationalError
+
 from scarnode.config import Settings
-from scarnode.errors import SpoolError
+from scarnode.disk import NO_ROOM, Floor
+from scarnode.errors import LedgerError, SpoolError
+from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.failures import write_failure
 from scarnode.jobs.ledger import Ledger
-from scarnode.jobs.line import Failure, Nothing
+from scarnode.jobs.line import Failure, NoRoom, Nothing
 from scarnode.jobs.memory import share_of_memory
 from scarnode.jobs.outbox import deliver_due
 from scarnode.jobs.registrar import Registrar
@@ -34,6 +38,9 @@ log = logging.getLogger(__name__)
 
 LEASE_MARGIN = 60.0
 """Seconds by which a lease outlives the worker's time limit."""
+
+NO_ROOM_PAUSE = 30.0
+"""Seconds until a job is tried again that found no room for its results."""
 
 
 class Node:
@@ -62,8 +69,10 @@ class Node:
         self._objects = settings.objects()
         self._destinations = {name: section.peer(name) for name, section in settings.destinations.items()}
         self.ledger = Ledger(settings.ledger.url, actor=f"node {self._host}")
-        self._spool = Spool(settings.spool.path)
+        self._floor = Floor(settings.spool.min_free_percent, settings.spool.min_free_gigabytes)
+        self._spool = Spool(settings.spool.path, self._floor)
         _make_results_folder(settings.results.path)
+        self._disks = DiskWatch(self.ledger, self._spool, settings.folders())
         self._registrar = Registrar(self.ledger, self._spool)
         self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
         self._door = Door(settings.node.calling_ae_titles, settings.node.limits())
@@ -104,15 +113,23 @@ class Node:
 
     def _recover(self) -> None:
         """Take up what the last run left: files the ledger does not know, jobs that were running."""
-        self.ledger.trust_no_clock(self.settings.deliver.max_delay_seconds)
-        requeued = self.ledger.requeue_interrupted(self._host)
-        self.ledger.fail_unknown_destinations(list(self.settings.destinations))
-        found = self._registrar.recover()
+        try:
+            self.ledger.trust_no_clock(self.settings.deliver.max_delay_seconds)
+            requeued = self.ledger.requeue_interrupted(self._host)
+            self.ledger.fail_unknown_destinations(list(self.settings.destinations))
+            found = self._registrar.recover()
+        except OperationalError as error:
+            where = self.ledger.engine.url.render_as_string()
+            raise LedgerError(str(error.orig), where, "Check that it can be written and its disk is not full") from None
         if requeued or found:
             log.info("taken up again: %d jobs, %d instances that the ledger did not know", requeued, found)
 
     def _tasks(self) -> dict[str, partial]:
-        tasks = {"search": partial(self._search), "leases": partial(self._end_lost_leases)}
+        tasks = {
+            "search": partial(self._search),
+            "leases": partial(self._end_lost_leases),
+            "disks": partial(self._disks.look),
+        }
         for slot, worker in enumerate(self._workers):
             tasks[f"work-{slot}"] = partial(self._work, slot, worker)
         for name in self.settings.destinations:
@@ -135,6 +152,7 @@ class Node:
             results=self.settings.results.path,
             kinds=self.settings.kinds(),
             memory=share_of_memory(segment.workers) if bound is None else bound,
+            floor=self._floor,
         )
         return Worker(settings, segment.time_limit_seconds)
 
@@ -156,7 +174,7 @@ class Node:
         if slot not in self._warmed:
             self._warmed.add(slot)
             self._warm(worker)
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._disks.work_waits():
             claimed = self.ledger.claim(f"{self._host}:{slot}", segment.time_limit_seconds + LEASE_MARGIN)
             if claimed is None:
                 return
@@ -168,6 +186,9 @@ class Node:
                     return
                 log.error("job %d: %s", claimed.id, death)
                 outcome = Failure(str(death), permanent=False)
+            if isinstance(outcome, NoRoom):
+                self.ledger.postpone(claimed, outcome.why, NO_ROOM_PAUSE)
+                continue
             if isinstance(outcome, Nothing):
                 self.ledger.drop(claimed, outcome.why)
                 log.info("job %d: %s", claimed.id, outcome.why)
@@ -183,12 +204,18 @@ class Node:
     def _tell_failures(self) -> None:
         """Report the jobs that failed for good; one that can not even be reported waits for the next start."""
         for job in self.ledger.untold_failures(besides=self._untellable):
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._disks.work_waits():
                 return
             try:
                 files = write_failure(
                     job, self._model, self._spool.root, self.settings.results.path, self.settings.kinds()
                 )
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    return  # later
+                log.error("job %d: no report of its failure (%s)", job.id, type(error).__name__)
+                self._untellable.add(job.id)
+                continue
             except Exception as error:  # whatever broke the analysis may break this too
                 log.error("job %d: no report of its failure (%s)", job.id, type(error).__name__)
                 self._untellable.add(job.id)
@@ -208,6 +235,8 @@ class Node:
 
     def _deliver(self, name: str) -> None:
         """Send a destination what it should get now."""
+        if self._disks.ledger_full():  # what is sent could not be written down, and would be sent for ever
+            return
         results, title = self.settings.results.path, self.settings.node.ae_title
         deliver_due(self.ledger, results, self._destinations[name], title, self.settings.deliver)
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from scarnode.clock import AT_ONCE, steady
 from scarnode.correct.model import SEG_CLASSES, ReceivedSeg
 from scarnode.errors import LedgerError
+from scarnode.jobs.alarms import Alarms
 from scarnode.jobs.deliveries import MOVES, Deliveries
 from scarnode.jobs.model import (
     FAILURE,
@@ -45,8 +46,8 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Deliveries):
-    """The job database: what was received (`Reception`), what is sent (`Deliveries`), and the jobs.
+class Ledger(Deliveries, Alarms):
+    """The job database: what was received (`Reception`), what is sent (`Deliveries`), `Alarms`, and the jobs.
 
     Parameters
     ----------
@@ -328,6 +329,15 @@ class Ledger(Deliveries):
             job = self._running(session, claimed)
             if job is not None:
                 self._move(session, job, JobState.SUPERSEDED, why)
+
+    def postpone(self, claimed: ClaimedJob, why: str, seconds: float) -> None:
+        """Put a running job back that can not end now through no fault of its own; its attempt is given back."""
+        with self._writing() as session:
+            job = self._running(session, claimed)
+            if job is not None:
+                job.attempts -= 1
+                job.due_at = steady() + seconds
+                self._move(session, job, JobState.QUEUED, why)
 
     def interrupt(self, claimed: ClaimedJob) -> None:
         """Put a running job back because the node stops; this does not count as an attempt."""

@@ -33,6 +33,13 @@ class Nothing:
     why: str
 
 
+@dataclass(frozen=True)
+class NoRoom:
+    """The disk has no room for the results; the job can be tried again."""
+
+    why: str
+
+
 class Answer(BaseModel):
     """What a worker says: that it is ready (all None), or what became of one attempt of one job."""
 
@@ -43,11 +50,12 @@ class Answer(BaseModel):
     analysed: Analysed | None = None
     failure: Failure | None = None
     nothing: Nothing | None = None
+    no_room: NoRoom | None = None
 
     @property
-    def outcome(self) -> Analysed | Failure | Nothing | None:
+    def outcome(self) -> Analysed | Failure | Nothing | NoRoom | None:
         """The one that was given."""
-        return self.analysed or self.failure or self.nothing
+        return self.analysed or self.failure or self.nothing or self.no_room
 
 
 CLAIMED = TypeAdapter(ClaimedJob)

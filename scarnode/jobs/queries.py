@@ -93,6 +93,23 @@ class UnreadableRow:
     path: str
 
 
+@dataclass(frozen=True)
+class AlarmRow:
+    """A row of the table ``alarm``; it stands while `cleared_at` is None."""
+
+    name: str
+    raised_at: float
+    cleared_at: float | None
+    detail: str
+
+
+def list_alarms(ledger: Ledger, past: bool = False, limit: int = 200) -> list[AlarmRow]:
+    """Give the alarms that stand, with `past` also those that are over, newest first."""
+    query = "SELECT name, raised_at, cleared_at, detail FROM alarm"
+    query += "" if past else " WHERE cleared_at IS NULL"
+    return _rows(ledger, AlarmRow, query + " ORDER BY id DESC LIMIT :limit", limit=limit)
+
+
 def list_jobs(
     ledger: Ledger, state: str = "", patient: str = "", accession: str = "", limit: int = 50
 ) -> list[JobSummary]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from scarnode.jobs.ledger import Ledger
-from scarnode.receive import Spool, describe
+from scarnode.receive import ReceivedInstance, Spool, describe
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +62,26 @@ class Registrar:
     def _run(self) -> None:
         ended = False
         while not ended:
-            batch, ended = self._batch()
+            (batch, ended), tries = self._batch(), 0
             while batch:
                 try:
-                    self._ledger.add_instances([describe(self._spool.root, path) for path in batch])
+                    self._ledger.add_instances(list(self._described(batch)))
+                    if tries:
+                        log.warning("the ledger can be written again: %d instances registered", len(batch))
                     break
                 except (SQLAlchemyError, OSError) as error:
-                    log.error("the ledger can not be written (%s); trying again", type(error).__name__)
+                    if tries % 60 == 0:  # a full disk may last for days: no line every second
+                        log.error("the ledger can not be written (%s); trying again", type(error).__name__)
+                    tries += 1
                     if self._stopping.wait(PAUSE):
                         return
+
+    def _described(self, batch: list[Path]) -> Iterator[ReceivedInstance]:
+        for path in batch:
+            try:
+                yield describe(self._spool.root, path)
+            except FileNotFoundError:  # or everything behind it would wait for ever
+                log.error("a received file was taken out of the spool before it was registered: it is lost")
 
     def _batch(self) -> tuple[list[Path], bool]:
         """Wait for one instance, then take what else has come; the second value tells that the end was asked for."""

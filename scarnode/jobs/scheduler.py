@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 
@@ -77,10 +78,16 @@ class Scheduler:
 
 
 def _guarded(name: str, task: Callable[[], object]) -> Callable[[], None]:
+    last: list[str] = [""]
+
     def run() -> None:
         try:
             task()
-        except Exception:
-            log.exception("task %s failed; it runs again in %g s", name, EVERY)
+            last[0] = ""
+        except Exception as error:
+            where = f"{type(error).__name__} {traceback.extract_tb(error.__traceback__)[-1]}"
+            if where != last[0]:  # a cause that lasts (a full disk, a database away) is told once
+                log.exception("task %s failed; it runs again in %g s", name, EVERY)
+            last[0] = where
 
     return run

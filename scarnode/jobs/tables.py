@@ -186,6 +186,17 @@ class Delivery(Base):
     )
 
 
+class Alarm(Base):
+    """What an admin has to do something about; it stands while `cleared_at` is NULL."""
+
+    __tablename__ = "alarm"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), index=True)
+    raised_at: Mapped[float] = mapped_column(Float)
+    cleared_at: Mapped[float | None] = mapped_column(Float)
+    detail: Mapped[str] = mapped_column(Text)
+
+
 class Event(Base):
     """Who changed what, when and why. Never changed, never deleted."""
 

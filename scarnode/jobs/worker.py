@@ -12,12 +12,14 @@ import traceback
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import ENOSPC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import scarnode
+from scarnode.disk import NO_FLOOR, NO_ROOM, Floor
 from scarnode.errors import ScarnodeError
-from scarnode.jobs.line import Answer, Failure, GarbledError, Nothing, receive, send
+from scarnode.jobs.line import Answer, Failure, GarbledError, NoRoom, Nothing, receive, send
 from scarnode.jobs.memory import bound_this_process
 from scarnode.jobs.model import Analysed, ClaimedJob
 from scarnode.jobs.results import anchored, provenance_of, write_results
@@ -47,6 +49,8 @@ class WorkerSettings:
         Which of `scarnode.report.KINDS` to make.
     memory : float
         Gigabytes that a job may take on top of the loaded network; 0: any amount.
+    floor : Floor
+        Of the results' file system; half of it may be used up by results.
     """
 
     weights: Path | None
@@ -56,6 +60,7 @@ class WorkerSettings:
     results: Path
     kinds: tuple[str, ...] = USUAL
     memory: float = 0.0
+    floor: Floor = NO_FLOOR
 
 
 class WorkerError(Exception):
@@ -105,7 +110,7 @@ class Worker:
             self.kill()
             raise WorkerError(answer.failure.why)
 
-    def run(self, claimed: ClaimedJob) -> Analysed | Failure | Nothing:
+    def run(self, claimed: ClaimedJob) -> Analysed | Failure | Nothing | NoRoom:
         """Run a job to its end.
 
         Raises
@@ -193,12 +198,14 @@ def _serve(line: socket.socket, settings: WorkerSettings) -> None:
             send(line, _named(claimed, outcome))
 
 
-def _named(claimed: ClaimedJob, outcome: Analysed | Failure | Nothing) -> Answer:
-    field = {Analysed: "analysed", Failure: "failure", Nothing: "nothing"}[type(outcome)]
+def _named(claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | NoRoom) -> Answer:
+    field = {Analysed: "analysed", Failure: "failure", Nothing: "nothing", NoRoom: "no_room"}[type(outcome)]
     return Answer(job=claimed.id, attempt=claimed.attempt, **{field: outcome})
 
 
-def _attempt(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings) -> Analysed | Failure | Nothing:
+def _attempt(
+    claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings
+) -> Analysed | Failure | Nothing | NoRoom:
     """Run one job; whatever goes wrong becomes a `Failure` with a reason for a person."""
     from scarnode.errors import InputError
 
@@ -207,6 +214,8 @@ def _attempt(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings
     except InputError as error:
         return Failure(str(error), permanent=True)
     except Exception as error:  # the node lives on, and the ledger says why
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return NoRoom("no disk space for the results: it will be analysed again")
         return Failure(_in_words(error, settings), permanent=False)
 
 
@@ -253,6 +262,8 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         )
         if analysis is None:
             return Nothing("the corrected SEG holds what the network found: nothing was corrected")
+    if not settings.floor.room(settings.results).for_work:  # what came meanwhile may have taken it
+        raise OSError(ENOSPC, "below the floor of free disk space")
     return Analysed(
         files=write_results(analysis.objects, settings.results, claimed.key),
         measurements=analysis.measurements,

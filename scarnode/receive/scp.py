@@ -9,6 +9,7 @@ from errno import EADDRINUSE
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     JPEG2000,
     DeflatedExplicitVRLittleEndian,
@@ -27,6 +28,7 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification
 
 from scarnode.clock import steady_association_timers
+from scarnode.disk import NO_ROOM
 from scarnode.errors import ScarnodeError
 from scarnode.receive.door import Door, Listener
 from scarnode.receive.limits import MAXIMUM_PDU_LENGTH
@@ -120,7 +122,7 @@ def _echo(_event: Event) -> int:
     return SUCCESS
 
 
-def _store(event: Event, spool: Spool, stored: Callable[[Path], None]) -> int:
+def _store(event: Event, spool: Spool, stored: Callable[[Path], None]) -> int | Dataset:
     """Make one instance durable, then answer."""
     request = event.request
     incoming = Incoming(
@@ -134,7 +136,16 @@ def _store(event: Event, spool: Spool, stored: Callable[[Path], None]) -> int:
     try:
         path = spool.store(incoming)
     except OSError as error:
+        if error.errno in NO_ROOM:  # an alarm tells it once, not a line for every image
+            return _refusal("Disk space is short: send it again later")
         log.error("C-STORE refused: the spool can not be written (%s)", error.strerror)
-        return OUT_OF_RESOURCES
+        return _refusal("The spool can not be written: send it again later")
     stored(path)
     return SUCCESS
+
+
+def _refusal(comment: str) -> Dataset:
+    """Refuse one instance and keep the association: a rejected one discourages senders for good."""
+    answer = Dataset()
+    answer.Status, answer.ErrorComment = OUT_OF_RESOURCES, comment  # LO: up to 64 characters
+    return answer

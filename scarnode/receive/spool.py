@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import re
@@ -16,6 +17,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
+from scarnode.disk import NO_FLOOR, NO_ROOM, Floor
 from scarnode.durable import write_durably
 from scarnode.errors import SpoolError
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
@@ -57,6 +59,15 @@ class Spool:
     ----------
     root : Path
         Created (mode 0700) where absent.
+    floor : Floor
+        What an instance must leave free on the file system.
+
+    Attributes
+    ----------
+    refusals : int
+        Instances not stored for want of space.
+    refused : int
+        Size in bytes of the largest of them; whoever watches the disk puts it back to 0.
 
     Raises
     ------
@@ -64,8 +75,9 @@ class Spool:
         The folder can not be created or written, or another node uses it.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, floor: Floor = NO_FLOOR) -> None:
+        self.root, self.floor = root, floor
+        self.refusals = self.refused = 0
         self._partial = root / "partial"
         try:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,8 +111,20 @@ class Spool:
         Raises
         ------
         OSError
-            Disk full or the like; no part of the file is left behind.
+            Disk full (`scarnode.disk.NO_ROOM`) or the like; no part of the file is left behind. Where the instance
+            would leave less free than the floor, nothing is written at all.
         """
+        try:
+            return self._store(incoming)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self.refusals += 1
+                self.refused = max(self.refused, len(incoming.dataset))
+            raise
+
+    def _store(self, incoming: Incoming) -> Path:
+        if self.floor.room(self.root).spare < len(incoming.dataset):
+            raise OSError(errno.ENOSPC, "below the floor of free disk space")
         digest = hashlib.sha256(incoming.dataset).hexdigest()
         path = self.root / digest[:2] / f"{_safe(incoming.sop_instance_uid)}.{digest}.dcm"
         write_durably(path, self._partial / uuid4().hex, (_file_meta(incoming), incoming.dataset))

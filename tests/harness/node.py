@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +38,8 @@ class Node:
         Every [destination:NAME]: a peer, or the section's keys and values.
     environment : mapping of str to str, optional
         Added to the process's environment.
+    prefix : sequence of str
+        Stands before its command, e.g. `tests.harness.disk.small_disk`.
     **sections : mapping of str to value
         Keys and values of a section, over the ones below, e.g. ``study={"quiet_seconds": 1}``.
     """
@@ -47,6 +49,7 @@ class Node:
         folder: Path,
         destinations: Mapping[str, Peer | Mapping[str, Any]] | None = None,
         environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
         **sections: Mapping[str, Any],
     ) -> None:
         self.folder = folder
@@ -55,6 +58,7 @@ class Node:
         self.ledger_path = folder / "ledger.sqlite"
         self.config_path, self.log_path = folder / "config.ini", folder / "node.log"
         self._environment = dict(environment or {})
+        self._prefix = tuple(prefix)
         self._process: subprocess.Popen[bytes] | None = None
         settings: dict[str, dict[str, Any]] = {
             "node": {"ae_title": self.ae_title, "host": self.host, "port": self.port},
@@ -126,7 +130,7 @@ class Node:
 
     @property
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "scarnode.cli", "serve", "-c", str(self.config_path)]
+        return [*self._prefix, sys.executable, "-m", "scarnode.cli", "serve", "-c", str(self.config_path)]
 
     @property
     def _env(self) -> dict[str, str]:

@@ -195,6 +195,7 @@ def test_a_ledger_of_the_first_schema_keeps_its_jobs(ledger, tmp_path):
     close(ledger, plan("a"))
     with ledger.engine.begin() as connection:
         for statement in (
+            "DROP TABLE alarm",
             "DROP VIEW job_summary",
             "ALTER TABLE job DROP COLUMN origin",
             "ALTER TABLE job DROP COLUMN correction",

@@ -1,0 +1,81 @@
+"""The ledger's alarms: what an admin has to do something about, from when to when."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import select
+
+from scarnode.jobs.reception import Reception
+from scarnode.jobs.tables import Alarm, Job, JobState
+
+
+class Alarms(Reception):
+    """The ledger's account of alarms; `scarnode.jobs.Ledger` has it beside the deliveries."""
+
+    def raise_alarm(self, name: str, detail: str) -> bool:
+        """Raise an alarm, unless one of this name stands.
+
+        Parameters
+        ----------
+        name : str
+            What the alarm is about, e.g. ``disk_spool``; one line of metrics.
+        detail : str
+            For a person; without patient data.
+
+        Returns
+        -------
+        bool
+            It did not stand yet.
+        """
+        with self._writing() as session:
+            if session.scalar(_standing(name)) is not None:
+                return False
+            session.add(Alarm(name=name, raised_at=time.time(), cleared_at=None, detail=detail))
+            return True
+
+    def clear_alarm(self, name: str) -> bool:
+        """Note that an alarm's cause is gone; give whether it stood."""
+        with self._writing() as session:
+            alarm = session.scalar(_standing(name))
+            if alarm is None:
+                return False
+            alarm.cleared_at = time.time()
+            return True
+
+    def standing_alarms(self) -> set[str]:
+        """Give the names of the alarms that stand."""
+        with self.reading() as session:
+            return set(session.scalars(select(Alarm.name).where(Alarm.cleared_at.is_(None))))
+
+    def note_waiting(self, why: str, former: str) -> int:
+        """Tell the queued jobs what they wait for, each with an event.
+
+        Parameters
+        ----------
+        why : str
+            Their new reason.
+        former : str
+            Empty: all jobs that are queued and do not say so yet. Else only those with this reason.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        queued = select(Job).where(Job.state == JobState.QUEUED, Job.reason != why)
+        if former:
+            queued = queued.where(Job.reason == former)
+        with self.reading() as session:  # it is asked every second: do not take the write lock for nothing
+            if session.scalar(queued.limit(1)) is None:
+                return 0
+        with self._writing() as session:
+            jobs = session.scalars(queued).all()
+            for job in jobs:
+                job.reason = why
+                session.add(self._event(job.study_id, job.id, "", "", why))
+            return len(jobs)
+
+
+def _standing(name: str):  # noqa: ANN202 (SQLAlchemy's Select of Alarm)
+    return select(Alarm).where(Alarm.name == name, Alarm.cleared_at.is_(None)).with_for_update()
