@@ -262,6 +262,7 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         )
         if analysis is None:
             return Nothing("the corrected SEG holds what the network found: nothing was corrected")
+    settings.results.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not settings.floor.room(settings.results).for_work:  # what came meanwhile may have taken it
         raise OSError(ENOSPC, "below the floor of free disk space")
     return Analysed(
