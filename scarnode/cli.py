@@ -357,9 +357,10 @@ def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = Fal
     for key, value in _plain(summary).items():
         facts.add_row(key.replace("_", " "), _time(value) if key.endswith("_at") and value else str(value))
     out.print(facts)
-    table = Table("Destination", "Object", "State", "Attempts", "Detail", title="Deliveries")
+    table = Table("Destination", "Object", "State", "Attempts", "Detail", "Commitment", title="Deliveries")
     for row in deliveries:
-        table.add_row(row.destination, row.kind, row.state, str(row.attempts), row.detail)
+        commitment = f"{row.commitment}: {row.commitment_detail}" if row.commitment else ""
+        table.add_row(row.destination, row.kind, row.state, str(row.attempts), row.detail, commitment)
     out.print(table)
     story = Table("When", "Who", "From", "To", "Why", title="Story")
     for row in events:

@@ -156,6 +156,9 @@ class DeliverSection(Section):
     first_delay_seconds: Seconds = 5.0
     max_delay_seconds: Seconds = 900.0
     max_attempts: Annotated[int, Field(ge=1)] = 200
+    commitment_wait_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600.0
+    """How long a report on a storage commitment may take; it is asked for again then, and after twice as long each."""
+    commitment_max_requests: Annotated[int, Field(ge=1, le=100)] = 10
 
 
 class DestinationSection(Section):
@@ -166,10 +169,14 @@ class DestinationSection(Section):
     ae_title: AETitle
     objects: Kinds = USUAL
     timeout_seconds: Seconds = 30.0
+    commitment: bool = False
+    """Whether it is asked to commit itself to keep what it was sent."""
 
     def peer(self, name: str) -> Destination:
         """Give the destination as the deliver room takes it."""
-        return Destination(name, self.host, self.port, self.ae_title, self.objects, self.timeout_seconds)
+        return Destination(
+            name, self.host, self.port, self.ae_title, self.objects, self.timeout_seconds, self.commitment
+        )
 
 
 class WebDestinationSection(Section):

@@ -19,6 +19,7 @@ from uuid import uuid4
 from sqlalchemy.exc import OperationalError
 
 from scarnode.config import Settings
+from scarnode.deliver import Destination
 from scarnode.disk import NO_ROOM, Floor
 from scarnode.errors import LedgerError, SpoolError
 from scarnode.jobs.diskwatch import DiskWatch
@@ -26,12 +27,12 @@ from scarnode.jobs.failures import write_failure
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.line import Failure, NoRoom, Nothing
 from scarnode.jobs.memory import share_of_memory
-from scarnode.jobs.outbox import deliver_due
+from scarnode.jobs.outbox import ask_commitments, deliver_due, resend_delay
 from scarnode.jobs.registrar import Registrar
 from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
-from scarnode.receive import Door, Spool, listen
+from scarnode.receive import Caller, CommitmentReport, Door, Reporters, Spool, listen, read_place
 from scarnode.segment import read_identity
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,9 @@ class Node:
         self._model = read_identity(settings.segment.weights)
         self._objects = settings.objects()
         self._destinations = {name: section.peer(name) for name, section in settings.destinations.items()}
+        self._committing = {
+            name: peer for name, peer in self._destinations.items() if isinstance(peer, Destination) and peer.commitment
+        }
         self.ledger = Ledger(settings.ledger.url, actor=f"node {self._host}")
         self._floor = Floor(settings.spool.min_free_percent, settings.spool.min_free_gigabytes)
         self._spool = Spool(settings.spool.path, self._floor)
@@ -75,7 +79,8 @@ class Node:
         self._disks = DiskWatch(self.ledger, self._spool, settings.folders())
         self._registrar = Registrar(self.ledger, self._spool)
         self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
-        self._door = Door(settings.node.calling_ae_titles, settings.node.limits())
+        reporters = self._reporters()
+        self._door = Door(self._callers(reporters), settings.node.limits())
         self._server = listen(
             self._spool,
             self._registrar.add,
@@ -83,6 +88,7 @@ class Node:
             settings.node.host,
             settings.node.port,
             self._door,
+            reporters=reporters,
         )
         self._recover()
         self._scheduler = Scheduler(self._tasks())
@@ -117,6 +123,7 @@ class Node:
             self.ledger.trust_no_clock(self.settings.deliver.max_delay_seconds)
             requeued = self.ledger.requeue_interrupted(self._host)
             self.ledger.fail_unknown_destinations(list(self.settings.destinations))
+            self.ledger.end_unasked_commitments(list(self._committing))
             found = self._registrar.recover()
         except OperationalError as error:
             where = self.ledger.engine.url.render_as_string()
@@ -134,6 +141,8 @@ class Node:
             tasks[f"work-{slot}"] = partial(self._work, slot, worker)
         for name in self.settings.destinations:
             tasks[f"deliver-{name}"] = partial(self._deliver, name)
+        for name in self._committing:
+            tasks[f"commit-{name}"] = partial(self._commit, name)
         if self.settings.report.failures:
             tasks["failures"] = partial(self._tell_failures)
         if "NOTIFY_SOCKET" in os.environ:
@@ -238,7 +247,34 @@ class Node:
         if self._disks.ledger_full():  # what is sent could not be written down, and would be sent for ever
             return
         results, title = self.settings.results.path, self.settings.node.ae_title
-        deliver_due(self.ledger, results, self._destinations[name], title, self.settings.deliver)
+        peer, stopping = self._destinations[name], self._stopping
+        sent = deliver_due(self.ledger, results, peer, title, self.settings.deliver, stopping)
+        if sent and name in self._committing:
+            self._scheduler.wake(f"commit-{name}")
+
+    def _commit(self, name: str) -> None:
+        """Ask a destination to commit itself to keep what it was sent."""
+        peer, title, take = self._committing[name], self.settings.node.ae_title, self._take_commitment_report
+        ask_commitments(self.ledger, peer, title, self.settings.deliver, take, self._stopping)
+
+    def _take_commitment_report(self, report: CommitmentReport, ae_title: str) -> bool:
+        """Take what a destination reports on a storage commitment, wherever it came."""
+        names = [name for name, peer in self._committing.items() if peer.ae_title.strip() == ae_title]
+        return self.ledger.take_commitment_report(report, names, partial(resend_delay, self.settings.deliver))
+
+    def _reporters(self) -> Reporters:
+        """Give who may report on storage commitments; who is not listed as a caller may do that only."""
+        titles = frozenset(peer.ae_title.strip() for peer in self._committing.values())
+        listed = {caller.ae_title for caller in self.settings.node.calling_ae_titles}
+        return Reporters(titles, self._take_commitment_report, titles - listed if listed else frozenset())
+
+    def _callers(self, reporters: Reporters) -> tuple[Caller, ...]:
+        """Give who may associate: also, from their own address, the destinations that report."""
+        peers = [peer for peer in self._committing.values() if peer.ae_title.strip() in reporters.only]
+        return (
+            *self.settings.node.calling_ae_titles,
+            *(Caller(peer.ae_title.strip(), read_place(peer.host)) for peer in peers),
+        )
 
     def _end_lost_leases(self) -> None:
         self.ledger.fail_expired(self.settings.segment.max_attempts)

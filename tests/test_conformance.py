@@ -16,8 +16,10 @@ from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.sop_class import Verification
 
 from scarnode.config import SECTIONS, DestinationSection, WebDestinationSection
-from scarnode.deliver import Destination, WebDestination, echo, send
+from scarnode.deliver import About, Destination, WebDestination, echo, send
+from scarnode.deliver.commitment import PERMANENT_ANSWERS
 from scarnode.deliver.dicomweb import DUPLICATES, PERMANENT_HTTP, PERMANENT_REASONS
+from scarnode.jobs.commitments import FINAL_REASONS
 from scarnode.receive import listen
 from scarnode.report import KINDS, USUAL, build_results
 from tests.harness.peers import make_object
@@ -211,6 +213,12 @@ def test_what_a_status_leads_to(tmp_path):
     assert [(o.status, (o.ok, o.permanent)) for o in outcomes] == expected
 
 
+def test_what_refuses_storage_commitment_for_good():
+    said = [row for row in table("Table 10a") if row[1].startswith("failed")]
+    assert set(codes(said[0][0])) == PERMANENT_ANSWERS
+    assert set(codes(said[1][0])) == FINAL_REASONS
+
+
 # --- STOW-RS
 
 
@@ -219,14 +227,17 @@ def test_what_a_store_response_leads_to(tmp_path):
     rows = table("Table 11")[1:]
     expected = [(code, outcome_of(row[2])) for row in rows for code in codes(row[1])]
     answers = [http(409, response(failed=[item(path, reason=code)])) for code, _ in expected]
-    statuses = [(status, outcome_of(row[1])) for row in table("Table 12") for status in codes(row[0], base=10)]
+    lines = [row for row in table("Table 12") if "Retry-After" not in row[1]]
+    statuses = [(status, outcome_of(row[1])) for row in lines for status in codes(row[0], base=10)]
     expected += statuses
     answers += [http(status) for status, _ in statuses]
     seen: list[bytes] = []
     with web_server(*answers, requests=seen) as port:
         destination = WebDestination("web", f"http://127.0.0.1:{port}/dicom-web", timeout=5)
-        outcomes = send([path] * len(expected), destination, "SCARNODE")
+        outcomes = [send([path], destination, "SCARNODE")[0] for _ in expected]
     assert [(o.status, (o.ok, o.permanent)) for o in outcomes] == expected
+    waiting = {o.status for o in outcomes if o.about is About.DESTINATION}
+    assert waiting == set(codes(next(row[0] for row in table("Table 12") if "Retry-After" in row[1]), base=10))
     named = {code for row in rows for code in codes(row[1])}
     assert {code for code in named if code in DUPLICATES} == DUPLICATES
     assert PERMANENT_REASONS - named == set(range(0xA900, 0xAA00)) - named

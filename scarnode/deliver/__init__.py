@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scarnode.deliver.backoff import next_delay
-from scarnode.deliver.model import Destination, Outcome, WebDestination
+from scarnode.deliver.model import About, Destination, Outcome, WebDestination
 
-__all__ = ["Destination", "Outcome", "WebDestination", "echo", "next_delay", "send"]
+__all__ = ["About", "Destination", "Outcome", "WebDestination", "echo", "next_delay", "send"]
 
 
 def send(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
@@ -17,10 +17,11 @@ from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
-from scarnode.deliver.http import Answer, ask
+from scarnode.deliver.http import Answer, Silence, ask
 from scarnode.deliver.model import (
     DUPLICATE_SOP_INSTANCE,
     PERMANENT_STATUSES,
+    About,
     Outcome,
     WebDestination,
     patience,
@@ -39,6 +40,9 @@ PERMANENT_HTTP = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 405, 406, 40
 
 404 is not among them: an application server answers it while it starts.
 """
+
+BUSY_HTTP = frozenset({429, 503})
+"""HTTP statuses of a service that takes nothing from us now, whatever the object (RFC 6585 4, RFC 9110 15.6.4)."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +67,37 @@ def send(paths: Sequence[Path], destination: WebDestination) -> tuple[Outcome, .
     -------
     tuple of Outcome
         One for each path, in their order. Ok is only what the answer's ReferencedSOPSequence names, with or without
-        a WarningReason, and what is there already. Where no answer comes, the files after it are not tried.
+        a WarningReason, and what is there already. Where no answer comes, or the service takes nothing now, the
+        files after it are not tried.
     """
     outcomes: list[Outcome] = []
-    silent = False
+    ended: Outcome | None = None
     for path in paths:
         found = _read(path)
         if isinstance(found, Outcome):
             outcomes.append(found)
-        elif silent:
-            outcomes.append(unable(path, f"{destination} did not answer for the object before this one."))
+        elif ended:
+            outcomes.append(replace(ended, path=path))
         else:
             limit = patience(found.size, destination.timeout)
             answer = ask(destination, limit, lambda client, one=found: client.store_instances([one.dataset]))
-            silent = isinstance(answer, str)
-            outcomes.append(
-                unable(path, answer) if isinstance(answer, str) else _stored(path, found.uid, answer, destination)
-            )
+            if isinstance(answer, Silence):
+                about = About.OBJECT if answer.connected else About.DESTINATION
+                outcomes.append(unable(path, answer.why, about=about))
+            else:
+                outcomes.append(_stored(path, found.uid, answer, destination))
+            ended = _end(answer, outcomes[-1], destination)
     return tuple(outcomes)
+
+
+def _end(answer: Answer | Silence, outcome: Outcome, destination: WebDestination) -> Outcome | None:
+    """Give the outcome of the objects that are not tried any more, None where the next one may be."""
+    if outcome.about is About.DESTINATION:
+        return outcome
+    if isinstance(answer, Silence):
+        text = f"{destination} did not answer for the object before this one."
+        return unable(None, text, about=About.NOT_TRIED)
+    return None
 
 
 def echo(destination: WebDestination) -> Outcome:
@@ -101,8 +118,8 @@ def echo(destination: WebDestination) -> Outcome:
         destination.timeout,
         lambda client: client.search_for_studies(limit=1, search_filters=nowhere),
     )
-    if isinstance(answer, str):
-        return unable(None, answer)
+    if isinstance(answer, Silence):
+        return unable(None, answer.why)
     text = f"{destination} answered a search for studies with {_named(answer.status)}"
     permanent = answer.status in PERMANENT_HTTP
     if answer.status == HTTPStatus.OK and not answer.body.lstrip().startswith(b"["):
@@ -145,7 +162,10 @@ def _stored(path: Path, uid: str, answer: Answer, destination: WebDestination) -
         return Outcome(path, True, False, warning, f"{text}: stored.")
     if answer.status in range(200, 300):
         return Outcome(path, False, False, answer.status, f"{text} without naming the object: not known to be stored.")
-    return Outcome(path, False, answer.status in PERMANENT_HTTP, answer.status, f"{text}: not stored.")
+    permanent, about = answer.status in PERMANENT_HTTP, About.OBJECT
+    if answer.status in BUSY_HTTP or answer.status == HTTPStatus.UNAUTHORIZED:
+        about = About.DESTINATION
+    return Outcome(path, False, permanent, answer.status, f"{text}: not stored.", about, answer.retry_after)
 
 
 def _fate(body: bytes, uid: str) -> tuple[int | None, int | None]:

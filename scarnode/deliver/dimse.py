@@ -24,7 +24,15 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
 from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
-from scarnode.deliver.model import DUPLICATE_SOP_INSTANCE, PERMANENT_STATUSES, Destination, Outcome, patience, unable
+from scarnode.deliver.model import (
+    DUPLICATE_SOP_INSTANCE,
+    PERMANENT_STATUSES,
+    About,
+    Destination,
+    Outcome,
+    patience,
+    unable,
+)
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 # A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
@@ -36,6 +44,9 @@ _MOST_CONTEXTS = 128
 _MAX_PDU = 131072
 """What we can receive at once; what we send is bounded by the peer."""
 
+_C_STORE_RSP = 0x8001
+"""Command Field of a C-STORE response (PS3.7 E.1)."""
+
 _CONVERTIBLE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian})
 """Transfer syntaxes that differ in the coding of headers only: pynetdicom turns one into the other."""
 
@@ -46,12 +57,13 @@ class _Item:
 
     path: Path
     sop_class_uid: UID
+    sop_instance_uid: UID
     transfer_syntax_uid: UID
     size: int
 
 
 @dataclass
-class _Line:
+class Line:
     """What is known of an association besides what pynetdicom keeps."""
 
     destination: Destination
@@ -62,6 +74,8 @@ class _Line:
     connected: bool = False
     aborted_by_peer: bool = False
     rejection: A_ASSOCIATE | None = None
+    answered: Dataset | None = None
+    """The command set of the last message that came."""
     cut: threading.Timer | None = None
 
     def opened(self, event: evt.Event) -> None:
@@ -85,7 +99,8 @@ class _Line:
         `Association.is_established` stays true for a moment after the peer's abort; a request made in that moment
         would wait its whole time for nothing.
         """
-        self.trouble = unable(None, f"The association with {self.destination} ended before this object's turn.")
+        text = f"The association with {self.destination} ended before this object's turn."
+        self.trouble = unable(None, text, about=About.NOT_TRIED)
 
     def received(self, event: evt.Event) -> None:
         """Note the peer's A-ABORT and A-ASSOCIATE-RJ.
@@ -97,6 +112,20 @@ class _Line:
             self.aborted_by_peer = True
         elif isinstance(event.pdu, A_ASSOCIATE_RJ):
             self.rejection = event.pdu.to_primitive()
+
+    def heard(self, event: evt.Event) -> None:
+        """Note what a message says it answers: pynetdicom takes any response for the one that is awaited."""
+        self.answered = event.message.command_set
+
+    def answers(self, field: int, message_id: int, instance_uid: str) -> bool:
+        """Say whether the last message is the response to a request, and about its instance (or none)."""
+        said = self.answered or Dataset()
+        named = said.get("AffectedSOPInstanceUID") or instance_uid
+        return (said.get("CommandField"), said.get("MessageIDBeingRespondedTo"), named) == (
+            field,
+            message_id,
+            instance_uid,
+        )
 
 
 def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str) -> tuple[Outcome, ...]:
@@ -129,7 +158,7 @@ def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str)
             outcomes[index] = found
     if items:
         longest = sum(patience(item.size, destination.timeout) for item in items.values())
-        with _association(destination, calling_ae_title, _contexts(items.values()), longest) as line:
+        with association(destination, calling_ae_title, _contexts(items.values()), longest) as line:
             for number, (index, item) in enumerate(items.items()):
                 outcomes[index] = _store(line, item, number % 0xFFFF + 1)
     return tuple(outcomes[index] for index in range(len(paths)))
@@ -150,18 +179,18 @@ def echo(destination: Destination, calling_ae_title: str) -> Outcome:
         With path None.
     """
     contexts = [build_context(Verification, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])]
-    with _association(destination, calling_ae_title, contexts, destination.timeout) as line:
+    with association(destination, calling_ae_title, contexts, destination.timeout) as line:
         if line.trouble or line.link is None:
             return line.trouble or unable(None, "There is no association.")
         if line.link.rejected_contexts:
-            return _refusal(None, line.link.rejected_contexts, destination)
+            return refusal(None, line.link.rejected_contexts, destination)
         started = time.monotonic()
         try:
             answer = line.link.send_c_echo()
         except (RuntimeError, ValueError):  # the association ended in this very moment
             answer = Dataset()
         if "Status" not in answer:
-            return unable(None, _silence(line, "the C-ECHO", started, destination.timeout))
+            return unable(None, silence(line, "the C-ECHO", started, destination.timeout))
         status = int(answer.Status)
         text = f"{destination} answered the C-ECHO with status 0x{status:04X}."
         return Outcome(None, status == 0x0000, status in PERMANENT_STATUSES, status, text)
@@ -172,7 +201,8 @@ def _read_item(path: Path) -> _Item | Outcome:
     try:
         size = path.stat().st_size
         meta = read_file_meta_info(path)
-        item = _Item(path, UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID), size)
+        uids = (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID)
+        item = _Item(path, *map(UID, uids), size)
         build_context(item.sop_class_uid, item.transfer_syntax_uid)
     except FileNotFoundError:
         return unable(path, "The file is missing.", permanent=True)
@@ -199,17 +229,37 @@ def _contexts(items: Iterable[_Item]) -> list[PresentationContext]:
 
 
 @contextmanager
-def _association(
-    destination: Destination, calling_ae_title: str, contexts: list[PresentationContext], longest: float
-) -> Iterator[_Line]:
-    """Open an association, and release it; `trouble` says why there is none."""
+def association(
+    destination: Destination,
+    calling_ae_title: str,
+    contexts: list[PresentationContext],
+    longest: float,
+    handlers: Sequence[tuple] = (),
+) -> Iterator[Line]:
+    """Open an association, and release it; `trouble` says why there is none.
+
+    Parameters
+    ----------
+    destination : Destination
+    calling_ae_title : str
+    contexts : list of PresentationContext
+        What to propose.
+    longest : float
+        Seconds after which the line is cut, whatever trickles in; the time to open and to release is added.
+    handlers : sequence of tuple
+        More event handlers, as pynetdicom takes them.
+
+    Yields
+    ------
+    Line
+    """
     timeout = destination.timeout
     ae = AE(calling_ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = timeout
-    ae.network_timeout = None  # `_Line.opened` bounds every read and write; we never leave an association idle
-    line = _Line(destination, longest + 3 * timeout)
+    ae.network_timeout = None  # `Line.opened` bounds every read and write; we never leave an association idle
+    line = Line(destination, longest + 3 * timeout)
     started = time.monotonic()
     try:
         line.link = ae.associate(
@@ -218,11 +268,16 @@ def _association(
             contexts,
             ae_title=destination.ae_title,
             max_pdu=_MAX_PDU,
-            evt_handlers=[(evt.EVT_CONN_OPEN, line.opened), (evt.EVT_PDU_RECV, line.received)],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, line.opened),
+                (evt.EVT_PDU_RECV, line.received),
+                (evt.EVT_DIMSE_RECV, line.heard),
+                *handlers,
+            ],
         )
     except OSError as error:
         text = f"{destination} can not be reached: {error.strerror or type(error).__name__}."
-        line.trouble = unable(None, text)
+        line.trouble = unable(None, text, about=About.DESTINATION)
     else:
         # Where every context was refused pynetdicom aborts; that is not trouble, but an answer for each object.
         if not line.link.is_established and not line.link.rejected_contexts:
@@ -236,7 +291,7 @@ def _association(
             line.cut.cancel()
 
 
-def _no_association(line: _Line, started: float) -> Outcome:
+def _no_association(line: Line, started: float) -> Outcome:
     """Say why no association came about."""
     destination, answer = line.destination, line.rejection
     if not line.connected:
@@ -246,7 +301,7 @@ def _no_association(line: _Line, started: float) -> Outcome:
             if late
             else "refused, or no way there (nothing listens on that port, or a firewall rejects us)"
         )
-        return unable(None, f"No connection to {destination}: {why}.")
+        return unable(None, f"No connection to {destination}: {why}.", about=About.DESTINATION)
     if answer is not None:
         # Congestion and limits (source 3) pass, whichever of the two results the peer says it with.
         permanent = answer.result == 1 and answer.result_source != 3
@@ -255,11 +310,12 @@ def _no_association(line: _Line, started: float) -> Outcome:
             f"{destination} rejected the association "
             f"({result}; source: {answer.source_str}; reason: {answer.reason_str})."
         )
-        return unable(None, text, permanent)
-    return unable(None, _silence(line, "the association request", started, destination.timeout))
+        return unable(None, text, permanent, About.DESTINATION)
+    text = silence(line, "the association request", started, destination.timeout)
+    return unable(None, text, about=About.DESTINATION)
 
 
-def _store(line: _Line, item: _Item, message_id: int) -> Outcome:
+def _store(line: Line, item: _Item, message_id: int) -> Outcome:
     """C-STORE one file over an association, if there is one that takes it."""
     own, sop_class = item.transfer_syntax_uid, item.sop_class_uid
     if line.trouble or line.link is None:
@@ -275,15 +331,28 @@ def _store(line: _Line, item: _Item, message_id: int) -> Outcome:
             return unable(item.path, f"The file can not be read ({type(error).__name__}).")
         return _exchange(line, line.link, dataset, item, message_id)
     refused = [context for context in line.link.rejected_contexts if context.abstract_syntax == sop_class]
+    return _untaken(item, refused, sorted(accepted), line.destination)
+
+
+def _untaken(
+    item: _Item, refused: Sequence[PresentationContext], accepted: Sequence[UID], destination: Destination
+) -> Outcome:
+    """Say why there is no presentation context for a file."""
+    name = item.sop_class_uid.name
     if refused:
-        return _refusal(item.path, refused, line.destination)
-    return unable(item.path, f"{sop_class.name} did not fit into one association; it goes with the next one.")
+        return refusal(item.path, refused, destination)
+    if accepted:  # a peer that "accepts" what nobody proposed
+        syntaxes = ", ".join(UID(syntax).name for syntax in accepted)
+        return unable(item.path, f"{destination} accepted {name} in {syntaxes}, which was not proposed.")
+    text = f"{name} did not fit into one association; it goes with the next one."
+    return unable(item.path, text, about=About.NOT_TRIED)
 
 
-def _exchange(line: _Line, link: Association, thing: Path | Dataset, item: _Item, message_id: int) -> Outcome:
+def _exchange(line: Line, link: Association, thing: Path | Dataset, item: _Item, message_id: int) -> Outcome:
     """Make one C-STORE request and wait for its answer."""
     link.dimse_timeout = wait = patience(item.size, line.destination.timeout)
     started = time.monotonic()
+    line.answered = None
     try:
         answer = link.send_c_store(thing, message_id)
     except RuntimeError:  # the association ended in this very moment
@@ -295,7 +364,12 @@ def _exchange(line: _Line, link: Association, thing: Path | Dataset, item: _Item
         return unable(item.path, f"The file can not be encoded ({type(error).__name__}).", permanent=True)
     if "Status" not in answer:
         line.end()
-        return unable(item.path, _silence(line, "the C-STORE", started, wait))
+        return unable(item.path, silence(line, "the C-STORE", started, wait))
+    if not line.answers(_C_STORE_RSP, message_id, item.sop_instance_uid):
+        line.end()
+        return unable(
+            item.path, f"{line.destination} answered another request than the C-STORE: not known to be stored."
+        )
     return _answered(item.path, int(answer.Status), line.destination)
 
 
@@ -311,7 +385,7 @@ def _answered(path: Path, status: int, destination: Destination) -> Outcome:
     return Outcome(path, False, status in PERMANENT_STATUSES, status, f"{text}: not stored.")
 
 
-def _refusal(path: Path | None, refused: Sequence[PresentationContext], destination: Destination) -> Outcome:
+def refusal(path: Path | None, refused: Sequence[PresentationContext], destination: Destination) -> Outcome:
     """Say that the peer refused every presentation context an object could go by.
 
     "Abstract syntax not supported" (3) and "transfer syntaxes not supported" (4) last until someone changes the
@@ -324,7 +398,7 @@ def _refusal(path: Path | None, refused: Sequence[PresentationContext], destinat
     return unable(path, text, permanent=results <= {3, 4})
 
 
-def _silence(line: _Line, request: str, started: float, limit: float) -> str:
+def silence(line: Line, request: str, started: float, limit: float) -> str:
     """Say why no answer came."""
     if line.aborted_by_peer:
         return f"{line.destination} aborted the association before it answered {request}."

@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
@@ -29,13 +31,22 @@ _MOST_ANSWER = 1024 * 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer: status and body."""
+    """An HTTP answer: status, body, and the seconds for which the peer wants no request (None: it does not say)."""
 
     status: int
     body: bytes
+    retry_after: float | None = None
 
 
-def ask(destination: WebDestination, limit: float, call: Callable[[DICOMwebClient], object]) -> Answer | str:
+@dataclass(frozen=True)
+class Silence:
+    """No answer: why, in one sentence, and whether there was a connection over which the request could go."""
+
+    why: str
+    connected: bool
+
+
+def ask(destination: WebDestination, limit: float, call: Callable[[DICOMwebClient], object]) -> Answer | Silence:
     """Make one request on a connection of its own.
 
     Parameters
@@ -48,8 +59,7 @@ def ask(destination: WebDestination, limit: float, call: Callable[[DICOMwebClien
 
     Returns
     -------
-    Answer or str
-        The peer's answer, or in one sentence why there is none.
+    Answer or Silence
 
     Notes
     -----
@@ -59,7 +69,8 @@ def ask(destination: WebDestination, limit: float, call: Callable[[DICOMwebClien
     answers: list[Answer] = []
 
     def take(response: requests.Response, **_: object) -> None:
-        answers.append(Answer(response.status_code, response.raw.read(_MOST_ANSWER, decode_content=True)))
+        body = response.raw.read(_MOST_ANSWER, decode_content=True)
+        answers.append(Answer(response.status_code, body, _retry_after(response.headers.get("Retry-After", ""))))
         response.close()
 
     line = _Line(limit)
@@ -179,7 +190,17 @@ class _Adapter(HTTPAdapter):
         return super().send(request, *args, **options)
 
 
-def _trouble(destination: WebDestination, error: Exception, line: _Line, limit: float) -> str:
+def _retry_after(value: str) -> float | None:
+    """Read a Retry-After header (RFC 9110 10.2.3): seconds, or a date."""
+    with suppress(ValueError, TypeError, OverflowError):
+        if value.strip().isdecimal():
+            return float(value)
+        date = parsedate_to_datetime(value)
+        return max(0.0, date.timestamp() - time.time())
+    return None
+
+
+def _trouble(destination: WebDestination, error: Exception, line: _Line, limit: float) -> Silence:
     """Say why no answer came; never in a library's words, which may quote what was sent."""
     causes = _causes(error)
 
@@ -188,7 +209,7 @@ def _trouble(destination: WebDestination, error: Exception, line: _Line, limit: 
 
     refused = [cause.verify_message for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)]
     if refused:
-        return f"The certificate of {destination} is not accepted: {refused[0]}."
+        return Silence(f"The certificate of {destination} is not accepted: {refused[0]}.", False)
     if line.expired.is_set():
         text = f"{destination} did not answer within {limit + 2 * destination.timeout:.3g} s."
     elif among(requests.ConnectTimeout):
@@ -201,7 +222,8 @@ def _trouble(destination: WebDestination, error: Exception, line: _Line, limit: 
         text = f"No connection to {destination}: refused, unknown host, or no way there."
     else:
         text = f"The connection to {destination} was lost, or spoke no HTTP, before it answered."
-    return text
+    connected = not among(requests.ConnectTimeout, ssl.SSLError, NewConnectionError)
+    return Silence(text, connected or line.expired.is_set())
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,6 +42,8 @@ class Destination:
     timeout : float
         Seconds for which the peer may leave us without an answer: to the TCP connection, the association request, a
         C-STORE (here the time the transfer takes is added) and the release.
+    commitment : bool
+        It is asked for storage commitment of what it was sent.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Destination:
     ae_title: str
     objects: tuple[str, ...] = USUAL
     timeout: float = 30.0
+    commitment: bool = False
 
     def __post_init__(self) -> None:
         if not self.host.strip():
@@ -151,6 +155,17 @@ def _check(objects: tuple[str, ...], timeout: float) -> None:
         raise ValueError(f"timeout {timeout} is not a number of seconds above 0")
 
 
+class About(Enum):
+    """What an outcome is about: who is to blame decides what else must wait."""
+
+    OBJECT = "object"
+    """This object, or this echo."""
+    DESTINATION = "destination"
+    """There is no association, or the service takes nothing now: every object would meet the same."""
+    NOT_TRIED = "not tried"
+    """Nothing was asked: the association ended at an object before this one."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one file, or of an echo.
@@ -168,6 +183,9 @@ class Outcome:
         FailureReason or WarningReason where there is one, 0 where it was stored, else the HTTP status.
     detail : str
         One sentence without patient data.
+    about : About
+    retry_after : float or None
+        Seconds for which the peer asked us to wait.
     """
 
     path: Path | None
@@ -175,11 +193,13 @@ class Outcome:
     permanent: bool
     status: int | None
     detail: str
+    about: About = About.OBJECT
+    retry_after: float | None = None
 
 
-def unable(path: Path | None, detail: str, permanent: bool = False) -> Outcome:
+def unable(path: Path | None, detail: str, permanent: bool = False, about: About = About.OBJECT) -> Outcome:
     """Give the outcome of something that got no answer."""
-    return Outcome(path, False, permanent, None, detail)
+    return Outcome(path, False, permanent, None, detail, about)
 
 
 def patience(size: int, timeout: float) -> float:

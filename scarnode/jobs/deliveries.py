@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from scarnode.clock import steady
+from scarnode.clock import AT_ONCE, steady
 from scarnode.errors import LedgerError
 from scarnode.jobs.model import FAILURE, DeliveryReport, DueDelivery
 from scarnode.jobs.reception import Reception
-from scarnode.jobs.tables import Delivery, DeliveryState, Job, JobState, Result, Study
+from scarnode.jobs.tables import (
+    Commitment,
+    CommitmentRequest,
+    CommitmentState,
+    Delivery,
+    DeliveryState,
+    Job,
+    JobState,
+    Result,
+    Study,
+)
 
 MOVES: dict[JobState, tuple[JobState, ...]] = {
     JobState.QUEUED: (JobState.RUNNING, JobState.SUPERSEDED),
@@ -32,6 +42,26 @@ MOVES: dict[JobState, tuple[JobState, ...]] = {
 """Every change of state there is."""
 
 
+def settled() -> ColumnElement[bool]:
+    """Give the condition that a row of `Delivery` needs nothing more: sent, and committed where that is asked.
+
+    Only then may the result's file go: until a destination committed itself, it may want the object again.
+    """
+    uncommitted = exists().where(Commitment.delivery_id == Delivery.id, Commitment.state != CommitmentState.COMMITTED)
+    return (Delivery.state == DeliveryState.SENT) & ~uncommitted
+
+
+def _is_due(destination: str) -> ColumnElement[bool]:
+    """Give the condition on `Delivery`, `Result` and `Job` that a destination should get an object now."""
+    report_of_failure = (Job.state == JobState.FAILED) & Result.kind.startswith(FAILURE)
+    return (
+        (Delivery.destination == destination)
+        & (Delivery.state == DeliveryState.PENDING)
+        & (Delivery.due_at <= steady())
+        & or_(Job.state == JobState.DELIVERING, report_of_failure)
+    )
+
+
 class Deliveries(Reception):
     """The ledger's account of deliveries, on top of what was received; `scarnode.jobs.Ledger` adds the jobs."""
 
@@ -41,11 +71,7 @@ class Deliveries(Reception):
             select(Delivery.id, Delivery.job_id, Delivery.attempts, Result.path)
             .join(Result, Result.id == Delivery.result_id)
             .join(Job, Job.id == Delivery.job_id)
-            .where(Delivery.destination == destination, Delivery.state == DeliveryState.PENDING)
-            .where(Delivery.due_at <= steady())
-            .where(
-                (Job.state == JobState.DELIVERING) | ((Job.state == JobState.FAILED) & Result.kind.startswith(FAILURE))
-            )
+            .where(_is_due(destination))
             .order_by(Delivery.job_id, Delivery.id)
             .limit(limit)
         )
@@ -65,6 +91,8 @@ class Deliveries(Reception):
                 row.detail = report.detail
                 if report.sent:
                     row.state, row.sent_at = DeliveryState.SENT, now
+                    if report.commit:
+                        self._ask_commitment(session, row)
                 elif report.retry_at is None:
                     row.state = DeliveryState.FAILED
                 else:
@@ -76,6 +104,52 @@ class Deliveries(Reception):
             session.flush()
             for job in touched.values():
                 self._close_if_delivered(session, job)
+
+    def put_off_deliveries(self, destination: str, detail: str, delay: Callable[[int], float | None]) -> int:
+        """Note that a destination could not be had at all: everything that is due for it waits.
+
+        Parameters
+        ----------
+        destination : str
+        detail : str
+            Why.
+        delay : callable
+            Gives the seconds to wait after so many failed attempts, None where no further try makes sense.
+
+        Returns
+        -------
+        int
+            How many objects wait, or failed.
+        """
+        query = (
+            select(Delivery, Job)
+            .join(Result, Result.id == Delivery.result_id)
+            .join(Job, Job.id == Delivery.job_id)
+            .where(_is_due(destination))
+            .order_by(Delivery.id)
+        )
+        with self._writing() as session:
+            rows = session.execute(query.with_for_update()).all()
+            told: set[int] = set()
+            touched: dict[int, Job] = {}
+            for row, job in rows:
+                row.attempts += 1
+                wait = delay(row.attempts)
+                # the story tells of a peer that is away once, not at each of two hundred tries; the row counts them
+                news = wait is None or not row.detail.startswith(detail)
+                if wait is None:
+                    row.state, row.detail = DeliveryState.FAILED, f"{detail} Given up after attempt {row.attempts}."
+                else:
+                    row.due_at, row.detail = steady() + wait, f"{detail} Next try in {wait:.0f} s."
+                if news and job.id not in told:
+                    told.add(job.id)
+                    why = f"{destination}: {row.detail}"
+                    session.add(self._event(job.study_id, job.id, "", row.state.value, why))
+                touched[job.id] = job
+            session.flush()
+            for job in touched.values():
+                self._close_if_delivered(session, job)
+            return len(rows)
 
     def fail_unknown_destinations(self, known: Sequence[str]) -> None:
         """End deliveries to destinations that config.ini no longer names; called once at start."""
@@ -108,20 +182,40 @@ class Deliveries(Reception):
             session.execute(update(Job).where(Job.state == JobState.QUEUED, Job.due_at > now).values(due_at=now))
             session.execute(update(Delivery).where(Delivery.state == DeliveryState.PENDING, late).values(due_at=now))
 
+    @staticmethod
+    def _ask_commitment(session: Session, delivery: Delivery) -> None:
+        """Have a destination asked to commit to what it was just sent."""
+        latest = session.scalar(select(func.max(CommitmentRequest.id))) or 0
+        row = session.scalar(select(Commitment).where(Commitment.delivery_id == delivery.id))
+        if row is None:
+            row = Commitment(delivery_id=delivery.id, attempts=0, requests=0, resends=0, detail="")
+            session.add(row)
+        row.state, row.due_at, row.committed_at, row.stale_request = CommitmentState.PENDING, AT_ONCE, None, latest
+
     def _close_if_delivered(self, session: Session, job: Job) -> None:
+        """End a job when nothing of it is on its way any more, and every commitment that was asked for is decided."""
         if job.state != JobState.DELIVERING:
             return
-        rows = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
-        states = [row.state for row in rows]
-        if DeliveryState.PENDING in states:
+        query = select(Delivery, Commitment.state).outerjoin(Commitment, Commitment.delivery_id == Delivery.id)
+        rows = session.execute(query.where(Delivery.job_id == job.id)).all()
+        if any(row.state is DeliveryState.PENDING for row, _ in rows):
             return
-        failed = [row for row in rows if row.state == DeliveryState.FAILED]
-        if failed:
-            names = ", ".join(sorted({row.destination for row in failed}))
-            self._move(session, job, JobState.FAILED, f"{len(failed)} of {len(rows)} deliveries failed ({names})")
+        sent = [(row, commitment) for row, commitment in rows if row.state is DeliveryState.SENT]
+        if any(commitment in (CommitmentState.PENDING, CommitmentState.REQUESTED) for _, commitment in sent):
+            return
+        failed = {row.destination for row, _ in rows if row.state is DeliveryState.FAILED}
+        uncommitted = {row.destination for row, commitment in sent if commitment is CommitmentState.FAILED}
+        if failed or uncommitted:
+            count = sum(row.state is DeliveryState.FAILED for row, _ in rows)
+            missing = sum(commitment is CommitmentState.FAILED for _, commitment in sent)
+            what = [f"{count} of {len(rows)} deliveries failed ({', '.join(sorted(failed))})"] if failed else []
+            if uncommitted:
+                what.append(f"{missing} of {len(rows)} sent but not committed ({', '.join(sorted(uncommitted))})")
+            self._move(session, job, JobState.FAILED, "; ".join(what))
         else:
+            committed = sum(commitment is CommitmentState.COMMITTED for _, commitment in sent)
             why = f"{len(rows)} deliveries made" if rows else "no destination takes a result: they stay on this machine"
-            self._move(session, job, JobState.DONE, why)
+            self._move(session, job, JobState.DONE, why + (f", {committed} committed" if committed else ""))
 
     def _send_again(
         self,
@@ -133,14 +227,20 @@ class Deliveries(Reception):
     ) -> None:
         rows = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
         known = {(row.result_id, row.destination): row for row in rows}
+        refused = select(Commitment.delivery_id).where(Commitment.state == CommitmentState.FAILED)
+        uncommitted = set(session.scalars(refused.where(Commitment.delivery_id.in_([row.id for row in rows]))))
         resend = job.state == JobState.DONE
         for result in results:
             for name, kinds in destinations.items():
                 row = known.get((result.id, name))
                 if row is None and result.kind in kinds:
                     session.add(self._new_delivery(result, name, now))
-                elif row is not None and (resend or row.state != DeliveryState.SENT):
+                elif row is not None and (resend or row.state != DeliveryState.SENT or row.id in uncommitted):
                     row.state, row.due_at, row.attempts = DeliveryState.PENDING, now, 0
+                    session.execute(delete(Commitment).where(Commitment.delivery_id == row.id))
+        waiting = Commitment.state.in_((CommitmentState.PENDING, CommitmentState.REQUESTED))
+        ids = [row.id for row in rows]
+        session.execute(update(Commitment).where(Commitment.delivery_id.in_(ids), waiting).values(due_at=AT_ONCE))
         session.flush()
 
     def _note_unmade(

@@ -15,7 +15,8 @@ from scarnode.clock import AT_ONCE, steady
 from scarnode.correct.model import SEG_CLASSES, ReceivedSeg
 from scarnode.errors import LedgerError
 from scarnode.jobs.alarms import Alarms
-from scarnode.jobs.deliveries import MOVES, Deliveries
+from scarnode.jobs.commitments import Commitments
+from scarnode.jobs.deliveries import MOVES
 from scarnode.jobs.model import (
     FAILURE,
     Analysed,
@@ -25,7 +26,7 @@ from scarnode.jobs.model import (
     ResultFile,
     ReturnedObject,
 )
-from scarnode.jobs.tables import Delivery, DeliveryState, Instance, Job, JobOrigin, JobState, Result
+from scarnode.jobs.tables import Commitment, Delivery, DeliveryState, Instance, Job, JobOrigin, JobState, Result
 from scarnode.stack import SeriesVerdict, Stack
 
 STACK_JSON = TypeAdapter(Stack)
@@ -46,8 +47,8 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Deliveries, Alarms):
-    """The job database: what was received (`Reception`), what is sent (`Deliveries`), `Alarms`, and the jobs.
+class Ledger(Commitments, Alarms):
+    """The job database: what was received (`Reception`), is sent (`Deliveries`) and kept (`Commitments`), `Alarms`, jobs.
 
     Parameters
     ----------
@@ -437,7 +438,9 @@ class Ledger(Deliveries, Alarms):
     def _take_back_report(session: Session, job: Job) -> None:
         """Do not send what is left of a failure report: there is a result after all."""
         of_report = select(Result.id).where(Result.job_id == job.id, Result.kind.startswith(FAILURE))
-        session.execute(delete(Delivery).where(Delivery.result_id.in_(of_report), Delivery.state != DeliveryState.SENT))
+        unsent = select(Delivery.id).where(Delivery.result_id.in_(of_report), Delivery.state != DeliveryState.SENT)
+        session.execute(delete(Commitment).where(Commitment.delivery_id.in_(unsent)))
+        session.execute(delete(Delivery).where(Delivery.id.in_(unsent)))
 
     # -- what a person asks ------------------------------------------------------------------------------------------
 

@@ -133,9 +133,36 @@ class DueDelivery:
 
 @dataclass(frozen=True)
 class DeliveryReport:
-    """What became of one try; `retry_at` is None where no further try makes sense."""
+    """What became of one try; `retry_at` is None where no further try makes sense.
+
+    `commit`: the destination is to be asked for storage commitment of what was sent.
+    """
 
     id: int
     sent: bool
     detail: str
     retry_at: float | None
+    commit: bool = False
+
+
+@dataclass(frozen=True)
+class DueCommitment:
+    """What a destination was sent of a job, and should be asked to commit to now.
+
+    Attributes
+    ----------
+    ids : tuple of int
+        Of the ledger's rows.
+    instances : tuple of (str, str)
+        SOP Class UID and SOP Instance UID of each.
+    attempts : int
+        Tries to ask that were not taken, since the last one that was.
+    requests : int
+        Requests that were taken and not reported on.
+    """
+
+    job_id: int
+    ids: tuple[int, ...]
+    instances: tuple[tuple[str, str], ...]
+    attempts: int
+    requests: int

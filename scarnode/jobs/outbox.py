@@ -1,17 +1,24 @@
-"""Takes a destination what it should get now, and tells the ledger what became of it."""
+"""Takes a destination what it should get now, asks it to keep it, and tells the ledger what became of it."""
 
 from __future__ import annotations
 
 import logging
 import random
+import threading
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+from pynetdicom.events import Event
+
 from scarnode.clock import steady
 from scarnode.config import DeliverSection
-from scarnode.deliver import Destination, Outcome, WebDestination, next_delay, send
+from scarnode.deliver import About, Destination, Outcome, WebDestination, next_delay, send
+from scarnode.jobs.commitments import LONGEST_WAIT
 from scarnode.jobs.ledger import Ledger
-from scarnode.jobs.model import DeliveryReport, DueDelivery
+from scarnode.jobs.model import DeliveryReport, DueCommitment, DueDelivery
+from scarnode.receive import TakeReport, answer_report
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +29,12 @@ def deliver_due(
     destination: Destination | WebDestination,
     calling_ae_title: str,
     patience: DeliverSection,
+    stopping: threading.Event | None = None,
 ) -> int:
     """Send a destination everything that is due, job by job.
+
+    A destination that can not be had is tried once, and everything that is due for it waits. An object that breaks
+    the association waits alone: those behind it go with the next call, and the other jobs' now.
 
     Parameters
     ----------
@@ -34,6 +45,8 @@ def deliver_due(
     calling_ae_title : str
     patience : DeliverSection
         When and how often to try again.
+    stopping : threading.Event, optional
+        Set: no further job is begun.
 
     Returns
     -------
@@ -42,24 +55,105 @@ def deliver_due(
     """
     sent = 0
     due = ledger.due_deliveries(destination.name)
-    for _, group in groupby(due, key=lambda delivery: delivery.job_id):
+    for job, group in groupby(due, key=lambda delivery: delivery.job_id):
+        if stopping is not None and stopping.is_set():
+            break
         deliveries = list(group)
         outcomes = send([results / delivery.path for delivery in deliveries], destination, calling_ae_title)
-        reports = [_report(delivery, outcome, patience) for delivery, outcome in zip(deliveries, outcomes, strict=True)]
+        own = [pair for pair in zip(deliveries, outcomes, strict=True) if pair[1].about is About.OBJECT]
+        commit = isinstance(destination, Destination) and destination.commitment
+        reports = [_report(delivery, outcome, patience, commit) for delivery, outcome in own]
         ledger.report_deliveries(reports)
         accepted = sum(report.sent for report in reports)
         sent += accepted
-        log.info("job %d: %d of %d objects sent to %s", deliveries[0].job_id, accepted, len(reports), destination.name)
-        if not any(outcome.ok or outcome.permanent or outcome.status is not None for outcome in outcomes):
-            break  # nobody answered: the other jobs need not find out one by one, they stay due
+        log.info("job %d: %d of %d objects sent to %s", job, accepted, len(deliveries), destination.name)
+        away = [outcome for outcome in outcomes if outcome.about is About.DESTINATION]
+        if away or not own:
+            outcome = (away or outcomes)[0]
+            waiting = ledger.put_off_deliveries(destination.name, outcome.detail, _delays(outcome, patience))
+            log.warning("%s: %d objects wait: %s", destination.name, waiting, outcome.detail)
+            break
     return sent
 
 
-def _report(delivery: DueDelivery, outcome: Outcome, patience: DeliverSection) -> DeliveryReport:
+def ask_commitments(
+    ledger: Ledger,
+    destination: Destination,
+    calling_ae_title: str,
+    patience: DeliverSection,
+    take: TakeReport,
+    stopping: threading.Event | None = None,
+) -> None:
+    """Ask a destination to commit itself to keep what it was sent, and ask again where it did not report.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    destination : Destination
+    calling_ae_title : str
+    patience : DeliverSection
+    take : callable
+        Takes the reports that come on the same association (`Ledger.take_commitment_report`).
+    stopping : threading.Event, optional
+        Set: reports on the same association are not waited for.
+    """
+    from scarnode.deliver.commitment import CommitmentOrder, request_commitment
+
+    asked: list[DueCommitment] = []
+    orders: list[CommitmentOrder] = []
+    for due in ledger.due_commitments(destination.name):
+        if due.requests >= patience.commitment_max_requests:
+            text = f"{destination} did not report on {due.requests} requests for storage commitment."
+            ledger.commitment_not_requested(due, destination.name, text, lambda attempt: None, made=False)
+            continue
+        wait = min(patience.commitment_wait_seconds * 2.0**due.requests, LONGEST_WAIT)
+        asked.append(due)
+        orders.append(CommitmentOrder(ledger.open_commitment(due, destination.name, wait), due.instances))
+    if not asked:
+        return
+    uids = [order.transaction_uid for order in orders]
+
+    def done() -> bool:
+        return (stopping is not None and stopping.is_set()) or ledger.is_reported(uids)
+
+    def answer(event: Event) -> tuple[int, Dataset | None]:
+        return answer_report(event, take)
+
+    outcomes = request_commitment(orders, destination, calling_ae_title, answer, done)
+    for due, outcome in zip(asked, outcomes, strict=True):
+        if outcome.ok:
+            text = f"storage commitment asked for, request {due.requests + 1}"
+            ledger.commitment_requested(due, destination.name, text)
+        else:
+            delays = _delays(outcome, patience)
+            ledger.commitment_not_requested(due, destination.name, outcome.detail, delays, made=True)
+            log.warning("job %d: %s", due.job_id, outcome.detail)
+
+
+def resend_delay(patience: DeliverSection, attempt: int) -> float:
+    """Give the seconds before an object that a destination does not commit itself to is sent again."""
+    return next_delay(attempt, patience.first_delay_seconds, patience.max_delay_seconds, random.Random())
+
+
+def _delays(outcome: Outcome, patience: DeliverSection) -> Callable[[int], float | None]:
+    """Give what says how long to wait after so many attempts: alike for all that failed alike, to go together again."""
+    seed = random.random()
+
+    def delay(attempts: int) -> float | None:
+        if outcome.permanent or attempts >= patience.max_attempts:
+            return None
+        longest = patience.max_delay_seconds
+        usual = next_delay(attempts, patience.first_delay_seconds, longest, random.Random(seed))
+        return max(usual, min(outcome.retry_after or 0.0, longest))
+
+    return delay
+
+
+def _report(delivery: DueDelivery, outcome: Outcome, patience: DeliverSection, commit: bool) -> DeliveryReport:
     if outcome.ok:
-        return DeliveryReport(delivery.id, True, outcome.detail, None)
+        return DeliveryReport(delivery.id, True, outcome.detail, None, commit)
     attempts = delivery.attempts + 1
-    if outcome.permanent or attempts >= patience.max_attempts:
+    delay = _delays(outcome, patience)(attempts)
+    if delay is None:
         return DeliveryReport(delivery.id, False, f"{outcome.detail} Given up after attempt {attempts}.", None)
-    delay = next_delay(attempts, patience.first_delay_seconds, patience.max_delay_seconds, random.Random())
     return DeliveryReport(delivery.id, False, f"{outcome.detail} Next try in {delay:.0f} s.", steady() + delay)

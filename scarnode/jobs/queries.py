@@ -68,6 +68,10 @@ class DeliveryRow:
     due_at: float
     sent_at: float | None
     sop_instance_uid: str
+    commitment: str
+    commitment_detail: str
+    failure_reason: int | None
+    committed_at: float | None
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,18 @@ class DeliveryState(str, Enum):
     FAILED = "failed"
 
 
+class CommitmentState(str, Enum):
+    """Where a destination's commitment to keep a delivered object stands."""
+
+    PENDING = "pending"
+    """It is to be asked for."""
+    REQUESTED = "requested"
+    """It was asked for; the report is awaited."""
+    COMMITTED = "committed"
+    FAILED = "failed"
+    """Refused or not reported for good; `scarnode jobs retry` sends the object again and asks anew."""
+
+
 def _by_value(kind: type[Enum]) -> EnumColumn:
     """Store a state as its own word, readable in plain SQL."""
     return EnumColumn(kind, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states])
@@ -184,6 +196,43 @@ class Delivery(Base):
         UniqueConstraint("result_id", "destination"),
         Index("delivery_queue", "destination", "state", "due_at"),
     )
+
+
+class Commitment(Base):
+    """The storage commitment of a delivered object; there is a row only where the destination is asked for it."""
+
+    __tablename__ = "commitment"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(ForeignKey("delivery.id"), unique=True)
+    state: Mapped[CommitmentState] = mapped_column(_by_value(CommitmentState))
+    due_at: Mapped[float] = mapped_column(Float)
+    """When to ask, or to ask again."""
+    attempts: Mapped[int] = mapped_column(Integer)
+    """Tries to ask that the destination did not take, since the last one that it took."""
+    requests: Mapped[int] = mapped_column(Integer)
+    """Requests that were made and not refused."""
+    resends: Mapped[int] = mapped_column(Integer)
+    """How often the object was sent again because the destination reported that it does not have it."""
+    stale_request: Mapped[int] = mapped_column(Integer)
+    """id of the last request before the object was sent: what is reported on it or an older one says nothing."""
+    failure_reason: Mapped[int | None] = mapped_column(Integer)
+    """The last FailureReason (0008,1197) that was reported."""
+    committed_at: Mapped[float | None] = mapped_column(Float)
+    detail: Mapped[str] = mapped_column(Text)
+    __table_args__ = (Index("commitment_queue", "state", "due_at"),)
+
+
+class CommitmentRequest(Base):
+    """One request for storage commitment: what one destination was sent of one job. Kept, for reports may come late."""
+
+    __tablename__ = "commitment_request"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    transaction_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    """Written before the request goes out: a report is known whenever the node dies, and no UID is used twice."""
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), index=True)
+    destination: Mapped[str] = mapped_column(String(64))
+    requested_at: Mapped[float] = mapped_column(Float)
+    answered_at: Mapped[float | None] = mapped_column(Float)
 
 
 class Alarm(Base):

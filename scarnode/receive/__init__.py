@@ -1,22 +1,28 @@
 """From a DICOM association to durable files."""
 
+from scarnode.receive.commitment import CommitmentReport, Reporters, TakeReport, answer_report
 from scarnode.receive.door import Door
 from scarnode.receive.index import ReceivedInstance, describe
 from scarnode.receive.limits import Limits
-from scarnode.receive.peers import Caller
+from scarnode.receive.peers import Caller, read_place
 from scarnode.receive.refusals import Reason, Refusal
 from scarnode.receive.scp import listen
 from scarnode.receive.spool import Incoming, Spool
 
 __all__ = [
     "Caller",
+    "CommitmentReport",
     "Door",
     "Incoming",
     "Limits",
     "Reason",
     "ReceivedInstance",
     "Refusal",
+    "Reporters",
     "Spool",
+    "TakeReport",
+    "answer_report",
     "describe",
     "listen",
+    "read_place",
 ]

@@ -70,6 +70,14 @@ def read_caller(text: str) -> Caller:
     return Caller(check_ae_title(title), place)
 
 
+def read_place(host: str) -> Network | str:
+    """Give a destination's host as the source of a `Caller`: an address, or a name."""
+    try:
+        return ip_network(host.strip())
+    except ValueError:
+        return host.strip()
+
+
 def plain_address(address: str) -> IPv4Address | IPv6Address:
     """Give a peer's address without what only its socket knows: IPv4 in IPv6 clothes, an interface's name."""
     found = ip_address(address.partition("%")[0])

@@ -30,6 +30,7 @@ from pynetdicom.sop_class import Verification
 from scarnode.clock import steady_association_timers
 from scarnode.disk import NO_ROOM
 from scarnode.errors import ScarnodeError
+from scarnode.receive.commitment import Reporters, commitment_handlers
 from scarnode.receive.door import Door, Listener
 from scarnode.receive.limits import MAXIMUM_PDU_LENGTH
 from scarnode.receive.spool import Incoming, Spool
@@ -65,6 +66,7 @@ def listen(
     port: int,
     door: Door | None = None,
     tls: ssl.SSLContext | None = None,
+    reporters: Reporters | None = None,
 ) -> Listener:
     """Open the AE's port and serve associations in the background until ``shutdown()``.
 
@@ -81,6 +83,8 @@ def listen(
         Who may associate, and within which limits; shared where there are two ports. None: anyone, usual limits.
     tls : ssl.SSLContext, optional
         Of a port that speaks TLS (`scarnode.tls.server_context`).
+    reporters : Reporters, optional
+        Who may report on storage commitments; None: nobody.
 
     Returns
     -------
@@ -106,6 +110,7 @@ def listen(
     handlers: list[Any] = [
         (evt.EVT_C_ECHO, _echo),
         (evt.EVT_C_STORE, _store, [spool, stored]),
+        *commitment_handlers(reporters),
     ]
     try:
         server = entity.make_server((host, port), evt_handlers=handlers, server_class=Listener, door=door, tls=tls)

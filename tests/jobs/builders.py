@@ -1,13 +1,18 @@
 """Ledger rows without a network or a scanner."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydicom import dcmread
+
 from scarnode.correct.model import ReceivedSeg
+from scarnode.jobs import Ledger
 from scarnode.jobs.model import Analysed, PlannedJob, ResultFile
 from scarnode.measure import Measurements
 from scarnode.receive import ReceivedInstance
 from scarnode.stack import Component, Flag, SeriesVerdict, SourceFrame, Stack, Verdict
+from tests.harness.peers import make_object
 
 STUDY = "1.2.3"
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -73,6 +78,26 @@ def analysed(key: str, flags: tuple[str, ...] = ()) -> Analysed:
     )
     numbers = Measurements(12.0, 100.0, 90.0, 112.0, 12.6, 117.6, 10.7, None, None, ())
     return Analysed(files, numbers, flags, 1.5)
+
+
+def finished_job(
+    ledger: Ledger, results: Path, destinations: Mapping[str, Sequence[str]], number: int = 1
+) -> list[str]:
+    """Bring a job with three real (small) objects to where it is delivered, and give their SOP Instance UIDs."""
+    key, study = f"job{number}", f"{STUDY}.{number}"
+    ledger.add_instances([received(n, study) for n in range(1, 4)])
+    [found] = ledger.quiet_studies(0)
+    newest, _ = ledger.study_files(found)
+    ledger.close_study(found, newest, [verdict()], [plan(key)])
+    files = []
+    (results / key).mkdir(parents=True)
+    for kind in ("seg", "sr", "sc"):
+        path = make_object(results / key / f"{kind}.dcm")
+        header = dcmread(path)
+        uids = (header.SOPClassUID, header.SOPInstanceUID, header.SeriesInstanceUID)
+        files.append(ResultFile(kind, *map(str, uids), f"{key}/{kind}.dcm"))
+    ledger.finish(ledger.claim("host:0", 60), replace(analysed(key), files=tuple(files)), destinations)
+    return [file.sop_instance_uid for file in files]
 
 
 def failure_report(key: str) -> tuple[ResultFile, ...]:

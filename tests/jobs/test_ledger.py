@@ -197,6 +197,10 @@ def test_a_ledger_of_the_first_schema_keeps_its_jobs(ledger, tmp_path):
         for statement in (
             "DROP TABLE alarm",
             "DROP VIEW job_summary",
+            "DROP VIEW delivery_status",
+            "DROP TABLE commitment",
+            "DROP TABLE commitment_request",
+            "CREATE VIEW delivery_status AS SELECT job.id AS job FROM job",
             "ALTER TABLE job DROP COLUMN origin",
             "ALTER TABLE job DROP COLUMN correction",
             "CREATE VIEW job_summary AS SELECT job.id AS job FROM job",

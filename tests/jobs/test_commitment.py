@@ -1,0 +1,329 @@
+"""Storage commitment on the wire: archives that keep their word, late, in part, never, or under a false name."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+
+import pytest
+from pynetdicom import AE, build_role
+from pynetdicom.sop_class import CTImageStorage, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+from sqlalchemy import select, update
+
+from scarnode.config import DeliverSection
+from scarnode.deliver import Destination
+from scarnode.jobs import Ledger, queries
+from scarnode.jobs.commitments import MOST_RESENDS
+from scarnode.jobs.deliveries import settled
+from scarnode.jobs.outbox import ask_commitments, deliver_due, resend_delay
+from scarnode.jobs.tables import Commitment, Delivery
+from scarnode.receive import CommitmentReport, Reporters, Spool, listen
+from tests.harness import Orthanc, free_port, wait_until
+from tests.harness.archive import Archive
+
+from .builders import TO_PACS, finished_job
+
+PATIENCE = DeliverSection(first_delay_seconds=0.001, max_delay_seconds=0.002, commitment_wait_seconds=0.05)
+LATER = DeliverSection(first_delay_seconds=0.001, max_delay_seconds=0.002)
+
+
+class Desk:
+    """A node without a worker: ledger, listener, results, and one destination that is asked for commitment."""
+
+    def __init__(self, folder, ae_title="ARCHIVE"):
+        self.ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", "test")
+        self.results, self.spool = folder / "results", Spool(folder / "spool")
+        self.port = free_port()
+        self.ae_title = ae_title
+        reporters = Reporters(frozenset([ae_title]), self.take)
+        self.server = listen(self.spool, lambda path: None, "SCARNODE", "127.0.0.1", self.port, reporters=reporters)
+
+    def take(self, report, title):
+        names = ["pacs"] if title == self.ae_title else []
+        return self.ledger.take_commitment_report(report, names, partial(resend_delay, PATIENCE))
+
+    def peer(self, archive, **settings):
+        given = {"timeout": 5.0, "commitment": True, **settings}
+        return Destination("pacs", "127.0.0.1", archive.port, archive.ae_title, **given)
+
+    def job(self, number=1):
+        return finished_job(self.ledger, self.results, TO_PACS, number)
+
+    def send(self, archive, patience=PATIENCE):
+        return deliver_due(self.ledger, self.results, self.peer(archive), "SCARNODE", patience)
+
+    def ask(self, archive, patience=LATER):
+        ask_commitments(self.ledger, self.peer(archive), "SCARNODE", patience, self.take)
+
+    def ask_shortly(self, archive, patience=LATER):
+        """Ask without staying for a report on the same association."""
+        stopping = threading.Event()
+        stopping.set()
+        ask_commitments(self.ledger, self.peer(archive), "SCARNODE", patience, self.take, stopping)
+        return self.state()
+
+    def states(self, job=1):
+        return [row.commitment for row in queries.list_deliveries(self.ledger, job)]
+
+    def state(self, job=1):
+        return queries.get_job(self.ledger, job).state
+
+    def settled(self):
+        with self.ledger.reading() as session:
+            return len(session.scalars(select(Delivery.id).where(settled())).all())
+
+    def close(self):
+        self.server.shutdown()
+        self.ledger.close()
+        self.spool.close()
+
+
+@pytest.fixture
+def desk(tmp_path):
+    desk = Desk(tmp_path)
+    yield desk
+    desk.close()
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_report_on_the_same_association(desk, early):
+    with Archive("same", early=early) as archive:
+        uids = desk.job()
+        assert desk.send(archive) == 3
+        assert (desk.state(), desk.states(), desk.settled()) == ("delivering", ["pending"] * 3, 0)
+        started = time.monotonic()
+        desk.ask(archive)
+        assert time.monotonic() - started < 3  # the wait ends with the report
+        assert archive.answers == [0x0000]
+    assert (desk.state(), desk.states(), desk.settled()) == ("done", ["committed"] * 3, 3)
+    [request] = archive.requests
+    assert [item.ReferencedSOPInstanceUID for item in request.ReferencedSOPSequence] == uids
+    assert request.TransactionUID.startswith("2.25.")
+    assert "3 deliveries made, 3 committed" in queries.get_job(desk.ledger, 1).reason
+
+
+def test_a_report_on_an_association_of_its_own(desk):
+    with Archive("new", report_to=desk.port) as archive:
+        desk.job(1)
+        desk.job(2)
+        desk.send(archive)
+        before = archive.associations
+        desk.ask(archive)
+        wait_until(lambda: archive.answers == [0, 0], 5, "two reports")
+        assert archive.associations == before + 1  # both jobs were asked for at once
+    assert [desk.state(1), desk.state(2)] == ["done", "done"]
+
+
+def test_a_real_orthanc_commits_itself(tmp_path):
+    desk = Desk(tmp_path, "ORTHANC")
+    node = {"AET": "SCARNODE", "Host": "127.0.0.1", "Port": desk.port}
+    with Orthanc(tmp_path / "orthanc", DicomModalities={"scarnode": node}) as orthanc:
+        uids = desk.job()
+        desk.send(orthanc)
+        [gone] = orthanc.rest("POST", "/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": uids[0]}})
+        orthanc.rest("DELETE", f"/instances/{gone}")  # somebody deleted it before it was asked for
+        desk.ask(orthanc)
+        wait_until(lambda: desk.states().count("committed") == 2, 10, "Orthanc's report")
+        [row] = [row for row in queries.list_deliveries(desk.ledger, 1) if row.commitment != "committed"]
+        assert (row.state, row.failure_reason, row.sop_instance_uid) == ("pending", 0x0112, uids[0])
+        assert desk.send(orthanc) == 1
+        desk.ask(orthanc)
+        wait_until(lambda: desk.state() == "done", 10, "Orthanc's second report")
+        assert len(orthanc.instances()) == 3
+    desk.close()
+
+
+def test_a_report_that_never_comes_is_asked_for_again_then_given_up(desk):
+    with Archive("never") as archive:
+        desk.job()
+        desk.send(archive)
+        patience = PATIENCE.model_copy(update={"commitment_max_requests": 2, "commitment_wait_seconds": 0.01})
+        wait_until(lambda: desk.ask_shortly(archive, patience) == "failed", 10, "the end", poll=0.02)
+        assert len({request.TransactionUID for request in archive.requests}) == 2
+    assert "3 of 3 sent but not committed (pacs)" in queries.get_job(desk.ledger, 1).reason
+    row = queries.list_deliveries(desk.ledger, 1)[0]
+    assert (row.state, row.commitment) == ("sent", "failed")
+    assert "did not report on 2 requests" in row.commitment_detail
+    assert desk.settled() == 0
+    with Archive("same") as archive:  # a person fixed the archive
+        desk.ledger.retry(1, TO_PACS)
+        assert desk.send(archive) == 3
+        desk.ask(archive)
+    assert desk.state() == "done"
+
+
+def test_a_report_that_comes_after_it_was_given_up_is_taken(desk):
+    with Archive("never", report_to=desk.port) as archive:
+        desk.job()
+        desk.send(archive)
+        patience = PATIENCE.model_copy(update={"commitment_max_requests": 1, "commitment_wait_seconds": 0.01})
+        wait_until(lambda: desk.ask_shortly(archive, patience) == "failed", 10, "the end", poll=0.02)
+        assert archive.report(archive.requests[0]) == 0x0000
+        assert (desk.state(), desk.states()) == ("done", ["committed"] * 3)
+
+
+def test_a_late_report_on_the_first_of_two_requests_counts(desk):
+    with Archive("never", report_to=desk.port) as archive:
+        desk.job()
+        desk.send(archive)
+        for _ in range(2):
+            desk.ask_shortly(archive, LATER)
+            with desk.ledger.engine.begin() as connection:
+                connection.execute(update(Commitment).values(due_at=0.0))
+        first, second = archive.requests
+        assert archive.report(first) == 0x0000
+        assert desk.state() == "done"
+        assert [archive.report(second), archive.report(first)] == [0x0000, 0x0000]  # said twice, changes nothing
+        assert (desk.state(), desk.states()) == ("done", ["committed"] * 3)
+
+
+@pytest.mark.parametrize(
+    ("reason", "sends", "requests"),
+    [
+        (0x0112, 1 + MOST_RESENDS, 1 + MOST_RESENDS),  # no such object instance
+        (0x4711, 1 + MOST_RESENDS, 1 + MOST_RESENDS),  # a reason of the peer's own
+        (0x0122, 1, 1),  # SOP class not supported
+        (0x0119, 1, 1),  # class/instance conflict
+        (0x0131, 1, 4),  # duplicate transaction UID: another one, no object again
+    ],
+)
+def test_what_a_failure_reason_leads_to(desk, reason, sends, requests):
+    uids = desk.job()
+    with Archive("same", failed={uids[0]: reason}) as archive:
+        patience = LATER.model_copy(update={"commitment_max_requests": 4})
+
+        def turn():
+            desk.send(archive)
+            desk.ask(archive, patience)
+            return desk.state() == "failed"
+
+        wait_until(turn, 20, "the end", poll=0.01)
+        assert archive.stored.count(uids[0]) == sends
+        assert archive.stored.count(uids[1]) == 1  # the others were committed at once
+        assert len(archive.requests) == requests
+    rows = {row.sop_instance_uid: row for row in queries.list_deliveries(desk.ledger, 1)}
+    assert rows[uids[0]].failure_reason == reason
+    assert [rows[uid].commitment for uid in uids] == ["failed", "committed", "committed"]
+    assert desk.settled() == 2
+    with Archive("same") as archive:
+        desk.ledger.retry(1, TO_PACS)
+        assert desk.send(archive) == 1
+        desk.ask(archive)
+    assert desk.state() == "done"
+
+
+@pytest.mark.parametrize("status", [0x0211, 0x0124])
+def test_an_archive_that_refuses_the_request_for_good(desk, status):
+    desk.job()
+    with Archive(action_status=status) as archive:
+        desk.send(archive)
+        desk.ask(archive)
+    assert desk.state() == "failed"
+    assert f"0x{status:04X}" in queries.list_deliveries(desk.ledger, 1)[0].commitment_detail
+
+
+def test_an_archive_without_storage_commitment(desk):
+    desk.job()
+    with Archive(commitment=False) as archive:
+        desk.send(archive)
+        desk.ask(archive)
+    assert (desk.state(), desk.states()) == ("failed", ["failed"] * 3)
+    detail = queries.list_deliveries(desk.ledger, 1)[0].commitment_detail
+    assert "does not take Storage Commitment Push Model SOP Class: SOP class not supported" in detail
+
+
+def test_an_archive_that_is_busy_or_away_is_asked_again(desk):
+    desk.job()
+    with Archive(action_status=0x0213) as archive:
+        desk.send(archive)
+        desk.ask(archive)
+        assert desk.states() == ["pending"] * 3
+        time.sleep(0.01)
+        archive.action_status = 0x0000
+        desk.ask(archive)
+        assert desk.state() == "done"
+    desk.job(2)
+    with Archive() as archive:
+        desk.send(archive)
+    desk.ask(archive)  # it is gone now
+    assert desk.states(2) == ["pending"] * 3
+    assert "onnection" in queries.list_deliveries(desk.ledger, 2)[0].commitment_detail
+
+
+def test_a_crash_between_writing_and_asking_is_made_good(desk):
+    desk.job()
+    with Archive("same") as archive:
+        desk.send(archive)
+        [due] = desk.ledger.due_commitments("pacs")
+        desk.ledger.open_commitment(due, "pacs", 0.01)  # and then the power went
+        time.sleep(0.02)
+        desk.ask(archive)
+        assert len(archive.requests) == 1
+    assert desk.state() == "done"
+
+
+def test_reports_that_nobody_asked_for_change_nothing(desk):
+    desk.job()
+    with Archive("never", report_to=desk.port) as archive, Archive("never", "OTHER", desk.port) as other:
+        desk.send(archive)
+        desk.ask_shortly(archive, LATER)
+        [request] = archive.requests
+        assert other.report(request) is None  # a stranger is refused the SOP class
+        assert archive.report(request, role=False) is None  # and who wants to be its user
+        assert archive.report(request, event_type=3) == 0x0113
+        assert archive.report(request, instance="1.2.3") == 0x0112
+        assert archive.report(request, drop="TransactionUID") == 0x0115
+        known, request.TransactionUID = request.TransactionUID, "2.25.4711"
+        assert archive.report(request) == 0x0115
+        assert desk.states() == ["requested"] * 3
+        request.TransactionUID = known
+        assert archive.report(request) == 0x0000
+    assert desk.state() == "done"
+
+
+def test_the_report_of_another_destination_is_not_taken(tmp_path):
+    """It may use the SOP class, but knows of another's request."""
+    desk = Desk(tmp_path, "OTHER")
+    desk.job()
+    with Archive("never", "OTHER", desk.port) as archive:
+        desk.send(archive)
+        desk.ask_shortly(archive, LATER)
+        desk.take = None
+        report = archive.requests[0]
+        with desk.ledger.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE commitment_request SET destination = 'elsewhere'")
+        desk.server.shutdown()
+    uids = frozenset(item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence)
+    taken = desk.ledger.take_commitment_report(CommitmentReport(report.TransactionUID, uids), ["pacs"], float)
+    assert (taken, desk.states()) == (False, ["requested"] * 3)
+    desk.ledger.close()
+
+
+def test_a_scanner_gets_no_promise(desk):
+    """Its images are taken, the request to keep them is refused: this node is no archive."""
+    scanner = AE("ARCHIVE")  # even under the title of a destination
+    scanner.add_requested_context(StorageCommitmentPushModel)
+    scanner.add_requested_context(CTImageStorage)
+    for roles in ([], [build_role(StorageCommitmentPushModel, scu_role=True)]):
+        link = scanner.associate("127.0.0.1", desk.port, ae_title="SCARNODE", ext_neg=roles)
+        assert [context.abstract_syntax for context in link.accepted_contexts] == [CTImageStorage]
+        [refused] = link.rejected_contexts
+        assert refused.result == 3  # abstract syntax not supported
+        link.release()
+    both = [build_role(StorageCommitmentPushModel, scu_role=True, scp_role=True)]
+    link = scanner.associate("127.0.0.1", desk.port, ae_title="SCARNODE", ext_neg=both)
+    with pytest.raises(ValueError, match="role"):  # what is accepted is to report, not to ask
+        link.send_n_action(None, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+    link.release()
+
+
+def test_a_destination_that_is_no_longer_asked_keeps_no_job_open(desk):
+    desk.job()
+    with Archive("never") as archive:
+        desk.send(archive)
+        desk.ask_shortly(archive, LATER)
+    desk.ledger.end_unasked_commitments(["pacs"])
+    assert desk.state() == "delivering"
+    desk.ledger.end_unasked_commitments([])
+    assert (desk.state(), desk.settled()) == ("done", 3)
