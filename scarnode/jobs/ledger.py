@@ -48,7 +48,7 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
 
 
 class Ledger(Commitments, Alarms):
-    """The job database: what was received (`Reception`), is sent (`Deliveries`) and kept (`Commitments`), `Alarms`, jobs.
+    """The job database: what came (`Reception`), is sent (`Deliveries`) and kept (`Commitments`), `Alarms`, and the jobs.
 
     Parameters
     ----------
