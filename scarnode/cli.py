@@ -293,7 +293,7 @@ def config_check(
     for peer in peers:
         out.print(f"destination {peer.name}: {peer} takes {', '.join(peer.objects)}", **PLAIN)
     if echo:
-        from scarnode.node import keep_quiet_about_patients
+        from scarnode.logs import keep_quiet_about_patients
 
         keep_quiet_about_patients()
         answers = [(peer.name, deliver.echo(peer, settings.node.ae_title)) for peer in peers]

@@ -28,7 +28,8 @@ from scarnode.config import (
 )
 from scarnode.jobs import queries
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
-from scarnode.node import Node, keep_quiet_about_patients
+from scarnode.logs import keep_quiet_about_patients
+from scarnode.node import Node
 from scarnode.report import save_page
 from scarnode.segment import Tissue
 

@@ -7,13 +7,10 @@ import os
 import signal
 import socket
 import threading
-import traceback
-import warnings
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
 from uuid import uuid4
 
 from sqlalchemy.exc import OperationalError
@@ -32,6 +29,7 @@ from scarnode.jobs.registrar import Registrar
 from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
+from scarnode.logs import log_to_stderr
 from scarnode.receive import Caller, CommitmentReport, Door, Reporters, Spool, listen, read_place
 from scarnode.segment import read_identity
 
@@ -160,6 +158,7 @@ class Node:
             spool=self.settings.spool.path,
             results=self.settings.results.path,
             kinds=self.settings.kinds(),
+            sha256=self._model.sha256,
             memory=share_of_memory(segment.workers) if bound is None else bound,
             floor=self._floor,
         )
@@ -305,49 +304,9 @@ def notify_systemd(state: str) -> None:
             link.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
 
 
-class FramesOnly(logging.Formatter):
-    """Formats an exception as its type and where it happened: its text may quote a header's values.
-
-    A message is one line, whatever a peer put into what a library quotes: nobody can forge another line.
-    """
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
-        """Give the message with its control characters replaced."""
-        record.message = "".join(c if c.isprintable() else "?" for c in record.message)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's own name)
-        """Give the frames of a traceback and the exception's type."""
-        kind, _, trace = ei
-        return "".join(traceback.format_tb(trace)) + kind.__name__
-
-
-def keep_quiet_about_patients() -> None:
-    """Silence what quotes header values or whole datasets: patient data has no place in a log."""
-    warnings.filterwarnings("ignore", module="pydicom|pynetdicom|highdicom")
-    for name in ("pydicom", "dicomweb_client", "retrying"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    for name in ("pynetdicom", "alembic", "urllib3"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def log_dead_thread(args: threading.ExceptHookArgs) -> None:
-    """Log an exception that ended a thread (pynetdicom's, on some broken messages) as `FramesOnly` formats it.
-
-    Python itself would write its text to standard error, with whatever it quotes.
-    """
-    if args.exc_value is not None:
-        trouble = (args.exc_type, args.exc_value, args.exc_traceback)
-        log.error("A connection ended in an error of its thread", exc_info=trouble)
-
-
 def serve(settings: Settings) -> None:
     """Run a node until SIGTERM or SIGINT."""
-    keep_quiet_about_patients()
-    handler = logging.StreamHandler()
-    handler.setFormatter(FramesOnly("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=settings.log.level, handlers=[handler])
-    threading.excepthook = log_dead_thread
+    log_to_stderr(settings.log.level)
     os.umask(0o077)
     ended = threading.Event()
 

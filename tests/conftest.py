@@ -1,5 +1,6 @@
 """Fixtures shared by all rooms."""
 
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from scarnode import cli
+from tests.privacy import LOGS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,3 +54,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     if report.skipped and os.environ.get("SCARNODE_TESTS_MUST_RUN") and not excused:
         report.outcome, report.longrepr = "failed", f"may not skip here: {call.excinfo.value}"
     return report
+
+
+def pytest_configure() -> None:
+    logging.getLogger("scarnode").addHandler(LOGS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item):
+    """Fail a test during which patient data came into a log (of this process, or of a node of the harness)."""
+    given = yield
+    if leaks := LOGS.leaks():
+        pytest.fail("patient data in a log:\n" + "\n".join(leaks[:20]), pytrace=False)
+    return given

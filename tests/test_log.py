@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from scarnode.node import FramesOnly, log_dead_thread
+from scarnode.logs import FramesOnly, log_uncaught
 
 
 @pytest.fixture
@@ -26,7 +26,9 @@ def test_a_peer_can_not_write_a_line_of_its_own(written):
 
 
 def test_a_thread_that_dies_is_logged_without_what_its_error_quotes(written, monkeypatch):
-    monkeypatch.setattr(threading, "excepthook", log_dead_thread)
+    monkeypatch.setattr(
+        threading, "excepthook", lambda dead: log_uncaught(dead.exc_type, dead.exc_value, dead.exc_traceback)
+    )
 
     def die():
         raise ValueError("".join(["Sec", "ret^Patient"]))
@@ -36,4 +38,15 @@ def test_a_thread_that_dies_is_logged_without_what_its_error_quotes(written, mon
     thread.join()
     assert "ValueError" in written.getvalue()
     assert "in die" in written.getvalue()
+    assert "Secret" not in written.getvalue()
+
+
+def test_an_exception_that_is_itself_the_message_is_told_by_its_type(written):
+    """pynetdicom logs so: LOGGER.exception(error)."""
+    error = ValueError("Secret" + "^Patient")
+    try:
+        raise error
+    except ValueError:
+        logging.getLogger("scarnode.some").exception(error)
+    assert written.getvalue().startswith("ERROR ValueError\n")
     assert "Secret" not in written.getvalue()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
 import socket
 import time
 import traceback
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import ENOSPC
@@ -18,17 +16,16 @@ from typing import TYPE_CHECKING
 
 import scarnode
 from scarnode.disk import NO_FLOOR, NO_ROOM, Floor
-from scarnode.errors import ScarnodeError
+from scarnode.errors import ScarnodeError, WeightsError
 from scarnode.jobs.line import Answer, Failure, GarbledError, NoRoom, Nothing, receive, send
 from scarnode.jobs.memory import bound_this_process
 from scarnode.jobs.model import Analysed, ClaimedJob
 from scarnode.jobs.results import anchored, provenance_of, write_results
+from scarnode.logs import log_to_stderr
 from scarnode.report import USUAL
 
 if TYPE_CHECKING:
     from scarnode.segment import Segmenter
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,8 @@ class WorkerSettings:
         Roots that the relative paths of a job count from.
     kinds : tuple of str
         Which of `scarnode.report.KINDS` to make.
+    sha256 : str
+        Of the weights that this node's jobs name; empty: any.
     memory : float
         Gigabytes that a job may take on top of the loaded network; 0: any amount.
     floor : Floor
@@ -59,6 +58,7 @@ class WorkerSettings:
     spool: Path
     results: Path
     kinds: tuple[str, ...] = USUAL
+    sha256: str = ""
     memory: float = 0.0
     floor: Floor = NO_FLOOR
 
@@ -177,7 +177,7 @@ def _serve(line: socket.socket, settings: WorkerSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's to handle
     os.umask(0o077)
     line.set_inheritable(False)
-    warnings.simplefilter("ignore")  # they quote header values: patient data has no place in a log
+    log_to_stderr("WARNING")
     import torch
 
     from scarnode.segment import Segmenter
@@ -185,6 +185,8 @@ def _serve(line: socket.socket, settings: WorkerSettings) -> None:
     try:
         torch.set_num_threads(settings.threads)
         segmenter = Segmenter(settings.weights, settings.device)
+        if settings.sha256 not in ("", segmenter.identity.sha256):
+            raise WeightsError("the weights were changed while the node ran", str(settings.weights), "restart the node")
         bound_this_process(settings.memory)
     except Exception as error:  # a device that is not there, too little memory ...: the node must hear why
         why = str(error) if isinstance(error, ScarnodeError) else f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from scarnode.deliver import Destination, echo
 from tests.harness.tools import free_port, wait_until
+from tests.privacy import LOGS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -115,18 +116,27 @@ class Node:
     def launch(self) -> subprocess.Popen[bytes]:
         """Start it without waiting for anything."""
         self.write_config()
+        LOGS.add_node(self.log_path, self.ledger_path)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, cwd=self.folder, env=self._env, start_new_session=True
+                self._command,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=self._env,
+                start_new_session=True,
+                umask=0o022,
             )
         return self._process
 
     def run(self, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run it in the foreground, as one that should refuse to start; stdout and stderr apart, as text."""
         self.write_config()
-        return subprocess.run(
+        done = subprocess.run(
             self._command, capture_output=True, text=True, cwd=self.folder, env=self._env, timeout=timeout, check=False
         )
+        LOGS.add_text(done.stderr)
+        return done
 
     @property
     def _command(self) -> list[str]:
