@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from scarnode.errors import InputError
+from scarnode.part10 import read
 from scarnode.segment.model import Tissue
 from scarnode.stack import Stack
 
@@ -18,6 +18,8 @@ Meaning = Callable[[Dataset], int | None]
 """Tells of an item of SegmentSequence what it outlines; 0 or None: nothing that is wanted."""
 _OFF_PLANE = 1.0
 """mm between a SEG frame and the slice it outlines."""
+_MAX_PIXELS = 1 << 29
+"""In all frames of a SEG: eight segments on the largest stack that is analysed. Each takes a byte to read."""
 _TILT = 2.0
 """Degrees between their planes."""
 
@@ -180,7 +182,7 @@ def read_seg(path: Path, meaning: Meaning) -> Outline:
         It can not be read, or `meaning` does not understand a segment.
     """
     try:
-        seg = dcmread(path)  # highdicom would refuse many SEGs that lack an attribute nobody needs here
+        seg = read(path, pixels=True)  # highdicom would refuse many SEGs that lack an attribute nobody needs here
         meanings = {int(item.SegmentNumber): meaning(item) for item in seg.SegmentSequence}
         wanted = {number: int(own) for number, own in meanings.items() if own}
         frames = _frames(seg, wanted)
@@ -241,6 +243,9 @@ def _plane(own: Dataset, shared: Dataset) -> Plane:
 
 def _frames(seg: Dataset, meanings: Mapping[int, int]) -> tuple[Frame, ...]:
     """All frames that outline something of what is wanted."""
+    size = int(seg.get("NumberOfFrames") or 1) * seg.Rows * seg.Columns
+    if size > _MAX_PIXELS:
+        raise InputError(f"the SEG has {size} pixels, {_MAX_PIXELS} at most", "", "send a SEG of one stack")
     pixels = np.asarray(seg.pixel_array)
     pixels = pixels if pixels.ndim == 3 else pixels[None]
     half = 0.5 * float(seg.get("MaximumFractionalValue", 1)) if seg.SegmentationType == "FRACTIONAL" else 0.5

@@ -8,13 +8,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
-from pydicom import dcmread
 
 from scarnode.correct.model import Corrected, Origin
 from scarnode.correct.outline import paint, read_seg
 from scarnode.correct.recognise import read_origin, tissue_of
 from scarnode.durable import write_durably
 from scarnode.errors import InputError
+from scarnode.part10 import read
 from scarnode.segment.model import Segmentation, Tissue
 from scarnode.stack import Stack
 
@@ -37,7 +37,7 @@ def read_correction(path: Path, stack: Stack) -> Corrected:
     if not (labels >= Tissue.MYOCARDIUM).any():
         raise InputError("the corrected SEG outlines no myocardium", "", "outline it, or send nothing")
     flags = () if Tissue.SCAR in masks else ("NO_SCAR_SEGMENT",)
-    return Corrected(labels, read_origin(dcmread(path, stop_before_pixels=True)), flags)
+    return Corrected(labels, read_origin(read(path)), flags)
 
 
 def write_case(

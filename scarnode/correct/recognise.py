@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from scarnode.correct.model import Origin
 from scarnode.correct.outline import Plane, listed_instances, planes
+from scarnode.part10 import read
 from scarnode.report.codes import SEGMENTS, TISSUE
 from scarnode.report.source import person_name
 from scarnode.segment.model import Tissue
@@ -67,7 +67,7 @@ def recognise(path: Path, stacks: Sequence[Stack]) -> Stack:
     NoCorrectionError
     """
     try:
-        seg = dcmread(path, stop_before_pixels=True)
+        seg = read(path)
         origin, frames, listed = read_origin(seg), planes(seg), listed_instances(seg)
     except NoCorrectionError:
         raise

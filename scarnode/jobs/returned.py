@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydicom import dcmread
-
 from scarnode.correct.model import SEG_CLASSES
 from scarnode.jobs.model import PlannedJob, ReturnedObject
+from scarnode.part10 import read
 from scarnode.stack import SeriesVerdict, Stack, Verdict
 
 log = logging.getLogger(__name__)
@@ -101,7 +100,7 @@ def _judge(
 def _changed(path: Path, original: Path) -> bool:
     """Tell whether two SEGs surely hold other pixels; where one is compressed or gone, that is not known."""
     try:
-        segs = [dcmread(each) for each in (path, original)]
+        segs = [read(each, pixels=True) for each in (path, original)]
         if any(seg.file_meta.TransferSyntaxUID.is_compressed for seg in segs):
             return False
         return segs[0].PixelData != segs[1].PixelData

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
+
+from scarnode.part10 import OversizedError, read
 
 TAGS = [
     "SpecificCharacterSet",
@@ -77,10 +78,12 @@ def describe(spool: Path, path: Path) -> ReceivedInstance:
     _, digest = path.stem.rsplit(".", 1)
     header, problem = Dataset(), ""
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
-    except OSError:
-        raise
-    except Exception as error:  # any parser fault is a fact about the file
+        header = read(path, TAGS)
+    except OversizedError as error:
+        problem = f"OVERSIZED: {error}"
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; pydicom raises OSErrors of its own for what it does not find in the bytes
         problem = f"the header can not be read ({type(error).__name__})"
     meta = read_file_meta_info(path)  # `Spool.store` wrote it
     study = _text(header, "StudyInstanceUID")

@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Callable
 
-from pydicom import dcmread
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
@@ -20,6 +19,7 @@ from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageSt
 from pydicom.valuerep import DA, TM, format_number_as_ds
 
 from scarnode.errors import InputError
+from scarnode.part10 import NotPart10Error, read
 from scarnode.stack.model import SourceFrame, Stack
 from scarnode.uids import derived_uid
 
@@ -94,8 +94,8 @@ def read_header(stack: Stack) -> Dataset:
         # pydicom's warnings quote the value they complain of: that is patient data
         warnings.simplefilter("ignore")
         try:
-            source = dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=True)
-        except (OSError, InvalidDicomError, EOFError) as error:
+            source = read(path, wanted)
+        except (OSError, NotPart10Error, InvalidDicomError, EOFError) as error:
             raise InputError(
                 f"a source image can not be read any more ({type(error).__name__})",
                 path.name,

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from scarnode.errors import InputError
-from scarnode.stack import geometry
+from scarnode.stack import geometry, patient
 from scarnode.stack.acquisitions import Acquisition, acquisitions, choose, latest
 from scarnode.stack.duplicates import resolve
 from scarnode.stack.headers import SUPPORTED, Frame, read_frames
 from scarnode.stack.lge import Assessment, assess, is_short_axis_cine
-from scarnode.stack.model import Component, Flag, SeriesVerdict, SourceFrame, Stack, StackSearch, Verdict
+from scarnode.stack.model import MAX_VOXELS, Component, Flag, SeriesVerdict, SourceFrame, Stack, StackSearch, Verdict
 from scarnode.stack.parts import MAGNITUDE, Part, component_of, split_series, stem
 from scarnode.stack.rules import Rules
 
@@ -28,19 +28,19 @@ def find_stacks(paths: Sequence[Path], rules: Rules | None = None) -> StackSearc
     Parameters
     ----------
     paths : sequence of Path
-        Files of one or several studies, in any order. Only headers are read, but for files that share an SOP Instance
-        UID.
+        Files of one or several studies, in order of arrival: of several files of one image the first is taken. Only
+        headers are read, but for files that share an SOP Instance UID.
     rules : Rules, optional
 
     Returns
     -------
     StackSearch
         One stack for each acquisition; a verdict for every series seen; every file that is no usable DICOM or whose
-        pixel data are damaged. The same files in another order give the same result.
+        pixel data are damaged. But for such files, another order gives the same result.
     """
     rules = rules or Rules()
     instances, unreadable = [], []
-    for path in sorted(set(map(Path, paths))):
+    for path in dict.fromkeys(map(Path, paths)):
         try:
             instances.append(read_frames(path))
         except InputError as error:
@@ -67,6 +67,8 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
     parts = [part for uid in sorted(series) for part in split_series(series[uid], rules)]
     cines = [part.normal for part in parts if is_short_axis_cine(part, rules)]
     judged = {id(part): (part, assess(part, rules, cines)) for part in parts}
+    if _say_whose(judged, frames):
+        return [], list(judged.values())
     accepted = [part for part, said in judged.values() if said.verdict is Verdict.ACCEPTED]
     usable = []
     for found in acquisitions(accepted, rules):
@@ -98,6 +100,20 @@ def _say(judged: dict[int, _Judged], parts: Iterable[Part], verdict: Verdict, re
         judged[id(part)] = (part, Assessment(verdict, reason, detail, judged[id(part)][1].score))
 
 
+def _say_whose(judged: dict[int, _Judged], frames: Iterable[Frame]) -> bool:
+    """Tell whether images of different patients came under the study's UID, and say so of every part that has some."""
+    found, keyword = patient.kinds(frame.patient for frame in frames if frame.sop_class_uid in SUPPORTED)
+    if len(found) < 2:
+        return False
+    for part, _ in list(judged.values()):
+        if part.first.sop_class_uid in SUPPORTED:
+            own = {frame.patient for frame in part.frames}
+            whose = [str(index) for index, one in enumerate(found, 1) if one in own] or ["either"]
+            detail = f"{len(found)} patients differ in {keyword}; here are images of patient {' and '.join(whose)}"
+            _say(judged, [part], Verdict.REVIEW, "PATIENT_MISMATCH", detail)
+    return True
+
+
 def _incomplete(part: Part, rules: Rules) -> tuple[Verdict, str, str] | None:
     """Say what keeps the slices from being one stack."""
     widest = max(
@@ -106,8 +122,11 @@ def _incomplete(part: Part, rules: Rules) -> tuple[Verdict, str, str] | None:
     )
     if widest > rules.parallel:
         return Verdict.REVIEW, "NOT_PARALLEL", f"a slice is {widest:.1f} degrees off the mean plane"
-    if len(part.locations) > rules.max_slices:
-        return Verdict.REJECTED, "TOO_MANY_SLICES", f"{len(part.locations)} slices, {rules.max_slices} at most"
+    count, rows, columns = len(part.locations), part.first.rows, part.first.columns
+    if count > rules.max_slices:
+        return Verdict.REJECTED, "TOO_MANY_SLICES", f"{count} slices, {rules.max_slices} at most"
+    if count * rows * columns > MAX_VOXELS:
+        return Verdict.REJECTED, "TOO_MANY_PIXELS", f"{count} slices of {rows} x {columns}"
     return None
 
 

@@ -11,10 +11,12 @@ import json
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.pixels import pixel_array
+
+from scarnode.part10 import read
 
 _MAX_MEMORY = 4 << 30
 """Address space in bytes: a compressed stream can claim any size."""
@@ -31,7 +33,7 @@ def main() -> None:
         for path, index in json.load(sys.stdin):
             encoded = io.BytesIO()
             try:
-                known, dataset = (path, dcmread(path)) if path != known else (known, dataset)
+                known, dataset = (path, read(Path(path), pixels=True)) if path != known else (known, dataset)
                 np.save(encoded, pixel_array(dataset, index=index, raw=True), allow_pickle=False)
             except Exception as error:  # all that a codec may meet; the parent names the instance
                 out.write(f"-{type(error).__name__}\n".encode())

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.pixels import pixel_array
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID
 
-from scarnode.stack.part10 import NotPart10Error, skip_meta
+from scarnode.part10 import NotPart10Error, read, skip_meta
 
 _SECONDS_TO_START, _SECONDS_A_FRAME = 60, 5
 
@@ -40,8 +39,9 @@ class DecodeError(Exception):
 def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
     """Decode frames, without rescale or any other change of values.
 
-    JPEG, JPEG-LS and JPEG 2000 are decoded in a child process: their codecs abort on some damaged streams, and that
-    must not end a node. It costs the start of one Python for each call that has such frames.
+    JPEG, JPEG-LS, JPEG 2000 and RLE are decoded in a child process: codecs abort on some damaged streams, and what a
+    stream unpacks to is anybody's guess; neither must end a node. It costs the start of one Python for each call that
+    has such frames.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
             if _needs_codec(path):
                 apart += numbers
                 continue
-            dataset = dcmread(path)
+            dataset = read(path, pixels=True)
             for which in numbers:
                 frames[which] = np.array(pixel_array(dataset, index=wanted[which][1], raw=True))
         except Exception as error:  # whatever the parser meets
@@ -86,8 +86,8 @@ def _needs_codec(path: Path) -> bool:
             syntax = UID(skip_meta(stream))
         except NotPart10Error:
             return False
-    # RLE is decoded by pydicom itself, in Python; what is no known transfer syntax has no codec to crash.
-    return syntax != RLELossless and syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated
+    # What is no known transfer syntax has no codec to crash.
+    return syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated
 
 
 def _decode_apart(wanted: list[tuple[Path, int]], numbers: list[int]) -> list[np.ndarray]:

@@ -7,8 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from scarnode.errors import InputError
+from scarnode.part10 import NotPart10Error, skip_meta
 from scarnode.stack.model import Stack
-from scarnode.stack.part10 import NotPart10Error, skip_meta
 
 _CHUNK = 1 << 20
 

@@ -5,27 +5,32 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from itertools import combinations
 
 from scarnode.errors import InputError
 from scarnode.stack.digest import dataset_digest
 from scarnode.stack.headers import Frame
-from scarnode.stack.pixels import content_digests
+from scarnode.stack.patient import difference
+from scarnode.stack.pixels import content_digests, stored_digest
 
 Instance = tuple[Frame, ...]
+_MANY = 50
+"""So many versions of a header are enough to compare: nobody coerces one image more often."""
 
 
 def resolve(instances: Iterable[Instance]) -> list[Instance]:
-    """Keep one file of each SOP instance.
+    """Keep one file of each SOP instance: the one that comes first.
 
-    Files of equal datasets, or of equal pixels and geometry, are one instance that was sent again; a damaged file
-    gives way to a sound one. Files that show different images are all kept, and their frames carry the fault
+    Files of equal datasets, or of equal pixels and geometry and of one patient, are one instance that was sent again,
+    perhaps by an archive that coerced its header or compressed it without loss; a damaged file gives way to a sound
+    one. The first is kept, so that an image that comes again by another way makes no second job. Files that show
+    different images, or one image in two patients' names, are all kept, and their frames carry the fault
     CONFLICTING_CONTENT: nobody can tell which is right.
 
     Parameters
     ----------
     instances : iterable of tuple of Frame
-        As `read_frames` gives them, in any order.
+        As `read_frames` gives them, in order of arrival.
 
     Returns
     -------
@@ -33,16 +38,22 @@ def resolve(instances: Iterable[Instance]) -> list[Instance]:
         Ordered by UID.
     """
     by_uid: dict[str, list[Instance]] = defaultdict(list)
-    for instance in sorted(instances, key=lambda instance: str(instance[0].path)):
+    for instance in instances:
         by_uid[instance[0].sop_instance_uid].append(instance)
     several = {uid: _sound(same) for uid, same in by_uid.items() if len(same) > 1}
     unlike = [uid for uid, same in several.items() if len(same) > 1 and not _same_bytes(same)]
-    shown = content_digests([instance[0].path for uid in unlike for instance in several[uid]])
-    conflicts = {uid for uid in unlike if not _same_image(several[uid], shown)}
+    why = {uid: _header_conflict(several[uid]) for uid in unlike}
+    alike = [uid for uid in unlike if not why[uid]]
+    again = [uid for uid in alike if not _same_stored_pixels(several[uid])]
+    shown = content_digests([instance[0].path for uid in again for instance in several[uid]])
+    for uid in again:
+        contents = {shown.get(instance[0].path) for instance in several[uid]}
+        if len(contents) > 1 or None in contents:
+            why[uid] = "another file of the same SOP Instance UID has different content"
     kept: list[Instance] = []
     for uid in sorted(by_uid):
         same = several.get(uid, by_uid[uid])
-        kept += map(_quarantined, same) if uid in conflicts else same[:1]
+        kept += [_quarantined(one, why[uid]) for one in same] if why.get(uid) else same[:1]
     return kept
 
 
@@ -58,13 +69,38 @@ def _same_bytes(same: list[Instance]) -> bool:
         return False
 
 
-def _same_image(same: list[Instance], shown: dict[Path, str]) -> bool:
-    """Tell whether files of different bytes belong to one series of one study and show one image there."""
-    owners = {(instance[0].study_instance_uid, instance[0].series_instance_uid) for instance in same}
-    contents = {shown.get(instance[0].path) for instance in same}
-    return len(owners) == 1 and len(contents) == 1 and None not in contents
+def _header_conflict(same: list[Instance]) -> str:
+    """Say what of the headers makes two images of one UID; '' where it is the pixels' turn."""
+    if len({(one[0].study_instance_uid, one[0].series_instance_uid) for one in same}) > 1:
+        return "another file of the same SOP Instance UID belongs to another series"
+    if len({tuple(map(_geometry, one)) for one in same}) > 1:
+        return "another file of the same SOP Instance UID has different content: it lies elsewhere"
+    # What one header lacks makes the relation no equivalence: every two must agree.
+    patients = list(dict.fromkeys(one[0].patient for one in same))
+    for one, other in combinations(patients[:_MANY], 2):
+        if keyword := difference(one, other, same_image=True):
+            return f"another file of the same SOP Instance UID names another patient ({keyword})"
+    return ""
 
 
-def _quarantined(instance: Instance) -> Instance:
-    detail = "another file of the same SOP Instance UID has different content"
-    return tuple(replace(frame, fault="CONFLICTING_CONTENT", fault_detail=detail) for frame in instance)
+def _geometry(frame: Frame) -> tuple:
+    return (
+        frame.frame_number,
+        frame.rows,
+        frame.columns,
+        frame.frame_of_reference_uid,
+        frame.position,
+        frame.orientation,
+        frame.pixel_spacing,
+        frame.slice_thickness,
+        frame.spacing_between_slices,
+    )
+
+
+def _same_stored_pixels(same: list[Instance]) -> bool:
+    """Tell whether files hold the same pixel data, byte for byte, told the same way: no need to decode them."""
+    return len({stored_digest(one[0].path) or str(one[0].path) for one in same}) == 1
+
+
+def _quarantined(instance: Instance, why: str) -> Instance:
+    return tuple(replace(frame, fault="CONFLICTING_CONTENT", fault_detail=why) for frame in instance)

@@ -20,12 +20,16 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
     MediaStorageDirectoryStorage,
     MRImageStorage,
+    RLELossless,
 )
 
 from scarnode.errors import InputError
+from scarnode.part10 import Dataset10, NotPart10Error, OversizedError, open_dataset
+from scarnode.stack.codestream import HEAD, stated_size
 from scarnode.stack.elements import integer, items, number, numbers, text, texts
 from scarnode.stack.model import Vector
-from scarnode.stack.part10 import Dataset10, NotPart10Error, open_dataset
+from scarnode.stack.patient import TAGS as PATIENT_TAGS
+from scarnode.stack.patient import Patient, read_patient
 from scarnode.uids import derived_uid
 
 MULTI_FRAME = frozenset({EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage})
@@ -41,9 +45,13 @@ _TAGS = [
     *(0x00180022, 0x00180023, 0x00180050, 0x00180081, 0x00180082, 0x00180088, 0x00181030, 0x00189008, 0x00189009),
     *(0x00189079, 0x0020000D, 0x0020000E, 0x00200032, 0x00200037, 0x00200052, 0x00280002, 0x00280008, 0x00280010),
     *(0x00280011, 0x00280030, 0x00280100, 0x0043102F, _SHARED, _PER_FRAME),
+    *PATIENT_TAGS,
 ]
+_TEXTS = [tag for tag in _TAGS if tag not in (_SHARED, _PER_FRAME, 0x00180012, 0x00089208)]
 _MAX_SIDE = 4096
 _MAX_FRAMES = 20_000
+_RLE_GROWTH, _RLE_HEADER = 2, 4096
+"""PackBits grows noise by 1 % (PS3.5 G.3.1), a careless encoder of single bytes twofold."""
 _MAX_COORDINATE = 1e5
 """mm; a patient is smaller."""
 
@@ -86,6 +94,7 @@ class Frame:
     inversion_time, echo_time : float or None
         ms, positive.
     contrast_agent : bool
+    patient : Patient
     acquired : tuple of (str, float)
         Date and time of acquisition, in an order that sorts.
     fault : str
@@ -120,6 +129,7 @@ class Frame:
     inversion_time: float | None
     echo_time: float | None
     contrast_agent: bool
+    patient: Patient
     acquired: tuple[str, float]
     fault: str = ""
     fault_detail: str = ""
@@ -146,7 +156,7 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
     """
     try:
         with path.open("rb") as stream:
-            opened = open_dataset(stream)
+            opened = open_dataset(stream, _TEXTS)
             dataset = read_dataset(
                 opened.stream,
                 opened.implicit_vr,
@@ -160,9 +170,14 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
             return _frames(path, dataset, uids, _pixel_fault(opened, dataset))
     except InputError:
         raise
+    except OversizedError as error:
+        raise InputError(f"OVERSIZED: {error}", path.name, "find out what sent it") from error
     except NotPart10Error as error:
         raise InputError(f"NOT_DICOM: not a DICOM file: {error}", path.name, "send DICOM Part 10 files") from error
     except OSError as error:
+        if error.errno is None:  # pydicom's, for what it does not find in the bytes
+            what = "DAMAGED_HEADER: the header can not be parsed (it ends inside a sequence)"
+            raise InputError(what, path.name, "send the instance again") from error
         raise InputError(
             f"UNREADABLE: {error.strerror or error}", path.name, "check the file and its rights"
         ) from error
@@ -222,7 +237,7 @@ def _pixel_fault(opened: Dataset10, dataset: Dataset) -> tuple[str, str]:
     left = _rest(stream)
     frames = integer(dataset, 0x00280008) or 1
     if length == 0xFFFFFFFF:
-        return _fragments_fault(stream, frames)
+        return _fragments_fault(opened, dataset, frames)
     size = [integer(dataset, tag) or 0 for tag in (0x00280010, 0x00280011, 0x00280100)]
     expected = math.prod(size) // 8 * max(frames, 1) * (integer(dataset, 0x00280002) or 1)
     if not length or not left:
@@ -233,8 +248,16 @@ def _pixel_fault(opened: Dataset10, dataset: Dataset) -> tuple[str, str]:
     return "", ""
 
 
-def _fragments_fault(stream: BinaryIO, frames: int) -> tuple[str, str]:
-    """Walk the items of encapsulated pixel data: all whole, a delimiter behind them, a fragment a frame at least."""
+def _fragments_fault(  # noqa: PLR0911 (a ladder of reasons)
+    opened: Dataset10, dataset: Dataset, frames: int
+) -> tuple[str, str]:
+    """Walk the items of encapsulated pixel data: all whole, a delimiter behind them, a fragment a frame at least.
+
+    No fragment may say of itself, or by its length, that it unpacks to something else than the header's frames.
+    """
+    stream = opened.stream
+    size = (integer(dataset, 0x00280010) or 0, integer(dataset, 0x00280011) or 0)
+    raw = math.prod(size) * ((integer(dataset, 0x00280100) or 16) + 7) // 8 * (integer(dataset, 0x00280002) or 1)
     count = -1  # the first item is the basic offset table
     while True:
         head = stream.read(8)
@@ -246,7 +269,16 @@ def _fragments_fault(stream: BinaryIO, frames: int) -> tuple[str, str]:
         if head[:4] != b"\xfe\xff\x00\xe0" or length > _rest(stream):
             return "TRUNCATED_PIXEL_DATA", "a fragment of the compressed pixel data is cut off"
         count += 1
-        stream.seek(length, 1)
+        following = stream.tell() + length
+        if count and opened.transfer_syntax_uid == RLELossless and length > _RLE_GROWTH * raw + _RLE_HEADER:
+            return "INCONSISTENT_PIXELS", f"{length} bytes of RLE for a frame of {raw} bytes"
+        stated = stated_size(stream.read(min(length, HEAD))) if count else None
+        if stated is not None and stated != size:
+            detail = (
+                f"a compressed frame of {stated[0]} x {stated[1]} pixels where Rows x Columns is {size[0]} x {size[1]}"
+            )
+            return "INCONSISTENT_PIXELS", detail
+        stream.seek(following)
     if count < 1:
         return "NO_PIXEL_DATA", "the compressed pixel data is empty"
     if count < frames:
@@ -310,6 +342,7 @@ def _whole(path: Path, dataset: Dataset, uids: tuple[str, str, str, str]) -> Fra
         inversion_time=_positive(dataset, 0x00180082) or _positive(dataset, 0x00189079),
         echo_time=_positive(dataset, 0x00180081),
         contrast_agent=bool(text(dataset, 0x00180010) or items(dataset, 0x00180012)),
+        patient=read_patient(dataset),
         acquired=_acquired(dataset),
     )
 

@@ -12,6 +12,10 @@ Vector = tuple[float, float, float]
 """A point or direction in the DICOM patient coordinate system (LPS), millimetres for points."""
 
 
+MAX_VOXELS = 1 << 26
+"""The most that one stack may have: a float32 volume of 256 MiB, forty slices of 1295 x 1295."""
+
+
 class Component(str, Enum):
     """Which image of the complex signal a series shows."""
 

@@ -9,20 +9,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
 
 from scarnode.errors import InputError
+from scarnode.part10 import open_dataset, read
 from scarnode.stack.decode import DecodeError, stored_pixels
 from scarnode.stack.digest import uid_hash
 from scarnode.stack.elements import integer, items, number, numbers, text
-from scarnode.stack.model import SourceFrame, Stack
+from scarnode.stack.model import MAX_VOXELS, SourceFrame, Stack
 
-_MAX_VOXELS = 1 << 28
-"""A float32 volume of 1 GiB: forty slices of 2590 x 2590."""
+_FIRST_PIXELS = 0x7FE00008
+_GROUPS = (0x52009229, 0x52009230)
+_MEANING = (0x00200032, 0x00200037, 0x00280030, 0x00280120, 0x00280121, 0x00281052, 0x00281053)
+"""Position, orientation, spacing, padding and rescale."""
+_MACROS = (
+    (0x00209113, 0x00200032),
+    (0x00209116, 0x00200037),
+    (0x00289110, 0x00280030, 0x00180050),
+    (0x00289145, 0x00281052, 0x00281053),
+)
+_ENCODING = (*_MEANING, 0x00280002, 0x00280008, 0x00280010, 0x00280011, 0x00280100, 0x00280101, 0x00280102, 0x00280103)
+_CHUNK = 1 << 20
 _MAX_FRAMES = 20_000
+_BATCH_VOXELS = 1 << 24
 _BATCH = 50
-"""Files whose decoded pixels are held at a time."""
+"""Voxels (128 MiB as integers of 64 bits) and files whose decoded pixels are held at a time."""
 _TODO = "send the instance again, or retry once it is replaced"
 
 
@@ -47,7 +60,7 @@ def read_volume(stack: Stack) -> np.ndarray:
         An instance is gone, can not be decoded, or is not what its header said. It is named by a hash of its UID.
     """
     shape = (len(stack.frames), stack.rows, stack.columns)
-    if min(shape) < 1 or int(np.prod(shape, dtype=object)) > _MAX_VOXELS:
+    if min(shape) < 1 or int(np.prod(shape, dtype=object)) > MAX_VOXELS:
         raise InputError(
             f"a volume of {shape[0]} x {shape[1]} x {shape[2]} can not be read", "stack", "send a smaller stack"
         )
@@ -64,30 +77,69 @@ def read_volume(stack: Stack) -> np.ndarray:
     return volume
 
 
+def stored_digest(path: Path) -> str:
+    """Give the digest of an instance's pixel data as they are encoded, with all that says what they mean.
+
+    Returns
+    -------
+    str
+        Equal for files that show the same image in the same encoding, whatever else their headers say; '' where there
+        is nothing to read.
+    """
+    try:
+        with path.open("rb") as stream:
+            opened = open_dataset(stream)
+            dataset = read_dataset(
+                opened.stream,
+                opened.implicit_vr,
+                opened.little_endian,
+                stop_when=lambda tag, _vr, _length: tag >= _FIRST_PIXELS,
+                specific_tags=[BaseTag(tag) for tag in (0x00280004, *_ENCODING, *_GROUPS)],
+            )
+            digest = hashlib.sha256(repr([opened.transfer_syntax_uid, _meaning(dataset, _ENCODING)]).encode())
+            while chunk := opened.stream.read(_CHUNK):
+                digest.update(chunk)
+    except Exception:  # whatever the parser meets: nothing is known of this file then
+        return ""
+    return digest.hexdigest()
+
+
 def content_digests(paths: Sequence[Path]) -> dict[Path, str]:
     """Give digests of what instances show, whatever their encoding: decoded pixels, geometry and rescale.
 
     Returns
     -------
     dict
-        By path; one that can not be decoded is absent.
+        By path; one that can not be decoded, or is too large for a stack, is absent.
     """
     digests: dict[Path, str] = {}
-    for start in range(0, len(paths), _BATCH):
-        headers = {}
-        for path in paths[start : start + _BATCH]:
-            with contextlib.suppress(InputError):
-                headers[path] = _header(SourceFrame(path, "", path.name, "", 1, (0.0, 0.0, 0.0)))
-        wanted = [
-            (path, index)
-            for path, dataset in headers.items()
-            for index in range(min(integer(dataset, 0x00280008) or 1, _MAX_FRAMES))
-        ]
-        frames: dict[Path, list[np.ndarray]] = defaultdict(list)
-        for (path, _), stored in zip(*_decodable(wanted), strict=True):
-            frames[path].append(stored)
-        digests |= {path: _content_digest(headers[path], stored) for path, stored in frames.items()}
-    return digests
+    headers: dict[Path, Dataset] = {}
+    voxels = 0
+    for path in paths:
+        with contextlib.suppress(InputError):
+            header = _header(SourceFrame(path, "", path.name, "", 1, (0.0, 0.0, 0.0)))
+            size = [integer(header, tag) or 0 for tag in (0x00280010, 0x00280011)]
+            more = max(integer(header, 0x00280008) or 1, 1) * max(size[0], 1) * max(size[1], 1)
+            if more > MAX_VOXELS:
+                continue
+            if headers and (voxels + more > _BATCH_VOXELS or len(headers) >= _BATCH):
+                digests |= _contents(headers)
+                headers, voxels = {}, 0
+            headers[path] = header
+            voxels += more
+    return digests | _contents(headers)
+
+
+def _contents(headers: dict[Path, Dataset]) -> dict[Path, str]:
+    wanted = [
+        (path, index)
+        for path, dataset in headers.items()
+        for index in range(min(integer(dataset, 0x00280008) or 1, _MAX_FRAMES))
+    ]
+    frames: dict[Path, list[np.ndarray]] = defaultdict(list)
+    for (path, _), stored in zip(*_decodable(wanted), strict=True):
+        frames[path].append(stored)
+    return {path: _content_digest(headers[path], stored) for path, stored in frames.items()}
 
 
 def _decodable(wanted: list[tuple[Path, int]]) -> tuple[list[tuple[Path, int]], list[np.ndarray]]:
@@ -104,17 +156,22 @@ def _content_digest(dataset: Dataset, frames: list[np.ndarray]) -> str:
     digest = hashlib.sha256()
     for stored in frames:
         digest.update(f"{stored.shape}".encode() + np.ascontiguousarray(stored, "<i8").tobytes())
-    for tag in (0x00200032, 0x00200037, 0x00280030, 0x00281052, 0x00281053):
-        digest.update(repr(numbers(dataset, tag)).encode())
-    for group in items(dataset, 0x52009230):
-        for sequence, tag in ((0x00209113, 0x00200032), (0x00209116, 0x00200037), (0x00289145, 0x00281053)):
-            digest.update(repr([numbers(item, tag) for item in items(group, sequence)]).encode())
+    digest.update(repr(_meaning(dataset, _MEANING)).encode())
     return digest.hexdigest()
+
+
+def _meaning(dataset: Dataset, tags: Sequence[int]) -> list:
+    """Give what turns stored values into signal, and frames into places."""
+    told: list = [text(dataset, 0x00280004), *(numbers(dataset, tag) for tag in tags)]
+    for group in (*items(dataset, _GROUPS[0]), *items(dataset, _GROUPS[1])):
+        for sequence, *own in _MACROS:
+            told.append([numbers(item, tag) for item in items(group, sequence) for tag in own])
+    return told
 
 
 def _header(frame: SourceFrame) -> Dataset:
     try:
-        return dcmread(frame.path, stop_before_pixels=True)
+        return read(frame.path)
     except Exception as error:  # whatever the parser meets, the reader learns which instance it was
         raise _undecodable(frame, error) from error
 

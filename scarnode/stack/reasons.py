@@ -65,13 +65,26 @@ REASONS: dict[str, str] = {
     "BAD_GEOMETRY": "Position, orientation or pixel spacing hold impossible values. Send the original images.",
     "BAD_SIZE": "Rows or Columns are absent, 0 or larger than 4096. Send the original images.",
     "INCONSISTENT_FRAMES": "NumberOfFrames does not agree with the frames that are described. Send the instance again.",
+    "INCONSISTENT_PIXELS": (
+        "The compressed pixel data say that they unpack to another size than Rows and Columns. They were not decoded. "
+        "Send the instance again."
+    ),
     "NO_PIXEL_DATA": "The image has no pixels. Send the instance again.",
     "TRUNCATED_PIXEL_DATA": "Pixel data are cut off. Send the instance again.",
     "CONFLICTING_CONTENT": (
-        "Two different images came under one SOP Instance UID: neither was used. Find out which is right, delete "
-        "the other and retry."
+        "Two different images came under one SOP Instance UID, or one image under two patients: both are kept, "
+        "neither was used. Find out which is right, delete the other from the spool (`scarnode series files` names "
+        "it) and send an image again."
     ),
     "TOO_MANY_SLICES": "More slices than max_slices. Send a stack of at most 40 slices.",
+    "TOO_MANY_PIXELS": (
+        "The slices have more than 67 million pixels together. Send the original images, not enlarged ones."
+    ),
+    "PATIENT_MISMATCH": (
+        "Images of different patients came under one Study Instance UID: all are kept, none was used, nothing is sent "
+        "in either name. Find out whose study it is, have the other one's images sent under their own UID, delete "
+        "them from the spool (`scarnode series files` names them) and send an image again."
+    ),
     # rejected: another image of the same acquisition was analysed
     "PSIR_TWIN": (
         "Phase-sensitive (or real) images of an acquisition whose magnitude images were analysed. Nothing to do."
@@ -104,6 +117,10 @@ REASONS: dict[str, str] = {
     "UNREADABLE": "The file can not be opened. Check the file and its rights.",
     "TRUNCATED_HEADER": "The file ends inside its header. Send the instance again.",
     "DAMAGED_HEADER": "The header can not be parsed. Send the instance again.",
+    "OVERSIZED": (
+        "Its header holds more than any image needs (500 000 elements, 200 000 items, 64 levels of sequences, 1 MiB "
+        "in a text), or its deflated dataset is larger than 256 MiB. It was not read. Find out what sent it."
+    ),
     "NO_UID": "The header lacks an SOP instance, study or series UID. Have the sender corrected.",
     # the whole study, by the node
     "SEARCH_FAILED": (

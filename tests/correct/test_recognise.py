@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 
 from scarnode.correct.model import Origin
@@ -232,3 +232,18 @@ def test_the_report_of_a_correction(phantom, stack, ours, tmp_path):
     assert "net 1, sha256" in text  # the network that was corrected; not as what made the numbers
     assert "Artificial" not in text
     assert objects.sc.SeriesDescription.endswith("(corrected)")
+
+
+def test_a_seg_of_absurd_size_is_refused_before_its_pixels_are_unpacked(tmp_path, monkeypatch):
+    """One bit a pixel: 64 MB on disk are 512 MB in memory, RLE may be anything."""
+    from scarnode.correct import outline
+
+    ds = Dataset()
+    ds.NumberOfFrames, ds.Rows, ds.Columns, ds.SegmentationType = 2**31 - 1, 65535, 65535, "BINARY"
+    ds.SegmentSequence = []
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.5"
+    ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3"
+    ds.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    with pytest.raises(InputError, match="pixels"):
+        outline.read_seg(tmp_path / "seg.dcm", lambda _: 1)

@@ -170,7 +170,7 @@ def test_a_file_cut_inside_its_header(node, lge, tmp_path):
     )
 
 
-@pytest.mark.parametrize("garbage", ["random", "text", "nothing", "zeros", "lengths"])
+@pytest.mark.parametrize("garbage", ["random", "text", "nothing", "zeros", "lengths", "endless"])
 def test_bytes_that_are_no_dicom(node, lge, tmp_path, garbage):
     start = split_dataset(lge[0])[1]
     _, [path] = another_study(lge[:1], tmp_path / "study")
@@ -179,6 +179,7 @@ def test_bytes_that_are_no_dicom(node, lge, tmp_path, garbage):
         "text": b"<html>this is not DICOM</html>" * 100,
         "nothing": b"",
         "zeros": bytes(10_000),
+        "endless": b"\x08\x00\x15\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" + bytes(3000),
         "lengths": b"\x08\x00\x05\x00CS\xff\xff" + b"\x10\x00\x10\x00UT\0\0\xff\xff\xff\x7f" * 50,
     }[garbage]
     path.write_bytes(path.read_bytes()[: split_dataset(path)[1]] + content)

@@ -1,0 +1,237 @@
+"""The outermost layer of a DICOM file (PS3.10): where its file meta group ends, how its dataset is encoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import FileDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+_LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+
+_MAX_META = 1 << 20
+_MAX_INFLATED = 256 << 20
+"""Bytes a deflated dataset may inflate to: forty slices of 1024 x 1024 need a third of it; a zip bomb needs more."""
+_CHUNK = 1 << 20
+_SMALL = 256 << 10
+"""A dataset of fewer bytes can hold nothing that matters: 32 768 empty elements or items at the most."""
+_MAX_ELEMENTS, _MAX_ITEMS, _MAX_DEPTH = 500_000, 200_000, 64
+"""What a header may hold. An Enhanced MR of 20 000 frames has 180 000 items; pydicom spends about 1.2 kB on each. SR,
+the deepest that scanners and workstations write, nests some ten deep."""
+_MAX_TEXT = 1 << 20
+"""Bytes of an element that is asked for by its tag: names, UIDs, dates."""
+
+
+class NotPart10Error(ValueError):
+    """The bytes are not a DICOM file: the message says why."""
+
+
+class OversizedError(NotPart10Error):
+    """The header holds more than any image needs; it was not read."""
+
+
+@dataclass(frozen=True)
+class Dataset10:
+    """A dataset inside a DICOM file, positioned at its first element.
+
+    Attributes
+    ----------
+    stream : file-like
+        Inflated where the file is deflated, else the file itself.
+    transfer_syntax_uid : str
+    implicit_vr, little_endian : bool
+    """
+
+    stream: BinaryIO
+    transfer_syntax_uid: str
+    implicit_vr: bool
+    little_endian: bool
+
+
+def skip_meta(stream: BinaryIO) -> str:
+    """Move `stream` to the first byte after the file meta group and give the transfer syntax UID.
+
+    The elements are walked one by one (explicit VR little endian, PS3.10 7.1): the group's stated length is
+    often wrong in practice.
+
+    Raises
+    ------
+    NotPart10Error
+        There is no DICM prefix, no transfer syntax, or the group is cut off.
+    """
+    stream.seek(0)
+    if stream.read(132)[128:] != b"DICM":
+        raise NotPart10Error("it has no DICM prefix")
+    syntax = ""
+    while True:
+        start = stream.tell()
+        head = stream.read(8)
+        if len(head) < 8 or head[:2] != b"\x02\x00":
+            stream.seek(start)
+            break
+        element, vr, length = struct.unpack("<2xH2sH", head)
+        if vr in _LONG_VRS:
+            length = int.from_bytes(stream.read(4), "little")
+        value = stream.read(min(length, _MAX_META))
+        if len(value) < length:
+            raise NotPart10Error("its file meta group is cut off")
+        if element == 0x0010:
+            syntax = value.decode("ascii", "replace").strip("\0 ")
+    if not syntax:
+        raise NotPart10Error("its file meta group names no transfer syntax")
+    return syntax
+
+
+def open_dataset(stream: BinaryIO, tags: Collection[int] = ()) -> Dataset10:
+    """Position at the dataset of a DICOM file, inflating it where needed.
+
+    Parameters
+    ----------
+    stream : file-like
+    tags : collection of int
+        Top-level elements that will be read as text.
+
+    Raises
+    ------
+    NotPart10Error
+        As `skip_meta`; or the deflated part is damaged.
+    OversizedError
+        It would take more memory than any image does: told before anything is allocated for it.
+    """
+    syntax = skip_meta(stream)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        stream = _inflated(stream)
+    opened = Dataset10(stream, syntax, syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
+    _check_size(opened, frozenset(tags))
+    return opened
+
+
+def read(path: Path, tags: Collection[str] = (), pixels: bool = False) -> FileDataset:
+    """Read a DICOM file as `pydicom.dcmread` does, if its header is of a size that an image can have.
+
+    Parameters
+    ----------
+    path : Path
+    tags : collection of str
+        Keywords of the elements that are wanted; empty: all.
+    pixels : bool
+        With pixel data.
+
+    Raises
+    ------
+    NotPart10Error, OversizedError
+        As `open_dataset`.
+    OSError
+        The file can not be opened.
+    Exception
+        Whatever pydicom's parser meets in damaged files.
+    """
+    with path.open("rb") as stream:
+        open_dataset(stream, [tag_for_keyword(keyword) for keyword in tags])
+    return dcmread(path, stop_before_pixels=not pixels, specific_tags=list(tags) or None)
+
+
+def _inflated(stream: BinaryIO) -> BinaryIO:
+    """Inflate as far as the bytes go; a stream that was cut off gives what came (PS3.5 A.5).
+
+    It is inflated twice: first to see how large it is.
+    """
+    start = stream.tell()
+    try:
+        size = sum(map(len, _inflate(stream)))
+        if size > _MAX_INFLATED:
+            raise OversizedError(f"its deflated dataset is larger than {_MAX_INFLATED >> 20} MiB")
+        stream.seek(start)
+        plain = io.BytesIO()
+        plain.writelines(_inflate(stream))
+    except zlib.error as error:
+        raise NotPart10Error("its deflated dataset is damaged") from error
+    plain.seek(0)
+    return plain
+
+
+def _inflate(stream: BinaryIO) -> Iterator[bytes]:
+    """Give the inflated bytes piece by piece, up to a piece more than is allowed."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    size = 0
+    while size <= _MAX_INFLATED and not inflater.eof:
+        packed = inflater.unconsumed_tail or stream.read(_CHUNK)
+        piece = inflater.decompress(packed, _CHUNK)
+        if not packed and not piece:
+            return
+        size += len(piece)
+        yield piece
+
+
+def _check_size(opened: Dataset10, tags: frozenset[int]) -> None:
+    """Walk a header without keeping anything of it, up to its pixel data, and count; the stream's place is kept.
+
+    Every sequence and item is looked into, of defined and of undefined length, whether it will be read or not.
+    """
+    stream = opened.stream
+    start = stream.tell()
+    size = stream.seek(0, 2) - start
+    stream.seek(start)
+    if size >= _SMALL:
+        _walk(opened, start + size, tags)
+        stream.seek(start)
+
+
+def _walk(opened: Dataset10, size: int, tags: frozenset[int]) -> None:  # noqa: PLR0912 (the grammar of PS3.5 chapter 7)
+    stream = opened.stream
+    order = "<" if opened.little_endian else ">"
+    tag_and_length = struct.Struct(f"{order}HHL").unpack
+    item = struct.pack(f"{order}HH", _ITEM >> 16, _ITEM & 0xFFFF)
+    elements = items = 0
+    open_ends = [(False, size)]  # is it a sequence, where does it end; _UNDEFINED: at its delimiter
+    while open_ends:
+        in_sequence, end = open_ends[-1]
+        here = stream.tell()
+        if here >= end != _UNDEFINED:
+            open_ends.pop()
+            continue
+        head = stream.read(8)
+        if len(head) < 8:
+            return  # cut off: the parser will say so
+        group, element, length = tag_and_length(head)
+        tag = group << 16 | element
+        if tag == (_SEQUENCE_END if in_sequence else _ITEM_END):
+            open_ends.pop()
+            continue
+        if in_sequence:
+            items += 1
+            open_ends.append((False, _UNDEFINED if length == _UNDEFINED else here + 8 + length))
+        else:
+            if len(open_ends) == 1 and tag in _PIXELS:
+                return
+            elements += 1
+            vr = head[4:6] if not opened.implicit_vr and b"AA" <= head[4:6] <= b"ZZ" else b""
+            if vr in _LONG_VRS:
+                length = int.from_bytes(stream.read(4), "little" if opened.little_endian else "big")
+            elif vr:
+                length = int.from_bytes(head[6:8], "little" if opened.little_endian else "big")
+            value = stream.tell()
+            if length == _UNDEFINED:
+                open_ends.append((True, _UNDEFINED))  # fragments of pixel data look like items too
+            elif vr == b"SQ" or (vr in (b"", b"UN") and stream.read(4) == item):
+                stream.seek(value)
+                open_ends.append((True, value + length))
+            else:
+                if tag in tags and len(open_ends) == 1 and length > _MAX_TEXT:
+                    raise OversizedError(f"its element ({group:04X},{element:04X}) has {length} bytes")
+                stream.seek(value + length)
+        if len(open_ends) > 2 * _MAX_DEPTH:
+            raise OversizedError(f"its sequences are nested more than {_MAX_DEPTH} deep")
+        if items > _MAX_ITEMS or elements > _MAX_ELEMENTS:
+            raise OversizedError(f"its header has more than {_MAX_ITEMS} items or {_MAX_ELEMENTS} elements")
