@@ -325,11 +325,14 @@ def jobs_list(
     if as_json:
         _print_json(rows)
         return
-    table = Table("Job", "State", "By", "Patient ID", "Accession", "Slices", "Scar cm³", "%LGE", "Made", "Why")
+    table = Table(
+        "Job", "State", "Priority", "By", "Patient ID", "Accession", "Slices", "Scar cm³", "%LGE", "Made", "Why"
+    )
     for row in rows:
         table.add_row(
             str(row.job),
             row.state,
+            row.priority,
             row.origin,
             row.patient_id,
             row.accession_number,

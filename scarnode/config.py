@@ -131,6 +131,18 @@ class StudySection(Section):
         "BAD_NULLING",
     )
     """A result with one of these flags is held until `scarnode jobs retry`."""
+    urgent_calling_ae_titles: Annotated[tuple[AETitle, ...], BeforeValidator(_words)] = ()
+    """A study with an image from one of these is analysed before the others that wait."""
+
+
+class RetentionSection(Section):
+    """[retention]: how long images and results stay on this machine once all is sent."""
+
+    sources_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    results_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    """Counted from the last image of the study and the end of its last job. 0: for ever."""
+    free_when_full: bool = False
+    """Near the floor of free space (see [spool]) the oldest studies of which all is sent are deleted at any age."""
 
 
 class SegmentSection(Section):
@@ -241,6 +253,7 @@ class Settings(BaseModel):
     results: ResultsSection = ResultsSection()
     ledger: LedgerSection = LedgerSection()
     study: StudySection = StudySection()
+    retention: RetentionSection = RetentionSection()
     segment: SegmentSection = SegmentSection()
     deliver: DeliverSection = DeliverSection()
     report: ReportSection = ReportSection()

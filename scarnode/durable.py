@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+NOT_GUARDED = nullcontext()
 
-def write_durably(path: Path, temporary: Path, parts: Iterable[bytes]) -> None:
+
+def write_durably(
+    path: Path, temporary: Path, parts: Iterable[bytes], placing: AbstractContextManager[object] = NOT_GUARDED
+) -> None:
     """Write a file (mode 0600) so that its bytes survive a power loss once this returns.
 
     Parameters
@@ -18,6 +23,8 @@ def write_durably(path: Path, temporary: Path, parts: Iterable[bytes]) -> None:
         A new name on the same file system.
     parts : iterable of bytes
         Written one after the other.
+    placing : context manager
+        Held while the file takes its place, e.g. a lock.
 
     Raises
     ------
@@ -32,7 +39,8 @@ def write_durably(path: Path, temporary: Path, parts: Iterable[bytes]) -> None:
                 while view:  # a raw write may stop short, e.g. on a disk that fills up
                     view = view[file.write(view) :]
             os.fsync(file.fileno())
-        temporary.replace(path)
+        with placing:
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -21,11 +21,13 @@ from scarnode.disk import NO_ROOM, Floor
 from scarnode.errors import LedgerError, SpoolError
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.failures import write_failure
+from scarnode.jobs.janitor import Janitor
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.line import Failure, NoRoom, Nothing
 from scarnode.jobs.memory import share_of_memory
 from scarnode.jobs.outbox import ask_commitments, deliver_due, resend_delay
 from scarnode.jobs.registrar import Registrar
+from scarnode.jobs.retention import finish_deleting
 from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
@@ -77,6 +79,11 @@ class Node:
         self._disks = DiskWatch(self.ledger, self._spool, settings.folders())
         self._registrar = Registrar(self.ledger, self._spool)
         self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
+        searching = threading.Lock()
+        self._searching = searching
+        self._janitor = Janitor(
+            self.ledger, self._spool, settings.results.path, self._disks, settings.retention, searching
+        )
         reporters = self._reporters()
         self._door = Door(self._callers(reporters), settings.node.limits())
         self._server = listen(
@@ -123,6 +130,7 @@ class Node:
             self.ledger.fail_unknown_destinations(list(self.settings.destinations))
             self.ledger.end_unasked_commitments(list(self._committing))
             found = self._registrar.recover()
+            finish_deleting(self.ledger, self.settings.results.path)
         except OperationalError as error:
             where = self.ledger.engine.url.render_as_string()
             raise LedgerError(str(error.orig), where, "Check that it can be written and its disk is not full") from None
@@ -134,6 +142,7 @@ class Node:
             "search": partial(self._search),
             "leases": partial(self._end_lost_leases),
             "disks": partial(self._disks.look),
+            "retention": partial(self._janitor.look),
         }
         for slot, worker in enumerate(self._workers):
             tasks[f"work-{slot}"] = partial(self._work, slot, worker)
@@ -172,7 +181,11 @@ class Node:
                 return
             rules = self.settings.recognition
             results = self.settings.results.path
-            search_study(self.ledger, self._spool.root, results, study_id, rules, self._model.sha256, digest)
+            urgent = self.settings.study.urgent_calling_ae_titles
+            with self._searching:
+                search_study(
+                    self.ledger, self._spool.root, results, study_id, rules, self._model.sha256, digest, urgent
+                )
             for slot in range(len(self._workers)):
                 self._scheduler.wake(f"work-{slot}")
 

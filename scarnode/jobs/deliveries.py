@@ -36,7 +36,7 @@ MOVES: dict[JobState, tuple[JobState, ...]] = {
     JobState.DELIVERING: (JobState.DONE, JobState.FAILED, JobState.SUPERSEDED),
     JobState.HELD: (JobState.DELIVERING, JobState.SUPERSEDED),
     JobState.FAILED: (JobState.QUEUED, JobState.DELIVERING, JobState.SUPERSEDED),
-    JobState.DONE: (JobState.DELIVERING,),
+    JobState.DONE: (JobState.DELIVERING, JobState.QUEUED),
     JobState.SUPERSEDED: (),
 }
 """Every change of state there is."""
@@ -229,7 +229,7 @@ class Deliveries(Reception):
         known = {(row.result_id, row.destination): row for row in rows}
         refused = select(Commitment.delivery_id).where(Commitment.state == CommitmentState.FAILED)
         uncommitted = set(session.scalars(refused.where(Commitment.delivery_id.in_([row.id for row in rows]))))
-        resend = job.state == JobState.DONE
+        resend = job.state in (JobState.DONE, JobState.RUNNING)  # asked for, or made anew
         for result in results:
             for name, kinds in destinations.items():
                 row = known.get((result.id, name))

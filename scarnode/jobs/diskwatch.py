@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 WAITING = "waits for disk space: see scarnode alarms"
 BACK = "there is disk space again"
 
+NEAR = 0.25
+"""Share of the floor, above it, at which studies are deleted where that is wanted: before an image is refused."""
+
 LEDGER_NEEDS = 4_000_000
 """Bytes without which SQLite may not be able to write: its log grows to about this size between checkpoints."""
 
@@ -57,6 +60,12 @@ class DiskWatch:
     def work_waits(self) -> bool:
         """Tell whether no job should be started, for want of room for its results or for what the ledger says of it."""
         return any(name in self._folders and not self._room(name).for_work for name in ("results", "ledger"))
+
+    def near_full(self, name: str) -> bool:
+        """Tell whether a disk comes near its floor, or has refused an instance for which there is still no room."""
+        room = self._room(name)
+        wanted = self._spool.refused if self._folders[name] == self._spool.root else 0
+        return room.spare < max(room.floor * NEAR, wanted)
 
     def ledger_full(self) -> bool:
         """Tell whether the ledger can probably not be written."""

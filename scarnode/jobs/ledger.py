@@ -26,7 +26,19 @@ from scarnode.jobs.model import (
     ResultFile,
     ReturnedObject,
 )
-from scarnode.jobs.tables import Commitment, Delivery, DeliveryState, Instance, Job, JobOrigin, JobState, Result
+from scarnode.jobs.retention import Retention
+from scarnode.jobs.tables import (
+    ROUTINE,
+    URGENT,
+    Commitment,
+    Delivery,
+    DeliveryState,
+    Instance,
+    Job,
+    JobOrigin,
+    JobState,
+    Result,
+)
 from scarnode.stack import SeriesVerdict, Stack
 
 STACK_JSON = TypeAdapter(Stack)
@@ -47,8 +59,8 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Commitments, Alarms):
-    """The job database: what came (`Reception`), is sent (`Deliveries`) and kept (`Commitments`), `Alarms`, and the jobs.
+class Ledger(Commitments, Alarms, Retention):
+    """The job database: what came (`Reception`), is sent (`Deliveries`), kept (`Commitments`), deleted (`Retention`); jobs.
 
     Parameters
     ----------
@@ -73,6 +85,7 @@ class Ledger(Commitments, Alarms):
         planned: Sequence[PlannedJob],
         problems: Mapping[str, str] | None = None,
         note: str = "",
+        urgent: Collection[str] = (),
     ) -> None:
         """Write down what was found in a quiet study, and queue a job for every stack that has none yet.
 
@@ -90,6 +103,8 @@ class Ledger(Commitments, Alarms):
             Spool-relative path of each file that can not be used, and why.
         note : str
             For the event row, e.g. why the search failed.
+        urgent : collection of str
+            Calling AE titles; jobs of a study that has an image from one of them go first.
         """
         now = time.time()
         with self._writing() as session:
@@ -98,19 +113,26 @@ class Ledger(Commitments, Alarms):
             found = f"{len(planned) - corrections} short-axis LGE stacks, {corrections} corrections"
             why = note or f"study quiet: {len(verdicts)} series, {found}"
             session.add(self._event(study_id, None, "", "", why))
+            priority = URGENT if planned and urgent and self._came_from(session, study_id, urgent) else ROUTINE
             for plan in planned:
-                self._add_job(session, study_id, plan, now)
+                self._add_job(session, study_id, plan, now, priority)
 
-    def _add_job(self, session: Session, study_id: int, plan: PlannedJob, now: float) -> None:
+    @staticmethod
+    def _came_from(session: Session, study_id: int, callers: Collection[str]) -> bool:
+        query = select(Instance.id).where(Instance.study_id == study_id, Instance.calling_ae.in_(callers))
+        return session.scalar(query.limit(1)) is not None
+
+    def _add_job(self, session: Session, study_id: int, plan: PlannedJob, now: float, priority: int) -> None:
         existing = session.scalar(select(Job).where(Job.key == plan.key))
         if existing is not None:
-            session.add(self._event(study_id, existing.id, "", "", "the same input came again: its job stands"))
+            self._come_again(session, existing, priority)
             return
         job = Job(
             key=plan.key,
             study_id=study_id,
             state=JobState.QUEUED,
             reason="",
+            priority=priority,
             stack=STACK_JSON.dump_json(plan.stack).decode(),
             origin=JobOrigin.CORRECTION if plan.correction else JobOrigin.NETWORK,
             correction=SEG_JSON.dump_json(plan.correction).decode() if plan.correction else "",
@@ -138,6 +160,18 @@ class Ledger(Commitments, Alarms):
             what = f"a person's correction of a {what}: SEG {plan.correction.sop_instance_uid}"
         session.add(self._event(study_id, job.id, "", job.state.value, what))
         self._revise(session, job, plan.stack)
+
+    def _come_again(self, session: Session, job: Job, priority: int) -> None:
+        """Let a job stand whose input came again; where its results were removed, they are made and sent anew.
+
+        The key says that they become the same objects under the same UIDs, so that an archive knows them.
+        """
+        made = session.scalars(select(Result.removed_at).where(Result.job_id == job.id)).all()
+        if job.state is not JobState.DONE or None in made or not made:
+            session.add(self._event(job.study_id, job.id, "", "", "the same input came again: its job stands"))
+            return
+        job.attempts, job.interruptions, job.due_at, job.priority = 0, 0, steady(), priority
+        self._move(session, job, JobState.QUEUED, "the same input came again after its results were removed")
 
     def _revise(self, session: Session, job: Job, stack: Stack) -> None:
         """Link a job to the one it revises: the latest of the study that used any of the same images.
@@ -169,7 +203,7 @@ class Ledger(Commitments, Alarms):
         query = (
             select(Instance, Result.path)
             .outerjoin(Result, Result.sop_instance_uid == Instance.sop_instance_uid)
-            .where(Instance.study_id == study_id)
+            .where(Instance.study_id == study_id, Instance.removed_at.is_(None))
             .where(Instance.sop_class_uid.in_(SEG_CLASSES) | Result.id.is_not(None))
             .order_by(Instance.id)
         )
@@ -184,7 +218,7 @@ class Ledger(Commitments, Alarms):
     # -- running jobs ------------------------------------------------------------------------------------------------
 
     def claim(self, owner: str, lease_seconds: float) -> ClaimedJob | None:
-        """Take the oldest queued job that is due; None where there is none.
+        """Take the queued job that is due, urgent ones first, then the oldest; None where there is none.
 
         A correction waits until the network's jobs of its study have run.
 
@@ -204,7 +238,7 @@ class Ledger(Commitments, Alarms):
             select(Job.id)
             .where(Job.state == JobState.QUEUED, Job.due_at <= now)
             .where((Job.origin == JobOrigin.NETWORK) | ~awaited)
-            .order_by(Job.id)
+            .order_by(Job.priority, Job.id)
             .limit(1)
         )
         with self.reading() as session:  # an idle node asks often: do not take the write lock for nothing
@@ -285,13 +319,9 @@ class Ledger(Commitments, Alarms):
             job.myocardium_volume_cm3 = analysed.measurements.myocardium_volume
             job.lge_percent = analysed.measurements.lge_percent
             self._take_back_report(session, job)
-            for file in analysed.files:
-                result = Result(job_id=job.id, **vars(file))
-                session.add(result)
-                session.flush()
-                session.add_all(
-                    self._new_delivery(result, name, now) for name, kinds in destinations.items() if file.kind in kinds
-                )
+            results = [self._result(session, job, file) for file in analysed.files]
+            session.flush()
+            self._send_again(session, job, results, destinations, now)
             self._note_unmade(session, job, {file.kind for file in analysed.files}, destinations)
             holding = [flag for flag in analysed.flags if flag in hold_flags]
             if holding:
@@ -299,6 +329,16 @@ class Ledger(Commitments, Alarms):
             else:
                 self._move(session, job, JobState.DELIVERING, "analysed")
                 self._close_if_delivered(session, job)
+
+    @staticmethod
+    def _result(session: Session, job: Job, file: ResultFile) -> Result:
+        """Give the row of a result file; it is there already where the file was removed and made anew."""
+        row = session.scalar(select(Result).where(Result.job_id == job.id, Result.kind == file.kind))
+        if row is None:
+            row = Result(job_id=job.id, **vars(file))
+            session.add(row)
+        row.removed_at = None
+        return row
 
     def fail(self, claimed: ClaimedJob, why: str, max_attempts: int, permanent: bool = False) -> None:
         """Note a failed attempt: the job is queued again after a pause, or `failed` when its attempts are used up.
@@ -469,7 +509,11 @@ class Ledger(Commitments, Alarms):
             if state is JobState.SUPERSEDED:
                 raise LedgerError("is superseded", f"job {job_id}", "See `scarnode jobs list` for its revision")
             made = session.scalars(select(Result).where(Result.job_id == job.id)).all()
+            made, removed = [row for row in made if row.removed_at is None], len(made)
             results = [result for result in made if not result.kind.startswith(FAILURE)]
+            if state is JobState.DONE and removed and not results:
+                todo = "Send the study again: then they are made and sent anew"
+                raise LedgerError("its results were delivered and removed from this machine", f"job {job_id}", todo)
             if not results:
                 self._send_again(session, job, made, _of_failures(destinations), now)
                 job.attempts, job.interruptions, job.due_at = 0, 0, now

@@ -17,6 +17,7 @@ class JobSummary:
     job: int
     state: str
     reason: str
+    priority: str
     origin: str
     patient_id: str
     patient_name: str
@@ -33,6 +34,8 @@ class JobSummary:
     created_at: float
     finished_at: float | None
     calling_ae: str
+    sources_removed_at: float | None
+    results_removed_at: float | None
 
 
 @dataclass(frozen=True)

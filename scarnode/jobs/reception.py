@@ -55,9 +55,9 @@ class Reception:
     # -- what was received -------------------------------------------------------------------------------------------
 
     def known_paths(self) -> set[str]:
-        """Give the spool-relative paths of all registered instances."""
+        """Give the spool-relative paths of all registered instances that were not removed."""
         with self.reading() as session:
-            return set(session.scalars(select(Instance.path)))
+            return set(session.scalars(select(Instance.path).where(Instance.removed_at.is_(None))))
 
     def add_instances(self, received: Sequence[ReceivedInstance]) -> None:
         """Register instances that lie in the spool.
@@ -70,7 +70,9 @@ class Reception:
         with self._writing() as session:
             for one in received:
                 study = self._study_of(session, one, now)
-                if session.scalar(select(Instance.id).where(Instance.path == one.path)) is not None:
+                known = session.scalar(select(Instance).where(Instance.path == one.path))
+                if known is not None:
+                    known.received_at = one.received_at  # the file was replaced: see `Retention`
                     if study:
                         study.searched_instance = 0
                     continue
@@ -90,6 +92,7 @@ class Reception:
                 session.flush()
                 if study:
                     study.newest_instance = row.id
+                    study.sources_removed_at = None
 
     def _study_of(self, session: Session, one: ReceivedInstance, now: float) -> Study | None:
         if not one.study_instance_uid:
@@ -129,12 +132,11 @@ class Reception:
             return list(session.scalars(query))
 
     def study_files(self, study_id: int) -> tuple[int, list[str]]:
-        """Give the id of the study's newest instance and the spool-relative paths of all, in order of arrival."""
+        """Give the id of the study's newest instance and the spool-relative paths of those there, as they came."""
+        query = select(Instance.id, Instance.path, Instance.removed_at).where(Instance.study_id == study_id)
         with self.reading() as session:
-            rows = session.execute(
-                select(Instance.id, Instance.path).where(Instance.study_id == study_id).order_by(Instance.id)
-            ).all()
-        return (rows[-1].id if rows else 0), [row.path for row in rows]
+            rows = session.execute(query.order_by(Instance.id)).all()
+        return (rows[-1].id if rows else 0), [row.path for row in rows if row.removed_at is None]
 
     def _write_verdicts(
         self,

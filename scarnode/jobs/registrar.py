@@ -49,9 +49,15 @@ class Registrar:
         """Take note of everything in the spool that the ledger does not know; give how many."""
         known = self._ledger.known_paths()
         unknown = [path for path in self._spool if str(path.relative_to(self._spool.root)) not in known]
+        unknown = [path for path in unknown if not self._finish_removing(path)]
         for path in sorted(unknown, key=lambda path: path.stat().st_mtime):
             self.add(path)
         return len(unknown)
+
+    def _finish_removing(self, path: Path) -> bool:
+        """Delete a file that retention had marked when the node ended; one that came again since then stays."""
+        at = path.stat().st_mtime
+        return self._ledger.was_removed(str(path.relative_to(self._spool.root)), at) and self._spool.remove(path, at)
 
     def stop(self) -> None:
         """Register what is in hand and end."""

@@ -17,7 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def search_study(
-    ledger: Ledger, spool: Path, results: Path, study_id: int, rules: Rules, model_sha256: str, settings_digest: str
+    ledger: Ledger,
+    spool: Path,
+    results: Path,
+    study_id: int,
+    rules: Rules,
+    model_sha256: str,
+    settings_digest: str,
+    urgent: Sequence[str] = (),
 ) -> None:
     """Find the stacks of a study and their corrections, queue the jobs, and write down what became of every series.
 
@@ -33,6 +40,8 @@ def search_study(
     rules : Rules
     model_sha256, settings_digest : str
         Enter the key of each job.
+    urgent : sequence of str
+        Calling AE titles whose studies go first.
     """
     newest, paths = ledger.study_files(study_id)
     try:
@@ -48,7 +57,7 @@ def search_study(
         return
     problems = {str(path.relative_to(spool)): why for path, why in found.unreadable}
     series = _settled(found.series, verdicts)
-    ledger.close_study(study_id, newest, series, [*planned, *corrections], problems)
+    ledger.close_study(study_id, newest, series, [*planned, *corrections], problems, urgent=urgent)
     counts = (study_id, len(series), len(planned), len(corrections), len(problems))
     log.info("study %d: %d series, %d stacks, %d corrections, %d unreadable", *counts)
 

@@ -32,6 +32,10 @@ FINAL = (JobState.DONE, JobState.FAILED, JobState.HELD, JobState.SUPERSEDED)
 """States in which the node does nothing more by itself."""
 
 
+URGENT, ROUTINE = 1, 2
+"""Priorities of jobs: the lower goes first, as in triage."""
+
+
 class JobOrigin(str, Enum):
     """Who outlined the heart in a job's result."""
 
@@ -86,6 +90,8 @@ class Study(Base):
     """id of the instance received last."""
     searched_instance: Mapped[int] = mapped_column(Integer)
     """`newest_instance` at the time the study was last searched for stacks; less means there is work."""
+    sources_removed_at: Mapped[float | None] = mapped_column(Float)
+    """When its images were deleted (retention); NULL where they lie in the spool."""
     __table_args__ = (Index("study_unsearched", "last_received_at"),)
 
 
@@ -99,14 +105,16 @@ class Instance(Base):
     series_instance_uid: Mapped[str] = mapped_column(String(128), index=True)
     sop_instance_uid: Mapped[str] = mapped_column(String(128))
     sop_class_uid: Mapped[str] = mapped_column(String(128))
-    digest: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64), index=True)
     path: Mapped[str] = mapped_column(Text, unique=True)
-    """Relative to the spool."""
+    """Relative to the spool; of a removed file with ``#`` and the row's id behind it."""
     calling_ae: Mapped[str] = mapped_column(String(64))
     received_at: Mapped[float] = mapped_column(Float)
     size: Mapped[int] = mapped_column(Integer)
     problem: Mapped[str] = mapped_column(Text)
     """Why the file can not be read; empty where it can."""
+    removed_at: Mapped[float | None] = mapped_column(Float)
+    """When the file was deleted (retention)."""
 
 
 class Series(Base):
@@ -137,6 +145,8 @@ class Job(Base):
     state: Mapped[JobState] = mapped_column(_by_value(JobState))
     reason: Mapped[str] = mapped_column(Text)
     """Why it is in this state, for a person."""
+    priority: Mapped[int] = mapped_column(Integer, server_default="2")
+    """The lower goes first: `URGENT` or `ROUTINE`."""
     stack: Mapped[str] = mapped_column(Text)
     """The `Stack` as JSON, paths included."""
     origin: Mapped[JobOrigin] = mapped_column(_by_value(JobOrigin))
@@ -161,7 +171,7 @@ class Job(Base):
     scar_volume_cm3: Mapped[float | None] = mapped_column(Float)
     myocardium_volume_cm3: Mapped[float | None] = mapped_column(Float)
     lge_percent: Mapped[float | None] = mapped_column(Float)
-    __table_args__ = (Index("job_queue", "state", "due_at", "id"),)
+    __table_args__ = (Index("job_queue", "state", "due_at", "id"), Index("job_order", "state", "priority", "id"))
 
 
 class Result(Base):
@@ -176,6 +186,8 @@ class Result(Base):
     series_instance_uid: Mapped[str] = mapped_column(String(128))
     path: Mapped[str] = mapped_column(Text)
     """Relative to the results folder."""
+    removed_at: Mapped[float | None] = mapped_column(Float)
+    """When the file was deleted (retention)."""
     __table_args__ = (UniqueConstraint("job_id", "kind"),)
 
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -78,6 +79,7 @@ class Spool:
     def __init__(self, root: Path, floor: Floor = NO_FLOOR) -> None:
         self.root, self.floor = root, floor
         self.refusals = self.refused = 0
+        self._placing = threading.Lock()
         self._partial = root / "partial"
         try:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -127,8 +129,32 @@ class Spool:
             raise OSError(errno.ENOSPC, "below the floor of free disk space")
         digest = hashlib.sha256(incoming.dataset).hexdigest()
         path = self.root / digest[:2] / f"{_safe(incoming.sop_instance_uid)}.{digest}.dcm"
-        write_durably(path, self._partial / uuid4().hex, (_file_meta(incoming), incoming.dataset))
+        write_durably(path, self._partial / uuid4().hex, (_file_meta(incoming), incoming.dataset), self._placing)
         return path
+
+    def remove(self, path: Path, stored_at: float) -> bool:
+        """Delete an instance, unless it came again since.
+
+        Parameters
+        ----------
+        path : Path
+            As `store` gave it.
+        stored_at : float
+            The file's time (st_mtime) when it was decided to delete it.
+
+        Returns
+        -------
+        bool
+            The file is gone; False: a newer one lies there, which was answered with Success.
+        """
+        with self._placing:
+            try:
+                if path.stat().st_mtime != stored_at:
+                    return False
+                path.unlink()
+            except FileNotFoundError:
+                pass
+        return True
 
     def close(self) -> None:
         """Let another node have the spool."""

@@ -49,6 +49,27 @@ def store(association, folder, number):
     return association.send_c_store(make_object(folder / f"{number}.dcm", pixels=PIXELS))
 
 
+def test_settled_studies_make_room_before_an_image_is_refused(tmp_path):
+    """Twice the disk's size of studies without an LGE stack goes in, image by image; the oldest make room."""
+    settings = {
+        "spool": {"min_free_percent": 25},
+        "study": {"quiet_seconds": 0.1},
+        "retention": {"free_when_full": "yes"},
+    }
+    node, disk = node_on(tmp_path, "8m", ["spool"], **settings)
+    with node:
+        inside = Inside(node, disk)
+        association = associate(node)
+        for number in range(16 * 2**20 // 131_072):
+            wait_until(lambda number=number: store(association, tmp_path, number).Status == 0, 20, "room", poll=0.2)
+        association.release()
+        assert inside.free() >= 2 * 2**20
+    gone = books.query(node.ledger_path, "SELECT removed_at IS NOT NULL AS gone FROM instance ORDER BY id")
+    flags = [row["gone"] for row in gone]
+    assert 60 < sum(flags) < len(flags)
+    assert flags == sorted(flags, reverse=True), "not the oldest first"
+
+
 def assert_whole(spool, count):
     files = list(spool.glob("??/*.dcm"))
     assert len(files) == count

@@ -1,0 +1,84 @@
+"""Deletes what retention allows: by age, and where the disk is near full."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scarnode.clock import steady
+from scarnode.jobs.diskwatch import DiskWatch
+from scarnode.jobs.ledger import Ledger
+from scarnode.jobs.retention import delete_files
+from scarnode.receive import Spool
+
+if TYPE_CHECKING:
+    from scarnode.config import RetentionSection
+
+DAY = 86400.0
+PACE = 60.0
+"""Seconds between looks for what has come of age."""
+
+
+class Janitor:
+    """Deletes sources and results of studies that are through (`scarnode.jobs.retention.through`), oldest first.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    spool : Spool
+    results : Path
+    disks : DiskWatch
+        Tells when room is needed.
+    settings : RetentionSection
+    searching : threading.Lock
+        Held while a study is searched for stacks, and here while one's files are deleted.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Spool,
+        results: Path,
+        disks: DiskWatch,
+        settings: RetentionSection,
+        searching: threading.Lock,
+    ) -> None:
+        self._ledger, self._spool, self._results, self._disks = ledger, spool, results, disks
+        self._settings, self._searching = settings, searching
+        self._next = 0.0
+
+    def look(self) -> None:
+        """Delete what is due; called every second."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PACE
+            self._by_age()
+        if self._settings.free_when_full:
+            self._for_room()
+
+    def _by_age(self) -> None:
+        sources, results = self._before(self._settings.sources_days), self._before(self._settings.results_days)
+        while studies := self._ledger.removable(sources, results):
+            removed = [self._remove(study, sources, results, "kept long enough") for study in studies]
+            if not any(removed):
+                return
+
+    def _for_room(self) -> None:
+        now = steady()
+        for name, sources, results in (("spool", now, None), ("results", None, now)):
+            while self._disks.near_full(name) and (studies := self._ledger.removable(sources, results, limit=1)):
+                if not self._remove(studies[0], sources, results, "the disk is near full"):
+                    return
+
+    def _remove(self, study: int, sources: float | None, results: float | None, why: str) -> bool:
+        with self._searching:
+            removal = self._ledger.mark_removed(study, sources, results, why)
+            if removal is None:
+                return False
+            delete_files(removal, self._spool, self._results)
+        return True
+
+    @staticmethod
+    def _before(days: float) -> float | None:
+        return steady() - days * DAY if days else None

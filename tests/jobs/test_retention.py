@@ -1,0 +1,307 @@
+"""What is deleted: only what was sent, oldest first, safely against a kill and against the same study coming again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from scarnode.config import RetentionSection
+from scarnode.disk import NO_FLOOR, Floor
+from scarnode.errors import LedgerError
+from scarnode.jobs import Ledger, queries
+from scarnode.jobs.diskwatch import DiskWatch
+from scarnode.jobs.janitor import Janitor
+from scarnode.jobs.model import DeliveryReport
+from scarnode.jobs.registrar import Registrar
+from scarnode.jobs.retention import finish_deleting
+from scarnode.receive import Incoming, Spool, describe
+from scarnode.stack import SeriesVerdict, Verdict
+from tests.harness.tools import wait_until
+
+from .builders import MR_IMAGE, TO_PACS, analysed, plan, verdict
+
+LATER = 10 * 86400.0
+
+
+def element(tag: bytes, value: str) -> bytes:
+    data = value.encode() + b"\0" * (len(value) % 2)
+    return tag + b"UI" + len(data).to_bytes(2, "little") + data
+
+
+class House:
+    """Spool, results and ledger without a network or a listener."""
+
+    def __init__(self, folder: Path, floor: Floor = NO_FLOOR) -> None:
+        self.results = folder / "results"
+        self.results.mkdir(exist_ok=True)
+        self.spool = Spool(folder / "spool", floor)
+        self.ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", "test")
+        self.searching = threading.Lock()
+        self.disks = DiskWatch(self.ledger, self.spool, {"spool": self.spool.root, "results": self.results})
+
+    def close(self) -> None:
+        self.spool.close()
+        self.ledger.close()
+
+    def store(self, number: int, study: str = "1.2.3") -> Path:
+        dataset = element(b"\x20\x00\x0d\x00", study) + element(b"\x20\x00\x0e\x00", f"{study}.0")
+        uid = f"{study}.{number}"
+        return self.spool.store(Incoming(MR_IMAGE, uid, "1.2.840.10008.1.2.1", "SCANNER", "SCARNODE", dataset))
+
+    def receive(self, numbers=range(1, 4), study: str = "1.2.3") -> list[Path]:
+        paths = [self.store(number, study) for number in numbers]
+        self.ledger.add_instances([describe(self.spool.root, path) for path in paths])
+        return paths
+
+    def search(self, *plans, verdicts=None) -> None:
+        for study in self.ledger.quiet_studies(0):
+            newest, _ = self.ledger.study_files(study)
+            self.ledger.close_study(study, newest, verdicts or [verdict()], plans)
+
+    def run(self, key: str) -> None:
+        claimed = self.ledger.claim("host:0", 60)
+        (self.results / key).mkdir()
+        for kind in ("seg", "sr", "sc"):
+            (self.results / key / f"{kind}.dcm").write_bytes(b"result")
+        self.ledger.finish(claimed, analysed(key), TO_PACS)
+
+    def deliver(self, sent=True) -> int:
+        due = self.ledger.due_deliveries("pacs")
+        self.ledger.report_deliveries([DeliveryReport(one.id, sent, "as it went", None) for one in due])
+        return len(due)
+
+    def clean(self, sources_days=1.0, results_days=1.0, later=LATER, **settings) -> None:
+        """Let the janitor look, some days later."""
+        settings = RetentionSection(sources_days=sources_days, results_days=results_days, **settings)
+        janitor = Janitor(self.ledger, self.spool, self.results, self.disks, settings, self.searching)
+        janitor._before = lambda days: time.time() + later - days * 86400 if days else None
+        janitor.look()
+
+    def files(self) -> tuple[int, int]:
+        return len(list(self.spool)), len(list(self.results.rglob("*.dcm")))
+
+
+@pytest.fixture
+def house(tmp_path):
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+def delivered(house, key="a", study="1.2.3"):
+    house.receive(study=study)
+    house.search(plan(key))
+    house.run(key)
+    house.deliver()
+
+
+def test_what_was_delivered_goes_when_it_is_old_enough_and_its_rows_stay(house):
+    delivered(house)
+    house.clean(later=0.5 * 86400)
+    assert house.files() == (3, 3)
+    house.clean()
+    assert house.files() == (0, 0)
+    job = queries.get_job(house.ledger, 1)
+    assert job.state == "done"
+    assert job.sources_removed_at == pytest.approx(time.time(), abs=60)
+    assert job.results_removed_at == pytest.approx(time.time(), abs=60)
+    story = [event.why for event in queries.list_events(house.ledger, 1)]
+    assert any("3 images" in why and "removed from this machine: kept long enough" in why for why in story)
+    assert any("its results removed" in why for why in story)
+    assert len(queries.list_deliveries(house.ledger, 1)) == 3
+    house.clean()
+    assert [event.why for event in queries.list_events(house.ledger, 1)] == story, "removed twice"
+
+
+def test_images_and_results_have_ages_of_their_own_and_0_keeps_for_ever(house):
+    delivered(house)
+    house.clean(sources_days=0, results_days=0)
+    assert house.files() == (3, 3)
+    house.clean(sources_days=3, results_days=30)
+    assert house.files() == (0, 3)
+    assert house.ledger.retry(1, TO_PACS).value == "delivering"  # results are there: they can be sent again
+
+
+STATES = ["received", "queued", "running", "held", "failed", "delivering", "one not sent", "nobody takes it", "unread"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_nothing_goes_that_is_not_through(house, state):
+    house.receive()
+    if state == "unread":
+        house.search(verdicts=[SeriesVerdict("1.2.3", "", Verdict.REVIEW, "SEARCH_FAILED", "", 0, 3)])
+    elif state != "received":
+        house.search(plan("a"))
+    if state in ("running", "failed"):
+        claimed = house.ledger.claim("host:0", 60)
+        if state == "failed":
+            house.ledger.fail(claimed, "no", 1)
+    elif state == "held":
+        house.ledger.finish(house.ledger.claim("host:0", 60), analysed("a", ("X",)), TO_PACS, ("X",))
+    elif state == "nobody takes it":
+        house.ledger.finish(house.ledger.claim("host:0", 60), analysed("a"), {})
+    elif state in ("delivering", "one not sent"):
+        house.run("a")
+        if state == "one not sent":
+            house.deliver(sent=False)
+    before = house.files()
+    house.clean(free_when_full=True)
+    assert house.files() == before
+    assert before[0] == 3
+
+
+def test_a_study_with_nothing_for_us_goes_too(house):
+    house.receive()
+    house.search(verdicts=[verdict(accepted=False)])
+    house.clean()
+    assert house.files() == (0, 0)
+
+
+def test_one_unfinished_job_keeps_the_whole_study(house):
+    delivered(house)
+    house.receive(range(4, 7))
+    house.search(plan("b", range(4, 7)))
+    house.clean()
+    assert house.files() == (6, 3)
+
+
+def test_sent_again_after_its_removal_it_is_analysed_and_sent_again(house):
+    """The key, and so every UID, is the same: an archive that has the objects knows them."""
+    delivered(house)
+    house.clean()
+    house.receive()
+    house.search(plan("a"))
+    assert queries.get_job(house.ledger, 1).state == "queued"
+    assert queries.get_job(house.ledger, 1).sources_removed_at is None
+    house.run("a")
+    assert house.deliver() == 3
+    [job] = queries.list_jobs(house.ledger)
+    assert (job.state, job.results_removed_at) == ("done", None)
+    assert len(queries.list_deliveries(house.ledger, 1)) == 3
+    assert house.files() == (3, 3)
+    house.clean()
+    assert house.files() == (0, 0)
+
+
+def test_with_its_results_still_here_the_job_stands(house):
+    delivered(house)
+    house.clean(results_days=0)
+    house.receive()
+    assert len(house.ledger.study_files(1)[1]) == 3
+    house.search(plan("a"))
+    assert queries.get_job(house.ledger, 1).state == "done"
+    assert house.files() == (3, 3)
+
+
+def test_removed_images_are_no_part_of_a_later_search(house):
+    delivered(house)
+    house.clean()
+    house.receive([4])
+    assert len(house.ledger.quiet_studies(0)) == 1
+    newest, paths = house.ledger.study_files(1)
+    assert len(paths) == 1
+    house.ledger.close_study(1, newest, [verdict()], [])
+    assert house.ledger.quiet_studies(0) == []
+
+
+def test_a_person_who_wants_removed_results_again_is_told_how(house):
+    delivered(house)
+    house.clean()
+    with pytest.raises(LedgerError, match="removed from this machine -> Send the study again"):
+        house.ledger.retry(1, TO_PACS)
+    house.receive()
+    house.search(plan("a"))
+    house.ledger.fail(house.ledger.claim("host:0", 60), "no", 1)
+    assert house.ledger.retry(1, TO_PACS).value == "queued"
+
+
+def test_an_image_that_comes_again_while_it_is_removed_stays(house, monkeypatch):
+    """Stored and answered with Success, but not yet in the ledger, when the janitor deletes the study."""
+    delivered(house)
+    mark = house.ledger.mark_removed
+
+    def marked(*arguments):
+        time.sleep(0.02)  # the file system's clock moves on
+        before = house.store(1)
+        removal = mark(*arguments)
+        after = house.store(2)
+        monkeypatch.undo()
+        house.ledger.again = [before, after]
+        return removal
+
+    monkeypatch.setattr(house.ledger, "mark_removed", marked)
+    house.clean()
+    again = house.ledger.again
+    assert sorted(house.spool) == sorted(again)
+    house.ledger.add_instances([describe(house.spool.root, path) for path in again])
+    assert len(house.ledger.study_files(1)[1]) == 2
+    assert len(house.ledger.quiet_studies(0)) == 1
+
+
+def test_oldest_first_and_no_more_than_needed_when_the_disk_is_near_full(tmp_path, monkeypatch):
+    house = House(tmp_path, Floor(1, 1e9))
+    for number in range(1, 5):
+        study = f"1.2.{number}"
+        house.receive(study=study)
+        house.search(verdicts=[verdict(accepted=False)])
+    gone_when_enough = [True, True, False]
+    monkeypatch.setattr(house.disks, "near_full", lambda name: name == "spool" and gone_when_enough.pop(0))
+    house.clean(0, 0, free_when_full=True)
+    left = {describe(house.spool.root, path).study_instance_uid for path in house.spool}
+    assert left == {"1.2.3", "1.2.4"}
+    house.close()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scarnode.receive import Spool
+from tests.jobs.test_retention import House
+from scarnode.jobs import retention
+house, after = House(Path(sys.argv[1])), int(sys.argv[2])
+remove, rmtree, count = Spool.remove, retention.shutil.rmtree, [0]
+def step():
+    if count[0] == after:
+        os.kill(os.getpid(), signal.SIGKILL)
+    count[0] += 1
+def killed(*arguments):
+    step()
+    return remove(*arguments)
+def cut(*arguments, **options):
+    step()
+    return rmtree(*arguments, **options)
+Spool.remove, retention.shutil.rmtree = killed, cut
+house.clean()
+"""
+
+
+@pytest.mark.parametrize("after", range(4))
+@pytest.mark.parametrize("again", [False, True])
+def test_killed_between_marking_and_deleting_it_is_finished_at_the_next_start(tmp_path, after, again):
+    house = House(tmp_path)
+    delivered(house)
+    house.close()
+    root = Path(__file__).resolve().parent.parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(after)], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    house = House(tmp_path)
+    assert len(list(house.spool)) == 3 - min(after, 3)
+    if again:  # the sender was quicker than our restart
+        house.store(3)
+    registrar = Registrar(house.ledger, house.spool)
+    finish_deleting(house.ledger, house.results)
+    found = registrar.recover()
+    assert (found, *house.files()) == ((1, 1, 0) if again else (0, 0, 0))
+    if again:
+        wait_until(lambda: house.ledger.quiet_studies(0), 10, "the image that came again")
+        assert len(house.ledger.study_files(1)[1]) == 1
+    registrar.stop()
+    house.close()
