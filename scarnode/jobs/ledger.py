@@ -60,7 +60,7 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
 
 
 class Ledger(Commitments, Alarms, Retention):
-    """The job database: what came (`Reception`), is sent (`Deliveries`), kept (`Commitments`), deleted (`Retention`); jobs.
+    """The job database: what came (`Reception`), is sent (`Deliveries`), committed, deleted (`Retention`), and jobs.
 
     Parameters
     ----------

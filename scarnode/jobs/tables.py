@@ -171,7 +171,7 @@ class Job(Base):
     scar_volume_cm3: Mapped[float | None] = mapped_column(Float)
     myocardium_volume_cm3: Mapped[float | None] = mapped_column(Float)
     lge_percent: Mapped[float | None] = mapped_column(Float)
-    __table_args__ = (Index("job_queue", "state", "due_at", "id"), Index("job_order", "state", "priority", "id"))
+    __table_args__ = (Index("job_queue", "state", "priority", "id"),)
 
 
 class Result(Base):

@@ -191,28 +191,6 @@ def test_a_correction_of_nothing_ends_without_a_result(ledger):
     assert deliver(ledger) == 0
 
 
-def test_a_ledger_of_the_first_schema_keeps_its_jobs(ledger, tmp_path):
-    close(ledger, plan("a"))
-    with ledger.engine.begin() as connection:
-        for statement in (
-            "DROP TABLE alarm",
-            "DROP VIEW job_summary",
-            "DROP VIEW delivery_status",
-            "DROP TABLE commitment",
-            "DROP TABLE commitment_request",
-            "CREATE VIEW delivery_status AS SELECT job.id AS job FROM job",
-            "ALTER TABLE job DROP COLUMN origin",
-            "ALTER TABLE job DROP COLUMN correction",
-            "CREATE VIEW job_summary AS SELECT job.id AS job FROM job",
-            "UPDATE alembic_version SET version_num = '0001'",
-        ):
-            connection.execute(text(statement))
-    newer = Ledger(str(ledger.engine.url), "test")
-    assert [(job.state, job.origin) for job in queries.list_jobs(newer)] == [("queued", "network")]
-    assert newer.claim("host:0", 60).correction is None
-    newer.close()
-
-
 def test_attempts_are_capped(ledger, monkeypatch):
     monkeypatch.setattr("scarnode.jobs.ledger.FIRST_RETRY_SECONDS", 0.0)
     close(ledger, plan("a"))

@@ -42,4 +42,4 @@ def test_the_next_job_is_found_by_an_index(ledger):
     with ledger.reading() as session:
         query = "SELECT id FROM job WHERE state = 'queued' AND due_at <= 5 ORDER BY priority, id LIMIT 1"
         steps = [row[-1] for row in session.execute(text("EXPLAIN QUERY PLAN " + query))]
-    assert steps == ["SEARCH job USING INDEX job_order (state=?)"]
+    assert steps == ["SEARCH job USING INDEX job_queue (state=?)"]

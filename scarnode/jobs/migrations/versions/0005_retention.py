@@ -28,5 +28,6 @@ def upgrade() -> None:
     op.add_column("study", sa.Column("sources_removed_at", sa.Float(), nullable=True))
     op.add_column("job", sa.Column("priority", sa.Integer(), nullable=False, server_default="2"))
     op.create_index(op.f("ix_instance_digest"), "instance", ["digest"], unique=False)
-    op.create_index("job_order", "job", ["state", "priority", "id"], unique=False)
+    op.drop_index("job_queue", "job")
+    op.create_index("job_queue", "job", ["state", "priority", "id"], unique=False)
     op.execute(f"CREATE VIEW job_summary AS {JOB_SUMMARY}")
