@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from scarnode import RESEARCH_USE, __version__
 from scarnode.errors import ScarnodeError
+from scarnode.terminal import Table, printable
 
 app = typer.Typer(
     help=f"Measures scar in late-gadolinium-enhancement short-axis stacks, as a DICOM node. {RESEARCH_USE}.",
@@ -46,7 +46,9 @@ def main() -> None:
     try:
         app()
     except ScarnodeError as error:
-        err.print(f"scarnode: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        err.print(
+            printable(f"scarnode: {error}", besides="\n"), style="red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(2)
 
 
@@ -468,6 +470,35 @@ def series_show(series: str, config: ConfigOption = CONFIG) -> None:
             facts.add_row(key.replace("_", " "), _time(value) if key.endswith("_at") else str(value))
         facts.add_row("meaning", REASONS.get(row.reason, ""))
         out.print(facts)
+
+
+@series_app.command("files")
+def series_files(
+    study: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List a study's files in the spool, each with its patient: which is the wrong one?"""
+    from scarnode.config import read_settings
+    from scarnode.jobs import queries
+    from scarnode.receive import describe
+
+    spool = read_settings(config).spool.path
+    rows = [
+        describe(spool, spool / row.path)
+        for row in queries.list_files(_ledger(config), study)
+        if (spool / row.path).exists()
+    ]
+    if not rows:
+        raise ScarnodeError("no file of this study lies in the spool", study, "See: scarnode series list")
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("File", "SOP Instance UID", "From", "Received", "Patient ID", "Patient", title=str(spool))
+    for row in rows:
+        received = _time(row.received_at)
+        table.add_row(row.path, row.sop_instance_uid, row.calling_ae, received, row.patient_id, row.patient_name)
+    out.print(table)
 
 
 def _ledger(config: Path) -> Any:

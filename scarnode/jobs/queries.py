@@ -174,6 +174,22 @@ def list_one_series(ledger: Ledger, series_uid: str) -> list[SeriesRow]:
     return _rows(ledger, SeriesRow, "SELECT * FROM series_verdict WHERE series_instance_uid = :uid", uid=series_uid)
 
 
+@dataclass(frozen=True)
+class FileRow:
+    """A received instance of a study; its path is relative to the spool."""
+
+    path: str
+    problem: str
+
+
+def list_files(ledger: Ledger, study: str) -> list[FileRow]:
+    """Give the files of a study in order of arrival."""
+    query = """
+        SELECT path, problem FROM instance
+        WHERE study_id = (SELECT id FROM study WHERE study_instance_uid = :study) ORDER BY id"""
+    return _rows(ledger, FileRow, query, study=study)
+
+
 def list_unreadable(ledger: Ledger, limit: int = 200) -> list[UnreadableRow]:
     """Give what arrived but belongs to no study or can not be read, newest first."""
     query = """

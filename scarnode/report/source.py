@@ -66,7 +66,8 @@ LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompr
 
 _LENGTH = {"SH": 16, "LO": 64, "CS": 16}
 _STAND_IN_ROOT = "2.25."
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""C0, C1, line separators, and marks that turn the direction of what follows: none of them is part of a name."""
 
 
 def read_header(stack: Stack) -> Dataset:

@@ -47,6 +47,8 @@ _TAGS = [
     *(0x00280011, 0x00280030, 0x00280100, 0x0043102F, _SHARED, _PER_FRAME),
     *PATIENT_TAGS,
 ]
+_UID = re.compile(r"[0-9.]{1,128}")
+"""PS3.5 9.1 wants at most 64 characters and no leading zeros; scanners that do otherwise are served all the same."""
 _TEXTS = [tag for tag in _TAGS if tag not in (_SHARED, _PER_FRAME, 0x00180012, 0x00089208)]
 _MAX_SIDE = 4096
 _MAX_FRAMES = 20_000
@@ -167,6 +169,7 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
             uids = _uids(dataset)
             if not all(uids[1:4]):
                 raise _no_uids(path, uids, opened)
+            _check_uids(path, uids)
             return _frames(path, dataset, uids, _pixel_fault(opened, dataset))
     except InputError:
         raise
@@ -207,6 +210,13 @@ def _no_uids(path: Path, uids: tuple[str, str, str, str], opened: Dataset10) -> 
         what = f"TRUNCATED_HEADER: the file ends inside its header, before {missing}"
         return InputError(what, path.name, "send the instance again")
     return InputError(f"NO_UID: the header has no {missing}", path.name, "the sender must give every instance its UIDs")
+
+
+def _check_uids(path: Path, uids: tuple[str, str, str, str]) -> None:
+    """Refuse what is no UID in their place: it would stand in the results, and in other programs' paths and pages."""
+    for name, uid in zip(("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"), uids[1:], strict=True):
+        if not _UID.fullmatch(uid):
+            raise InputError(f"BAD_UID: {name} is no UID", path.name, "the sender must give every instance valid UIDs")
 
 
 def _is_directory(path: Path) -> bool:

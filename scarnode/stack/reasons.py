@@ -117,6 +117,9 @@ REASONS: dict[str, str] = {
     "UNREADABLE": "The file can not be opened. Check the file and its rights.",
     "TRUNCATED_HEADER": "The file ends inside its header. Send the instance again.",
     "DAMAGED_HEADER": "The header can not be parsed. Send the instance again.",
+    "BAD_UID": (
+        "An SOP instance, study or series UID holds other characters than digits and dots. Have the sender corrected."
+    ),
     "OVERSIZED": (
         "Its header holds more than any image needs (500 000 elements, 200 000 items, 64 levels of sequences, 1 MiB "
         "in a text), or its deflated dataset is larger than 256 MiB. It was not read. Find out what sent it."

@@ -351,3 +351,27 @@ def test_hostile_bytes_never_crash_the_search(sample, data):
         assert np.isfinite(stack.slice_extents).all()
         with contextlib.suppress(InputError):
             read_volume(stack)
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize("uid", ["../../etc/x", "1.2\n3", "1.2\x1b[2J", "1.2/3", "one.two", "1" * 200])
+def test_what_is_no_uid_is_refused_by_name(keyword, uid, tmp_path, monkeypatch):
+    from pydicom import config
+
+    monkeypatch.setattr(config.settings, "_writing_validation_mode", config.IGNORE)
+    monkeypatch.setattr(config.settings, "reading_validation_mode", config.IGNORE)
+    datasets = slices(count=3, **LGE)
+    setattr(datasets[1], keyword, uid)
+    search = find_stacks(save(datasets, tmp_path))
+    assert [why for _, why in search.unreadable] == [f"BAD_UID: {keyword} is no UID"]
+    assert [len(stack.frames) for stack in search.stacks] == [2]
+
+
+def test_leading_zeros_and_long_uids_are_served(tmp_path, monkeypatch):
+    from pydicom import config
+
+    monkeypatch.setattr(config.settings, "_writing_validation_mode", config.IGNORE)
+    datasets = slices(count=3, **LGE)
+    for ds in datasets:
+        ds.StudyInstanceUID = "1.2.007." + "9" * 60
+    assert len(find_stacks(save(datasets, tmp_path)).stacks) == 1

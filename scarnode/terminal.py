@@ -1,0 +1,26 @@
+"""Tables for a terminal: what a stranger wrote into a header is shown as text, and can do nothing else there."""
+
+from __future__ import annotations
+
+from rich import table
+from rich.text import Text
+
+
+def printable(value: str, besides: str = "") -> str:
+    """Replace what a terminal would obey instead of show: escape and control characters, changes of direction.
+
+    Parameters
+    ----------
+    value : str
+    besides : str
+        Characters that stay as they are.
+    """
+    return "".join(c if c.isprintable() or c in besides else "\N{REPLACEMENT CHARACTER}" for c in value)
+
+
+class Table(table.Table):
+    """A table of plain text: no markup, no control characters in its cells."""
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row of strings."""
+        super().add_row(*(Text(printable(cell)) for cell in cells))
