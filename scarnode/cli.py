@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import json
 import sys
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -288,10 +288,18 @@ def config_check(
     """
     from scarnode import deliver
     from scarnode.config import read_settings
+    from scarnode.tls import check_identity
 
     settings = read_settings(config)
     out.print(f"{config}: good. AE {settings.node.ae_title} on port {settings.node.port}.", highlight=False)
-    peers = [section.peer(name) for name, section in settings.destinations.items()]
+    if settings.tls.port:
+        callers = "callers show a certificate" if settings.tls.mutual else "callers need no certificate"
+        plain = "; the other port stays closed" if settings.tls.only else ""
+        out.print(f"TLS on port {settings.tls.port}: {callers}{plain}.", **PLAIN)
+    if identity := settings.tls.identity():
+        ends = datetime.fromtimestamp(check_identity(identity), timezone.utc)
+        out.print(f"certificate: valid until {ends:%Y-%m-%d %H:%M} UTC", **PLAIN)
+    peers = list(settings.peers().values())
     for peer in peers:
         out.print(f"destination {peer.name}: {peer} takes {', '.join(peer.objects)}", **PLAIN)
     if echo:

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import os
 import re
-import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,13 +16,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    FilePath,
     SecretStr,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from scarnode.deliver import Destination, WebDestination
 from scarnode.deliver.model import check_url
@@ -32,6 +31,7 @@ from scarnode.receive.limits import Limits
 from scarnode.receive.peers import Caller, check_ae_title, read_caller
 from scarnode.report import KINDS, USUAL
 from scarnode.stack import Rules
+from scarnode.tls import Identity, IdentityError, Protection, check_authorities, check_identity
 
 
 def _words(value: Any) -> Any:
@@ -48,16 +48,14 @@ def _callers(value: Any) -> Any:
 
 def _certificates(path: Path) -> Path:
     """Hold a file of certificates to what the TLS library can read."""
-    try:
-        ssl.create_default_context(cafile=path)
-    except (OSError, ValueError):
-        raise ValueError("a PEM file of certificates") from None
+    check_authorities(path)
     return path
 
 
 AETitle = Annotated[str, AfterValidator(check_ae_title)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Callers = Annotated[tuple[Caller, ...], BeforeValidator(_callers)]
+CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Kinds = Annotated[tuple[Literal[KINDS], ...], BeforeValidator(_words), Field(min_length=1)]
@@ -94,6 +92,56 @@ class NodeSection(Section):
             network_timeout=self.network_timeout_seconds,
             idle_timeout=self.idle_timeout_seconds,
         )
+
+
+class TlsSection(Section):
+    """[tls]: what the node shows of itself, and the port where it is called by TLS."""
+
+    certificate: Path | None = None
+    """PEM file; certificates between it and the root may stand behind it."""
+    private_key: Annotated[Path | None, Field(validate_default=True)] = None
+    """PEM file, without a password."""
+    ca_file: CertificatesFile | None = None
+    """PEM file of the authorities that may vouch for peers."""
+    mutual: bool = True
+    """Whoever calls must show a certificate."""
+    port: Port | None = None
+    """Where the node is called by TLS; empty: nowhere."""
+    only: bool = False
+    """The port of [node] stays closed."""
+
+    @field_validator("private_key")
+    @classmethod
+    def _belongs_to_certificate(cls, private_key: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("certificate")
+        if (certificate is None) != (private_key is None):
+            raise ValueError("certificate and private_key go together")
+        if certificate is not None and private_key is not None:
+            try:
+                check_identity(Identity(certificate, private_key))
+            except IdentityError as error:
+                raise PydanticCustomError("identity", "{why}", {"key": error.key, "why": str(error)}) from None
+        return private_key
+
+    @field_validator("port")
+    @classmethod
+    def _has_what_it_needs(cls, port: int | None, info: ValidationInfo) -> int | None:
+        if port is not None and info.data.get("private_key", ...) is None:
+            raise ValueError("a port where there are certificate and private_key")
+        if port is not None and info.data.get("mutual") and info.data.get("ca_file", ...) is None:
+            raise ValueError("a port where there is a ca_file to check callers' certificates by, or mutual = no")
+        return port
+
+    @field_validator("only")
+    @classmethod
+    def _has_a_port(cls, only: bool, info: ValidationInfo) -> bool:
+        if only and info.data.get("port", ...) is None:
+            raise ValueError("yes where there is a port")
+        return only
+
+    def identity(self) -> Identity | None:
+        """Give what the node shows of itself, where there is something."""
+        return Identity(self.certificate, self.private_key) if self.certificate and self.private_key else None
 
 
 class SpoolSection(Section):
@@ -179,15 +227,35 @@ class DestinationSection(Section):
     host: Annotated[str, Field(min_length=1)]
     port: Port
     ae_title: AETitle
+    tls: bool = False
+    ca_file: CertificatesFile | None = None
+    """PEM file of the authorities that may vouch for the peer; empty: that of [tls], else the public ones."""
+    tls_name: str = ""
+    """What the peer's certificate says it is; empty: host."""
     objects: Kinds = USUAL
     timeout_seconds: Seconds = 30.0
     commitment: bool = False
     """Whether it is asked to commit itself to keep what it was sent."""
 
-    def peer(self, name: str) -> Destination:
+    @field_validator("ca_file", "tls_name")
+    @classmethod
+    def _is_for_tls(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("tls") is False:
+            raise ValueError("this key where tls = yes")
+        return value
+
+    def peer(self, name: str, tls: TlsSection = TlsSection()) -> Destination:  # noqa: B008 (frozen)
         """Give the destination as the deliver room takes it."""
+        protection = Protection(tls.identity(), self.ca_file or tls.ca_file, self.tls_name) if self.tls else None
         return Destination(
-            name, self.host, self.port, self.ae_title, self.objects, self.timeout_seconds, self.commitment
+            name,
+            self.host,
+            self.port,
+            self.ae_title,
+            self.objects,
+            self.timeout_seconds,
+            self.commitment,
+            tls=protection,
         )
 
 
@@ -200,7 +268,7 @@ class WebDestinationSection(Section):
     password: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
     token: SecretStr = SecretStr("")
     """Sent as bearer token; empty: none."""
-    ca_file: Annotated[FilePath, AfterValidator(_certificates)] | None = None
+    ca_file: CertificatesFile | None = None
     """PEM file of the certificate authorities that may vouch for the peer; empty: the public ones."""
     objects: Kinds = USUAL
     timeout_seconds: Seconds = 30.0
@@ -222,11 +290,19 @@ class WebDestinationSection(Section):
             raise ValueError("printable ASCII")
         return token
 
-    def peer(self, name: str) -> WebDestination:
+    def peer(self, name: str, tls: TlsSection = TlsSection()) -> WebDestination:  # noqa: B008 (frozen)
         """Give the destination as the deliver room takes it."""
         password, token = self.password.get_secret_value(), self.token.get_secret_value()
         return WebDestination(
-            name, self.url, self.user, password, token, self.ca_file, self.objects, self.timeout_seconds
+            name,
+            self.url,
+            self.user,
+            password,
+            token,
+            self.ca_file,
+            self.objects,
+            self.timeout_seconds,
+            identity=tls.identity(),
         )
 
 
@@ -249,6 +325,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     node: NodeSection = NodeSection()
+    tls: TlsSection = TlsSection()
     spool: SpoolSection = SpoolSection()
     results: ResultsSection = ResultsSection()
     ledger: LedgerSection = LedgerSection()
@@ -264,6 +341,10 @@ class Settings(BaseModel):
     def digest(self) -> str:
         """Give the hex digest of the settings that change a result (not where it is stored or sent)."""
         return hashlib.sha256(TypeAdapter(Rules).dump_json(self.recognition)).hexdigest()
+
+    def peers(self) -> dict[str, Destination | WebDestination]:
+        """Give the destinations as the deliver room takes them."""
+        return {name: section.peer(name, self.tls) for name, section in self.destinations.items()}
 
     def folders(self) -> dict[str, Path]:
         """Give the folders of spool, results and, where it is a file, the ledger."""
@@ -288,6 +369,7 @@ SECTIONS = {
     if name not in ("recognition", "destinations")
 }
 DESTINATION = "destination:"
+PEM_FILES = ("certificate", "private_key", "ca_file")
 SECRETS = ("password", "token")
 """Keys whose values stand in no message."""
 
@@ -359,8 +441,8 @@ def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, An
     anchored: dict[str, Any] = {key: value for key, value in items.items() if value != ""}
     if section in ("spool", "results") and "path" in anchored:
         anchored["path"] = folder / anchored["path"]
-    if section.startswith(DESTINATION) and "ca_file" in anchored:
-        anchored["ca_file"] = folder / anchored["ca_file"]
+    if section.startswith(DESTINATION) or section == "tls":
+        anchored |= {key: folder / value for key, value in anchored.items() if key in PEM_FILES}
     if section == "segment" and "weights" in anchored:
         anchored["weights"] = folder / anchored["weights"]
     if section == "ledger" and anchored.get("url", "").startswith("sqlite:///"):
@@ -390,7 +472,7 @@ def _validated(kind: Any, section: str, items: dict[str, Any], path: Path, fault
         faults.append(f"{path}: {error}")
     except ValidationError as error:
         for fault in error.errors():
-            key = str(fault["loc"][0]) if fault["loc"] else ""
+            key = fault.get("ctx", {}).get("key") or (str(fault["loc"][0]) if fault["loc"] else "")
             if fault["type"] == "missing":
                 faults.append(f"{path}: [{section}] {key}: is missing")
             else:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from functools import partial
@@ -32,8 +33,9 @@ from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
 from scarnode.logs import log_to_stderr
-from scarnode.receive import Caller, CommitmentReport, Door, Reporters, Spool, listen, read_place
+from scarnode.receive import Caller, CommitmentReport, Door, Listener, Reporters, Spool, listen, read_place
 from scarnode.segment import read_identity
+from scarnode.tls import server_context
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class Node:
         self._untellable: set[int] = set()
         self._model = read_identity(settings.segment.weights)
         self._objects = settings.objects()
-        self._destinations = {name: section.peer(name) for name, section in settings.destinations.items()}
+        self._destinations = settings.peers()
         self._committing = {
             name: peer for name, peer in self._destinations.items() if isinstance(peer, Destination) and peer.commitment
         }
@@ -86,31 +88,26 @@ class Node:
         )
         reporters = self._reporters()
         self._door = Door(self._callers(reporters), settings.node.limits())
-        self._server = listen(
-            self._spool,
-            self._registrar.add,
-            settings.node.ae_title,
-            settings.node.host,
-            settings.node.port,
-            self._door,
-            reporters=reporters,
-        )
+        self._listeners = self._listen(reporters)
         self._recover()
         self._scheduler = Scheduler(self._tasks())
         self._scheduler.start()
-        log.info("%s listens on %s:%d", settings.node.ae_title, settings.node.host, self.port)
+        for listener in self._listeners:
+            how = " (TLS)" if listener.tls else ""
+            log.info("%s listens on %s:%d%s", settings.node.ae_title, settings.node.host, listener.port, how)
 
     @property
     def port(self) -> int:
-        """The port the AE listens on."""
-        return self._server.socket.getsockname()[1]
+        """The port the AE listens on: the one without TLS, where there are two."""
+        return self._listeners[0].port
 
     def stop(self) -> None:
         """End: no new association, running work goes back to the queue, what is in hand is written down."""
         self._stopping.set()
         self._door.close()
-        lines = [association.dul.socket for association in self._server.active_associations]
-        self._server.shutdown()
+        lines = [association.dul.socket for each in self._listeners for association in each.active_associations]
+        for listener in self._listeners:
+            listener.shutdown()
         for line in lines:  # a sender that hangs would keep its thread, and so this process, alive
             with suppress(OSError, AttributeError):
                 line.socket.shutdown(socket.SHUT_RDWR)
@@ -121,6 +118,17 @@ class Node:
         self.ledger.close()
         self._spool.close()
         log.info("stopped")
+
+    def _listen(self, reporters: Reporters) -> list[Listener]:
+        """Open the node's ports: without TLS, with TLS, or both."""
+        node, tls = self.settings.node, self.settings.tls
+        ports: list[tuple[int, ssl.SSLContext | None]] = [] if tls.only else [(node.port, None)]
+        if tls.port and (identity := tls.identity()):
+            ports.append((tls.port, server_context(identity, tls.ca_file if tls.mutual else None)))
+        return [
+            listen(self._spool, self._registrar.add, node.ae_title, node.host, port, self._door, context, reporters)
+            for port, context in ports
+        ]
 
     def _recover(self) -> None:
         """Take up what the last run left: files the ledger does not know, jobs that were running."""

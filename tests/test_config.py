@@ -8,6 +8,8 @@ import pytest
 from scarnode.config import DestinationSection, Settings, WebDestinationSection, read_settings
 from scarnode.deliver import Destination, WebDestination
 from scarnode.errors import ConfigError
+from scarnode.tls import Identity, Protection
+from tests.harness.certificates import Authority
 
 SHIPPED = Path(__file__).resolve().parent.parent / "config.ini"
 
@@ -96,6 +98,56 @@ def test_certificates_are_read_where_the_file_is(tmp_path):
         read(tmp_path, section + "ca.pem")
     with pytest.raises(ConfigError, match="ca_file"):
         read(tmp_path, section + "nowhere.pem")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+def test_tls_of_the_node_and_of_a_destination(tmp_path, authority):
+    made = authority.issue("node")
+    ours = f"[tls]\ncertificate = {made.certificate}\nprivate_key = {made.private_key}\nca_file = {authority.ca_file}\n"
+    pacs = "[destination:one]\nhost = h\nport = 1\nae_title = A\ntls = yes\n"
+    settings = read(tmp_path, ours + "port = 2762\n" + pacs + "[destination:two]\nurl = https://pacs\n")
+    identity = Identity(made.certificate, made.private_key)
+    assert settings.tls.identity() == identity
+    assert settings.peers()["one"].tls == Protection(identity, authority.ca_file)
+    assert settings.peers()["two"].identity == identity
+    assert read(tmp_path, pacs + "tls_name = pacs\n").peers()["one"].tls == Protection(None, None, "pacs")
+    assert read(tmp_path, pacs.replace("yes", "no")).peers()["one"].tls is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        ("certificate = node.pem", ("[tls] private_key", "go together")),
+        ("certificate = node.pem\nprivate_key = other.key", ("[tls] private_key", "belongs to the certificate")),
+        ("certificate = old.pem\nprivate_key = old.key", ("[tls] certificate", "old.pem", "certificate has expired")),
+        ("certificate = gone.pem\nprivate_key = node.key", ("[tls] certificate", "gone.pem", "No such file")),
+        ("certificate = node.pem\nprivate_key = gone.key", ("[tls] private_key", "gone.key", "No such file")),
+        ("certificate = node.key\nprivate_key = node.key", ("[tls] certificate", "PEM file of a certificate")),
+        ("ca_file = gone.pem", ("[tls] ca_file", "gone.pem", "No such file")),
+        ("port = 2762\nmutual = no", ("[tls] port", "certificate and private_key")),
+        ("certificate = node.pem\nprivate_key = node.key\nport = 2762", ("[tls] port", "ca_file", "mutual = no")),
+        ("only = yes", ("[tls] only", "port")),
+    ],
+)
+def test_a_fault_of_tls_names_file_section_key_and_what_to_do(tmp_path, authority, lines, named):
+    for name, days in (("node", 10), ("other", 10), ("old", -1)):
+        if not (authority.folder / f"{name}.pem").exists():
+            authority.issue(name, days=days)
+    for file in authority.folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ConfigError) as error:
+        read(tmp_path, f"[tls]\n{lines}\n")
+    for part in (str(tmp_path / "config.ini"), *named):
+        assert part in str(error.value)
+
+
+def test_keys_of_tls_stand_where_tls_is(tmp_path):
+    with pytest.raises(ConfigError, match=r"tls_name.*where tls = yes"):
+        read(tmp_path, "[destination:x]\nhost = h\nport = 1\nae_title = A\ntls_name = pacs\n")
 
 
 def test_the_environment_replaces_a_value(tmp_path, monkeypatch):

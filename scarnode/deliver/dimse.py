@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +34,7 @@ from scarnode.deliver.model import (
     patience,
     unable,
 )
+from scarnode.tls import client_context, explain
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 # A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
@@ -71,6 +73,8 @@ class Line:
     link: Association | None = None
     trouble: Outcome | None = None
     """Why there is no association, or none any more."""
+    tls_trouble: str = ""
+    """Why TLS failed."""
     connected: bool = False
     aborted_by_peer: bool = False
     rejection: A_ASSOCIATE | None = None
@@ -92,6 +96,38 @@ class Line:
         self.cut = threading.Timer(self.longest, _shut, [link])
         self.cut.daemon = True
         self.cut.start()
+
+    def tls_arguments(self) -> tuple[ssl.SSLContext, str] | None:
+        """Give what pynetdicom needs for TLS; OSError or ValueError where a file can not be used.
+
+        pynetdicom tells its log alone why TLS failed: the socket itself keeps it for us. In TLS 1.3 a certificate of
+        ours that the peer does not take is known only when we read.
+        """
+        tls, line = self.destination.tls, self
+        if tls is None:
+            return None
+
+        class Socket(ssl.SSLSocket):
+            def connect(self, addr: tuple) -> None:
+                with line.noting():
+                    super().connect(addr)
+
+            def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+                with line.noting():
+                    return super().recv(buflen, flags)
+
+        context = client_context(tls.identity, tls.ca_file)
+        context.sslsocket_class = Socket
+        return context, tls.name or self.destination.host
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Keep what the TLS library complains of."""
+        try:
+            yield
+        except ssl.SSLError as error:
+            self.tls_trouble = explain(error)
+            raise
 
     def end(self) -> None:
         """Use the association no more: an answer did not come, or can not be trusted to be for what is asked next.
@@ -262,6 +298,12 @@ def association(
     line = Line(destination, longest + 3 * timeout)
     started = time.monotonic()
     try:
+        tls = line.tls_arguments()
+    except (OSError, ValueError) as error:
+        line.trouble = unable(None, f"A file for TLS with {destination} can not be used ({type(error).__name__}).")
+        yield line
+        return
+    try:
         line.link = ae.associate(
             destination.host,
             destination.port,
@@ -274,6 +316,7 @@ def association(
                 (evt.EVT_DIMSE_RECV, line.heard),
                 *handlers,
             ],
+            tls_args=tls,
         )
     except OSError as error:
         text = f"{destination} can not be reached: {error.strerror or type(error).__name__}."
@@ -294,6 +337,8 @@ def association(
 def _no_association(line: Line, started: float) -> Outcome:
     """Say why no association came about."""
     destination, answer = line.destination, line.rejection
+    if line.tls_trouble:
+        return unable(None, f"No TLS with {destination}: {line.tls_trouble}.")
     if not line.connected:
         late = time.monotonic() - started >= destination.timeout
         why = (
@@ -410,4 +455,6 @@ def silence(line: Line, request: str, started: float, limit: float) -> str:
 def _shut(link: socket.socket) -> None:
     """End a connection under whoever waits for it."""
     with suppress(OSError):
-        link.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(
+            link, socket.SHUT_RDWR
+        )  # SSLSocket's own takes the TLS object away from under the reader

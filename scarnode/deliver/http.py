@@ -105,6 +105,8 @@ def _session(destination: WebDestination, line: _Line) -> requests.Session:
     session.trust_env = False  # no proxy, no .netrc
     session.max_redirects = 0  # a redirected POST becomes a GET, and credentials would go elsewhere
     session.verify = str(destination.ca_file) if destination.ca_file else True
+    if destination.identity:
+        session.cert = (str(destination.identity.certificate), str(destination.identity.private_key))
     session.headers.update({"Accept": MEDIA_TYPES, "User-Agent": IMPLEMENTATION_VERSION_NAME})
     if destination.user:
         session.auth = (destination.user.encode(), destination.password.encode())

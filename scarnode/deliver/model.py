@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from scarnode.report.model import KINDS, USUAL
+from scarnode.tls import Identity, Protection
 
 DUPLICATE_SOP_INSTANCE = 0x0111
 PERMANENT_STATUSES = (
@@ -44,6 +45,8 @@ class Destination:
         C-STORE (here the time the transfer takes is added) and the release.
     commitment : bool
         It is asked for storage commitment of what it was sent.
+    tls : Protection or None
+        How it is spoken to by TLS; None: without.
 
     Raises
     ------
@@ -58,6 +61,7 @@ class Destination:
     objects: tuple[str, ...] = USUAL
     timeout: float = 30.0
     commitment: bool = False
+    tls: Protection | None = None
 
     def __post_init__(self) -> None:
         if not self.host.strip():
@@ -70,7 +74,7 @@ class Destination:
         _check(self.objects, self.timeout)
 
     def __str__(self) -> str:
-        return f"{self.ae_title} at {self.host}:{self.port}"
+        return f"{self.ae_title} at {self.host}:{self.port}" + (" (TLS)" if self.tls else "")
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class WebDestination:
     timeout : float
         Seconds for which the peer may leave us without an answer: to the TCP connection, and to a request (here the
         time the transfer takes is added).
+    identity : Identity or None
+        What we show to a peer that asks for our certificate.
 
     Raises
     ------
@@ -109,6 +115,7 @@ class WebDestination:
     ca_file: Path | None = None
     objects: tuple[str, ...] = USUAL
     timeout: float = 30.0
+    identity: Identity | None = None
 
     def __post_init__(self) -> None:
         check_url(self.url)

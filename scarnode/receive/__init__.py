@@ -1,7 +1,7 @@
 """From a DICOM association to durable files."""
 
 from scarnode.receive.commitment import CommitmentReport, Reporters, TakeReport, answer_report
-from scarnode.receive.door import Door
+from scarnode.receive.door import Door, Listener
 from scarnode.receive.index import ReceivedInstance, describe
 from scarnode.receive.limits import Limits
 from scarnode.receive.peers import Caller, read_place
@@ -15,6 +15,7 @@ __all__ = [
     "Door",
     "Incoming",
     "Limits",
+    "Listener",
     "Reason",
     "ReceivedInstance",
     "Refusal",

@@ -20,6 +20,7 @@ from scarnode.receive.limits import LONGEST_PDU, Limits, Places, WaitingRoom, ha
 from scarnode.receive.line import Line
 from scarnode.receive.peers import Caller, plain_address, recognise
 from scarnode.receive.refusals import Reason, Refusal, printable, write_down
+from scarnode.tls import explain
 
 log = logging.getLogger(__name__)
 
@@ -234,14 +235,9 @@ def _shake_hands(connection: ssl.SSLSocket, deadline: float) -> None:
     except TimeoutError:
         raise _TurnedAwayError(Reason.NO_REQUEST, detail="in the TLS handshake") from None
     except ssl.SSLError as error:
-        raise _TurnedAwayError(Reason.NO_TLS, detail=_words(error)) from None
+        raise _TurnedAwayError(Reason.NO_TLS, detail=explain(error)) from None
     except (OSError, ValueError):
         raise _TurnedAwayError(None) from None
-
-
-def _words(error: ssl.SSLError) -> str:
-    """Say what the TLS library says, without the peer's own words."""
-    return getattr(error, "verify_message", "") or (error.reason or type(error).__name__).replace("_", " ").lower()
 
 
 def _read_request(connection: socket.socket, deadline: float) -> Request:
@@ -285,7 +281,7 @@ def _read_exactly(connection: socket.socket, size: int, deadline: float) -> byte
         except TimeoutError:
             raise _TurnedAwayError(Reason.NO_REQUEST) from None
         except ssl.SSLError as error:  # in TLS 1.3 a client's certificate is refused after its handshake
-            raise _TurnedAwayError(Reason.NO_TLS, detail=_words(error)) from None
+            raise _TurnedAwayError(Reason.NO_TLS, detail=explain(error)) from None
         except (OSError, ValueError):
             raise _TurnedAwayError(None) from None
         if not piece:

@@ -117,7 +117,9 @@ def listen(
     except OSError as error:
         reason = "the port is in use" if error.errno == EADDRINUSE else f"can not listen there ({error.strerror})"
         raise ScarnodeError(
-            reason, f"{host}:{port}", "Stop the other program, or set [node] host and port in config.ini"
+            reason,
+            f"{host}:{port}",
+            "Stop the other program, or set [node] host and port (or [tls] port) in config.ini",
         ) from None
     server.start()
     return server

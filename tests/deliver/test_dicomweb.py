@@ -17,7 +17,9 @@ import pytest
 from pydicom import dcmread
 
 from scarnode.deliver import Outcome, WebDestination, echo, send
+from scarnode.tls import Identity, server_context
 from tests.harness import Orthanc, find_tool, free_port, wait_until
+from tests.harness.certificates import Authority
 from tests.harness.peers import PATIENT, Relay, make_object, raw_peer
 from tests.harness.web import http, item, read_request, response, web_server
 
@@ -406,3 +408,20 @@ def test_files_that_can_not_be_sent_do_not_hold_up_the_others(objects, tmp_path)
 def test_a_destination_that_can_not_be_is_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         WebDestination(**{"name": "web", "url": "https://pacs/dicom-web", **change})
+
+
+def test_a_peer_that_asks_for_our_certificate_is_shown_it(objects, tmp_path):
+    authority = Authority(tmp_path / "ca")
+    theirs, ours = authority.issue("pacs"), authority.issue("node")
+    context = server_context(Identity(theirs.certificate, theirs.private_key), authority.ca_file)
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            read_request(tls)
+            tls.sendall(http(200, response([item(objects[0])])))
+
+    with raw_peer(talk) as port:
+        identity = Identity(ours.certificate, ours.private_key)
+        shown = at(port, scheme="https", ca_file=authority.ca_file, identity=identity)
+        assert kinds(send(objects[:1], shown, "X")) == ["ok"]
+        assert kinds(send(objects[:1], at(port, scheme="https", ca_file=authority.ca_file), "X")) == ["retry"]

@@ -39,9 +39,12 @@ def storescu(
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 
-def echoscu(host: str, port: int, called_ae: str, calling_ae: str = "SCANNER") -> subprocess.CompletedProcess[str]:
+def echoscu(
+    host: str, port: int, called_ae: str, calling_ae: str = "SCANNER", options: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """Send a C-ECHO with dcmtk's echoscu."""
     command = [find_tool("echoscu"), "-v", "-aec", called_ae, "-aet", calling_ae, "-to", "5", "-ta", "5", "-td", "5"]
+    command += options
     return subprocess.run([*command, host, str(port)], capture_output=True, text=True, timeout=30, check=False)
 
 
