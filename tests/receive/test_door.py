@@ -109,6 +109,15 @@ def test_ipv4_in_ipv6_clothes_is_ipv4():
     assert recognise([read_caller("MR1@2001:db8::/32")], "MR1", "10.1.2.3") is Reason.CALLING_ADDRESS
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6 is not there")
+def test_a_port_for_both_kinds_of_address_knows_callers_by_either():
+    door = Door([read_caller("SCANNER@127.0.0.1"), read_caller("OTHER@::1")])
+    server = listen(None, print, "SCARNODE", "::", 0, door)
+    assert associate(server.port)[1][0] == ACCEPTED
+    assert rejection(associate(server.port, calling="OTHER")[1]) == (1, 1, 3)
+    server.shutdown()
+
+
 @given(st.text(max_size=40))
 def test_a_caller_is_read_or_refused_with_what_is_allowed(text):
     try:
