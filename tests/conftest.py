@@ -58,6 +58,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
 
 def pytest_configure() -> None:
     logging.getLogger("scarnode").addHandler(LOGS)
+    logging.getLogger("scarnode").setLevel(logging.DEBUG)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -110,6 +110,7 @@ class Reception:
                 last_received_at=now,
                 newest_instance=0,
                 searched_instance=0,
+                unended_searches=0,
             )
             session.add(study)
             session.flush()
@@ -130,6 +131,13 @@ class Reception:
         )
         with self.reading() as session:
             return list(session.scalars(query))
+
+    def begin_search(self, study_id: int) -> int:
+        """Note that a study is about to be searched; give how often that was begun before and came to no end."""
+        with self._writing() as session:
+            study = session.get_one(Study, study_id)
+            study.unended_searches += 1
+            return study.unended_searches - 1
 
     def study_files(self, study_id: int) -> tuple[int, list[str]]:
         """Give the id of the study's newest instance and the spool-relative paths of those there, as they came."""
@@ -164,7 +172,8 @@ class Reception:
             )
             for verdict in verdicts
         )
-        session.execute(update(Study).where(Study.id == study_id).values(searched_instance=newest_instance))
+        ended = {"searched_instance": newest_instance, "unended_searches": 0}
+        session.execute(update(Study).where(Study.id == study_id).values(**ended))
         for path, problem in problems.items():
             session.execute(update(Instance).where(Instance.path == path).values(problem=problem))
 

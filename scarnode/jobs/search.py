@@ -8,12 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from scarnode.analyse import job_key
+from scarnode.errors import InputError
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.model import PlannedJob
 from scarnode.jobs.returned import sort_returned
 from scarnode.stack import Rules, SeriesVerdict, Stack, Verdict, find_stacks, input_digest
 
 log = logging.getLogger(__name__)
+
+MAX_UNENDED = 10
+"""How often the node may end, by chance or by a study, while it searches that."""
 
 
 def search_study(
@@ -28,7 +32,8 @@ def search_study(
 ) -> None:
     """Find the stacks of a study and their corrections, queue the jobs, and write down what became of every series.
 
-    A search that fails is written down too: a study is never searched for ever, and never silent.
+    A search that fails is written down too: a study is never searched for ever, and never silent. One that ends
+    the node itself (memory, a crash) does not do so at every start: after `MAX_UNENDED` times it is left alone.
 
     Parameters
     ----------
@@ -44,7 +49,10 @@ def search_study(
         Calling AE titles whose studies go first.
     """
     newest, paths = ledger.study_files(study_id)
+    unended = ledger.begin_search(study_id)
     try:
+        if unended >= MAX_UNENDED:
+            raise InputError(f"the node ended {unended} times while it was searched", f"study {study_id}", "Report it")
         found = find_stacks([spool / path for path in paths], rules)
         planned = [_plan(stack, spool, model_sha256, settings_digest) for stack in found.stacks]
         returned = ledger.returned_objects(study_id)

@@ -92,6 +92,8 @@ class Study(Base):
     """`newest_instance` at the time the study was last searched for stacks; less means there is work."""
     sources_removed_at: Mapped[float | None] = mapped_column(Float)
     """When its images were deleted (retention); NULL where they lie in the spool."""
+    unended_searches: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Searches since then that were begun and came to no end, because the node ended."""
     __table_args__ = (Index("study_unsearched", "last_received_at"),)
 
 

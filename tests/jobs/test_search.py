@@ -1,10 +1,12 @@
 """From a quiet study to jobs, on files."""
 
+from contextlib import suppress
 from datetime import datetime
 
 import numpy as np
 import pytest
 
+import scarnode.jobs.search as room
 from scarnode.jobs import Ledger, queries
 from scarnode.jobs.model import Analysed, ResultFile
 from scarnode.jobs.search import search_study
@@ -55,6 +57,32 @@ def test_a_stack_becomes_a_job_whose_paths_are_the_spools(spool, ledger, tmp_pat
     stack = ledger.claim("host:0", 60).stack
     assert all(not frame.path.is_absolute() and (spool.root / frame.path).is_file() for frame in stack.frames)
     assert ledger.quiet_studies(0) == []
+
+
+def test_a_study_that_ends_the_node_does_so_a_few_times_and_is_then_left_alone(spool, ledger, tmp_path, monkeypatch):
+    """What kills the node from within (memory, a crash in native code) would do so again at every start."""
+    phantom = make_phantom(2, PhantomSettings(matrix=(96, 96), slices=3, component="magnitude"))
+    paths = write_dicom(phantom, tmp_path / "lge")
+    receive(spool, ledger, paths[:2])
+
+    def death(*_):
+        raise SystemExit  # passes by everything that catches errors, as a real end would
+
+    monkeypatch.setattr(room, "find_stacks", death)
+    starts = 0
+    while ledger.quiet_studies(0):
+        starts += 1
+        assert starts <= 20, "it is searched for ever"
+        with suppress(SystemExit):
+            search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
+    assert starts == room.MAX_UNENDED + 1
+    [row] = queries.list_series(ledger)
+    assert row.reason == "SEARCH_FAILED"
+    assert "the node ended 10 times while it was searched" in row.detail
+    monkeypatch.undo()
+    receive(spool, ledger, paths[2:])  # more of the study, or the study again, has it searched again
+    search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
+    assert len(queries.list_jobs(ledger)) == 1
 
 
 def test_another_model_makes_another_job_and_the_same_one_does_not(spool, ledger, tmp_path):

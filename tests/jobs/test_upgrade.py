@@ -79,7 +79,10 @@ def test_nothing_is_lost_and_every_job_can_be_read(first, tmp_path):
     for row in listed:
         assert queries.get_job(ledger, row.job)
         assert queries.list_events(ledger, row.job)
+    assert {row.origin for row in listed} == {"network"}
     assert [job.id for job in ledger.untold_failures()] == [2]
+    claimed = ledger.claim("host:0", 60)
+    assert (claimed.id, claimed.correction) == (5, None)
     ledger.close()
     fresh = upgraded(tmp_path / "fresh.sqlite")
     fresh.close()
