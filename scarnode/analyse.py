@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import numpy as np
 
 from scarnode import __version__
-from scarnode.durable import write_durably
+from scarnode.durable import make_folder, replace_durably
 from scarnode.measure import Measurements, measure
 from scarnode.report import USUAL, Provenance, ResultObjects, build_results
 from scarnode.stack import Stack, read_volume
@@ -153,11 +152,11 @@ def write_objects(objects: ResultObjects, folder: Path) -> dict[str, Path]:
     dict of str to Path
         Kind of every object with its file.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     files = {}
     for kind, dataset in objects.items():
         encoded = BytesIO()
         dataset.save_as(encoded, enforce_file_format=True)
         files[kind] = folder / f"{kind}.dcm"
-        write_durably(files[kind], folder / f".{kind}-{uuid4().hex}", (encoded.getvalue(),))
+        replace_durably(files[kind], (encoded.getvalue(),))
     return files

@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from uuid import uuid4
+
+
+def replace_durably(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file as `write_durably` does, by way of a hidden one beside it.
+
+    What a process that was killed left of the same file is removed.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced where it exists. Only one process at a time writes it.
+    parts : iterable of bytes
+        Written one after the other.
+
+    Raises
+    ------
+    OSError
+        Disk full or the like; no part of the file is left behind.
+    """
+    for left_over in path.parent.glob(f".{glob.escape(path.name)}-" + "[0-9a-f]" * 32):
+        left_over.unlink(missing_ok=True)
+    write_durably(path, path.parent / f".{path.name}-{uuid4().hex}", parts)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder (mode 0700), and those above it, whose names survive a power loss once this returns.
+
+    Raises
+    ------
+    OSError
+        It can not be made.
+    """
+    above = [parent for parent in path.parents if not parent.exists()]
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (path, *above):
+        sync_folder(folder.parent)
 
 NOT_GUARDED = nullcontext()
 
@@ -44,8 +82,13 @@ def write_durably(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power loss: fsync of a file does not do that."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
 from scarnode.correct.model import Corrected, Origin
 from scarnode.correct.outline import paint, read_seg
 from scarnode.correct.recognise import read_origin, tissue_of
-from scarnode.durable import write_durably
+from scarnode.durable import make_folder, replace_durably
 from scarnode.errors import InputError
 from scarnode.part10 import read
 from scarnode.segment.model import Segmentation, Tissue
@@ -98,9 +97,9 @@ def write_case(
         corrected_on=_day(corrected.origin, made_at),
     )
     folder = results / CASES
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     path = folder / f"{case.name}.npz"
-    write_durably(path, folder / f".{case.name}-{uuid4().hex}", (buffer.getvalue(),))
+    replace_durably(path, (buffer.getvalue(),))
     return path
 
 

@@ -19,7 +19,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from scarnode.disk import NO_FLOOR, NO_ROOM, Floor
-from scarnode.durable import write_durably
+from scarnode.durable import make_folder, sync_folder, write_durably
 from scarnode.errors import SpoolError
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
 
@@ -82,7 +82,7 @@ class Spool:
         self._placing = threading.Lock()
         self._partial = root / "partial"
         try:
-            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(root)
             self._lock = (root / "lock").open("w")
             _lock_or_raise(self._lock, root)
             self._partial.mkdir(exist_ok=True, mode=0o700)
@@ -90,6 +90,7 @@ class Spool:
                 left_over.unlink()
             for number in range(256):
                 (root / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
+            sync_folder(root)
             probe = self._partial / f"probe-{uuid4().hex}"
             probe.touch()
             probe.unlink()
