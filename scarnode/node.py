@@ -113,7 +113,7 @@ class Node:
                 line.socket.shutdown(socket.SHUT_RDWR)
         self._registrar.stop()
         for worker in self._workers:
-            worker.kill()
+            worker.stop()
         self._scheduler.stop()
         self.ledger.close()
         self._spool.close()

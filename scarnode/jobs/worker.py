@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -85,6 +86,7 @@ class Worker:
         self._time_limit = time_limit
         self._process: multiprocessing.process.BaseProcess | None = None
         self._line: socket.socket | None = None
+        self._stopped = False
 
     def start(self) -> None:
         """Start the process and wait until the network is loaded.
@@ -92,8 +94,10 @@ class Worker:
         Raises
         ------
         WorkerError
-            It could not load the network.
+            It could not load the network, or `stop` was called.
         """
+        if self._stopped:
+            raise WorkerError("the node stops")
         if self._process is not None and self._process.is_alive():
             return
         if self._line is not None:
@@ -105,6 +109,8 @@ class Worker:
         )
         self._process.start()
         theirs.close()  # so that a dead process reads as end of file
+        if self._stopped:  # meanwhile: that call found no process to end
+            self.kill()
         answer = self._answer(self._line, "loading the network")
         if answer.failure is not None:
             self.kill()
@@ -132,6 +138,11 @@ class Worker:
         if isinstance(outcome, Failure) and not outcome.permanent:
             self.kill()  # nobody knows in what state it is (memory, open files): the next job gets a new one
         return outcome
+
+    def stop(self) -> None:
+        """End the process for good: a job that is to be run next has none. Safe to call from another thread."""
+        self._stopped = True
+        self.kill()
 
     def kill(self) -> None:
         """End the process at once; safe to call from another thread and more than once."""
@@ -173,7 +184,8 @@ class Worker:
 
 
 def _serve(line: socket.socket, settings: WorkerSettings) -> None:
-    """Answer jobs until the node is gone: its end of the line closes even when it is killed."""
+    """Answer jobs until the node is gone, however it ends."""
+    threading.Thread(target=_end_with_the_node, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's to handle
     os.umask(0o077)
     line.set_inheritable(False)
@@ -198,6 +210,14 @@ def _serve(line: socket.socket, settings: WorkerSettings) -> None:
             claimed = receive(line, ClaimedJob)
             outcome = _attempt(claimed, segmenter, settings)
             send(line, _named(claimed, outcome))
+
+
+def _end_with_the_node() -> None:
+    """End in the middle of a job when the node is killed: the next one gives that job to a worker of its own."""
+    node = multiprocessing.parent_process()
+    if node is not None:
+        node.join()
+        os._exit(1)
 
 
 def _named(claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | NoRoom) -> Answer:

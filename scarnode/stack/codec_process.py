@@ -18,6 +18,9 @@ from pydicom.pixels import pixel_array
 
 from scarnode.part10 import read
 
+SECONDS_TO_START, SECONDS_A_FRAME = 60, 5
+"""What a request may take, and of the processor's time the process itself."""
+
 _MAX_MEMORY = 4 << 30
 """Address space in bytes: a compressed stream can claim any size."""
 
@@ -30,7 +33,9 @@ def main() -> None:
         _limit_memory()
         warnings.simplefilter("ignore")
         known, dataset = None, None
-        for path, index in json.load(sys.stdin):
+        wanted = json.load(sys.stdin)
+        _limit_time(len(wanted))
+        for path, index in wanted:
             encoded = io.BytesIO()
             try:
                 known, dataset = (path, read(Path(path), pixels=True)) if path != known else (known, dataset)
@@ -48,6 +53,16 @@ def _limit_memory() -> None:
     except ImportError:  # not a POSIX system
         return
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _limit_time(frames: int) -> None:
+    """End a codec that runs for ever also where the process that waits for it was killed."""
+    try:
+        import resource
+    except ImportError:
+        return
+    seconds = SECONDS_TO_START + SECONDS_A_FRAME * frames
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 
 
 if __name__ == "__main__":

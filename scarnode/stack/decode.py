@@ -16,8 +16,7 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import UID
 
 from scarnode.part10 import NotPart10Error, read, skip_meta
-
-_SECONDS_TO_START, _SECONDS_A_FRAME = 60, 5
+from scarnode.stack.codec_process import SECONDS_A_FRAME, SECONDS_TO_START
 
 
 class DecodeError(Exception):
@@ -101,7 +100,7 @@ def _decode_apart(wanted: list[tuple[Path, int]], numbers: list[int]) -> list[np
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
-            timeout=_SECONDS_TO_START + _SECONDS_A_FRAME * len(wanted),
+            timeout=SECONDS_TO_START + SECONDS_A_FRAME * len(wanted),
             check=False,
         )
         answer, end = done.stdout, f"the codec ended with code {done.returncode}"

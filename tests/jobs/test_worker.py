@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +20,7 @@ from scarnode.jobs.model import Analysed, ClaimedJob
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.stack import find_stacks
+from tests.harness.tools import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +54,6 @@ def test_a_job_leaves_its_objects_and_the_same_bytes_again(worker, stack, tmp_pa
 
 
 def test_pixel_data_that_can_not_be_decoded_fails_for_good_and_the_worker_lives(worker, stack, tmp_path):
-    from dataclasses import replace
-
     broken = tmp_path / "broken.dcm"
     broken.write_bytes(stack.frames[0].path.read_bytes()[:-500])
     frames = (replace(stack.frames[0], path=broken), *stack.frames[1:])
@@ -95,3 +99,39 @@ def test_weights_that_were_changed_while_the_node_ran_are_not_used(tmp_path, sta
     settings = WorkerSettings(None, "cpu", 1, tmp_path, tmp_path, sha256="0" * 64)
     with pytest.raises(WorkerError, match=r"weights were changed while the node ran.*restart the node"):
         Worker(settings, time_limit=60).run(claimed(stack))
+
+
+def test_a_worker_that_was_stopped_is_not_started_again(stack, tmp_path):
+    """The node stops between taking a job and handing it over: it would else wait for a whole analysis."""
+    stopped = Worker(WorkerSettings(None, "cpu", 1, tmp_path, tmp_path), time_limit=60)
+    stopped.stop()
+    with pytest.raises(WorkerError, match="the node stops"):
+        stopped.run(claimed(stack))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_ends_with_its_node_in_the_middle_of_a_job(stack, tmp_path):
+    """Else it competes with the next node's worker for processor and memory, for as long as its job takes."""
+    os.mkfifo(tmp_path / "image.dcm")  # whoever reads it waits for ever
+    program = (
+        "import pickle, sys, threading\n"
+        "from pathlib import Path\n"
+        "from scarnode.jobs.worker import Worker, WorkerSettings\n"
+        "if __name__ == '__main__':\n"
+        "    worker = Worker(WorkerSettings(None, 'cpu', 1, Path('.'), Path('.')), 60)\n"
+        "    worker.start()\n"
+        "    threading.Thread(target=worker.run, args=[pickle.load(sys.stdin.buffer)]).start()\n"
+        "    print(worker._process.pid, flush=True)\n"
+    )
+    (tmp_path / "node.py").write_text(program)
+    waiting = replace(stack, frames=tuple(replace(f, path=tmp_path / "image.dcm") for f in stack.frames))
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "node.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
+    ) as node:
+        node.stdin.write(pickle.dumps(claimed(waiting)))
+        node.stdin.close()
+        process = Path("/proc", node.stdout.readline().decode().strip())
+        time.sleep(0.5)
+        assert process.exists()
+        node.kill()
+    wait_until(lambda: not process.exists(), 10, "the end of the worker")

@@ -1,7 +1,12 @@
 """Decoding: every transfer syntax gives the same volume; rescale, padding, MONOCHROME1 are honoured."""
 
+import json
+import os
+import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +25,7 @@ from pydicom.uid import (
 
 from scarnode.errors import InputError
 from scarnode.stack import find_stacks, read_volume
+from tests.harness.tools import wait_until
 from tests.stack.builders import Study, enhanced, image, save, slices
 
 S = Study()
@@ -201,3 +207,18 @@ def test_syntaxes_are_what_they_say(tmp_path):
     for number, syntax in enumerate(SYNTAXES):
         (path,) = save(slices(count=1), tmp_path / str(number), syntax)
         assert UID(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID) == syntax
+
+
+def test_codec_that_runs_for_ever_ends_though_nobody_waits_for_it_any_more(tmp_path):
+    """A worker that is killed can not end its codec process: the kernel does."""
+    if not Path("/proc/self/limits").exists():
+        pytest.skip("no /proc here")
+    os.mkfifo(tmp_path / "image.dcm")  # reading it waits: time to look
+    request = json.dumps([[str(tmp_path / "image.dcm"), 0]] * 3).encode()
+    command = [sys.executable, "-m", "scarnode.stack.codec_process"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as codec:
+        codec.stdin.write(request)
+        codec.stdin.close()
+        limits = Path(f"/proc/{codec.pid}/limits")
+        wait_until(lambda: re.search(r"Max cpu time +75 +75 +seconds", limits.read_text()), 30, "the limit")
+        codec.kill()
