@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
@@ -48,7 +49,14 @@ SENT = (JobState.DONE, JobState.DELIVERING)
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 
 MAX_INTERRUPTIONS = 20
-"""How often a job may be running when the node ends before it counts as the job's fault."""
+"""How often a job may be running when the node crashes before it counts as the job's fault.
+
+Not power that flaps: from the second crash on the job waits, longer each time, so that the twentieth comes more than an
+hour after the first.
+"""
+
+LONGEST_PAUSE_SECONDS = 600.0
+"""Most that a job waits after a crash of the node."""
 
 FIRST_RETRY_SECONDS = 2.0
 """Pause before a failed attempt is repeated; doubles with every further one."""
@@ -381,11 +389,12 @@ class Ledger(Commitments, Alarms, Retention):
                 self._move(session, job, JobState.QUEUED, why)
 
     def interrupt(self, claimed: ClaimedJob) -> None:
-        """Put a running job back because the node stops; this does not count as an attempt."""
+        """Put a running job back because the node is stopped; this counts as nothing, however often it happens."""
         with self._writing() as session:
             job = self._running(session, claimed)
             if job is not None:
-                self._interrupt(session, job)
+                job.attempts -= 1
+                self._move(session, job, JobState.QUEUED, "the node was stopped while it ran")
 
     def requeue_interrupted(self, host: str) -> int:
         """Put back the jobs that were running on this host when it ended without a word; called once at start.
@@ -404,12 +413,24 @@ class Ledger(Commitments, Alarms, Retention):
             return len(jobs)
 
     def _interrupt(self, session: Session, job: Job) -> None:
+        """Give a job back after a crash of the node: at once the first time, then after a growing pause.
+
+        A job that brings the node down does so whenever it runs; the pauses let the others through. Power that flaps
+        strikes the running job too, but not again and again over an hour. The pauses are random in part, so that of
+        several jobs that ran at once the innocent ones get to run alone.
+        """
         job.attempts -= 1
         job.interruptions += 1
         if job.interruptions > MAX_INTERRUPTIONS:
-            self._move(session, job, JobState.FAILED, f"the node ended {job.interruptions} times while it ran")
-        else:
-            self._move(session, job, JobState.QUEUED, "the node ended while it ran")
+            self._move(session, job, JobState.FAILED, f"the node crashed {job.interruptions} times while it ran")
+            return
+        pause = 0.0
+        if job.interruptions > 1:
+            pause = min(FIRST_RETRY_SECONDS * 2 ** (job.interruptions - 2), LONGEST_PAUSE_SECONDS)
+            pause *= random.uniform(0.5, 1.0)
+        job.due_at = time.time() + pause
+        later = f" (time {job.interruptions}; again in {pause:.0f} s)" if pause else ""
+        self._move(session, job, JobState.QUEUED, f"the node crashed while it ran{later}")
 
     def fail_expired(self, max_attempts: int) -> None:
         """Take running jobs whose lease ended from their owner: nothing may be stuck."""

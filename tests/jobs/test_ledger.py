@@ -306,14 +306,40 @@ def test_a_job_that_is_asked_for_again_while_its_report_is_built_has_none(ledger
     assert queries.list_deliveries(ledger, 1) == []
 
 
-def test_a_crash_of_the_node_is_not_the_jobs_fault_but_is_capped(ledger):
+def test_a_crash_of_the_node_is_not_the_jobs_fault_but_is_capped(ledger, monkeypatch):
+    """The job waits longer after each crash: what flaps for minutes can not use up its chances."""
     close(ledger, plan("a"))
-    for _ in range(21):
-        assert state(ledger) == "queued"
-        ledger.claim("host:0", 60)
+    now = start = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    waits = []
+    while state(ledger) == "queued":
+        before = now
+        while ledger.claim("host:0", 60) is None:
+            now += 1
+        waits.append(now - before)
         assert ledger.requeue_interrupted("other") == 0
         assert ledger.requeue_interrupted("host") == 1
     assert state(ledger) == "failed"
+    assert len(waits) == 21
+    assert waits[:2] == [0, 0], "the first crash costs nothing"
+    assert now - start > 3600
+    assert max(waits) <= 601
+
+
+def test_stopping_the_node_costs_a_job_nothing_however_often(ledger):
+    close(ledger, plan("a"))
+    for _ in range(50):
+        ledger.interrupt(ledger.claim("host:0", 60))
+    assert state(ledger) == "queued"
+    assert ledger.claim("host:0", 60).attempt == 1
+
+
+def test_of_two_jobs_the_one_that_crashes_the_node_lets_the_other_through(ledger):
+    close(ledger, plan("a"), plan("b", range(11, 14)))
+    for _ in range(2):
+        assert ledger.claim("host:0", 60).key == "a"
+        ledger.requeue_interrupted("host")
+    assert ledger.claim("host:0", 60).key == "b"
 
 
 def test_an_outcome_of_a_former_attempt_is_dropped(ledger):
