@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,7 @@ class Node:
         reporters = self._reporters()
         self._door = Door(self._callers(reporters), settings.node.limits())
         self._listeners = self._listen(reporters)
+        self._listening_since = time.monotonic()
         self._recover()
         self._scheduler = Scheduler(self._tasks())
         self._scheduler.start()
@@ -182,9 +184,17 @@ class Node:
         return Worker(settings, segment.time_limit_seconds)
 
     def _search(self) -> None:
-        """Search the studies that went quiet."""
+        """Search the studies that went quiet.
+
+        While the node was down nobody could send, and its senders try again now: a study counts as quiet only when it
+        was so while we listened.
+        """
+        quiet = self.settings.study.quiet_seconds
+        if time.monotonic() - self._listening_since < quiet:
+            return
         digest = self.settings.digest()
-        for study_id in self.ledger.quiet_studies(self.settings.study.quiet_seconds):
+        unregistered = max(0.0, time.time() - self._registrar.caught_up_to())
+        for study_id in self.ledger.quiet_studies(quiet + unregistered):
             if self._stopping.is_set():
                 return
             rules = self.settings.recognition

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,21 +39,37 @@ class Registrar:
     def __init__(self, ledger: Ledger, spool: Spool) -> None:
         self._ledger, self._spool = ledger, spool
         self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._in_hand: deque[float] = deque()
+        self._order = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registrar", daemon=True)
         self._thread.start()
 
     def add(self, path: Path) -> None:
         """Take note of a stored instance; returns at once."""
-        self._queue.put(path)
+        self._take(path, time.time())
+
+    def _take(self, path: Path, stored_at: float) -> None:
+        with self._order:  # both in the same order
+            self._in_hand.append(stored_at)
+            self._queue.put(path)
+
+    def caught_up_to(self) -> float:
+        """Give the time up to which all that was stored is in the ledger, UTC seconds since 1970.
+
+        A study of which an image is still in hand looks quiet to the ledger, and is not.
+        """
+        with self._order:
+            return min(self._in_hand, default=time.time())
 
     def recover(self) -> int:
         """Take note of everything in the spool that the ledger does not know; give how many."""
         known = self._ledger.known_paths()
         unknown = [path for path in self._spool if str(path.relative_to(self._spool.root)) not in known]
         unknown = [path for path in unknown if not self._finish_removing(path)]
-        for path in sorted(unknown, key=lambda path: path.stat().st_mtime):
-            self.add(path)
+        times = {path: path.stat().st_mtime for path in unknown}
+        for path in sorted(unknown, key=times.__getitem__):
+            self._take(path, times[path])
         return len(unknown)
 
     def _finish_removing(self, path: Path) -> bool:
@@ -72,6 +90,9 @@ class Registrar:
             while batch:
                 try:
                     self._ledger.add_instances(list(self._described(batch)))
+                    with self._order:
+                        for _ in batch:
+                            self._in_hand.popleft()
                     if tries:
                         log.warning("the ledger can be written again: %d instances registered", len(batch))
                     break
@@ -83,11 +104,16 @@ class Registrar:
                         return
 
     def _described(self, batch: list[Path]) -> Iterator[ReceivedInstance]:
+        """Read the headers; a file that is gone, or none of ours, must not keep the others out of the ledger."""
         for path in batch:
             try:
                 yield describe(self._spool.root, path)
-            except FileNotFoundError:  # or everything behind it would wait for ever
+            except FileNotFoundError:
                 log.error("a received file was taken out of the spool before it was registered: it is lost")
+            except OSError:
+                raise
+            except Exception as error:
+                log.error("a file in the spool is none that this node wrote (%s): left alone", type(error).__name__)
 
     def _batch(self) -> tuple[list[Path], bool]:
         """Wait for one instance, then take what else has come; the second value tells that the end was asked for."""

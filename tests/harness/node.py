@@ -99,6 +99,11 @@ class Node:
         assert self._process is not None, "the node is not running"
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended since."""
+        return self._process is not None and self._process.poll() is None
+
     def write_config(self) -> Path:
         """Write config.ini."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +171,14 @@ class Node:
                 self._process.kill()
         self._process.wait()
         self._process = None
+
+    def wait(self, timeout: float = 30.0, group: bool = True) -> int:
+        """Wait until it ends (someone kills it), end what is left of its process group, and give the exit code."""
+        assert self._process is not None, "the node is not running"
+        code = self._process.wait(timeout)
+        if group:
+            self.kill()
+        return code
 
     def terminate(self, timeout: float = 30.0) -> int | None:
         """SIGTERM, as systemd does it; gives the exit code."""

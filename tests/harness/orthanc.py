@@ -85,6 +85,17 @@ class Orthanc:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         wait_until(self._answers, 20, f"Orthanc's REST API (log: {self.folder}/orthanc.log)")
 
+    @property
+    def pid(self) -> int:
+        """Process id of the running Orthanc."""
+        assert self._process is not None, "Orthanc is not running"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended since."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """End it as an admin would."""
         if self._process:

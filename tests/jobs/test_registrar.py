@@ -1,0 +1,75 @@
+"""Between spool and ledger: what is in hand counts, what is none of ours does not hold up the rest."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from pydicom import dcmread
+from sqlalchemy.exc import OperationalError
+
+from scarnode.jobs import Ledger
+from scarnode.jobs.registrar import Registrar
+from scarnode.receive import Incoming, Spool
+from tests.harness.senders import dataset_bytes
+from tests.harness.tools import wait_until
+from tests.receive.builders import instance, write
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "test")
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool(tmp_path / "spool")
+    yield spool
+    spool.close()
+
+
+def store(spool, folder, number):
+    [path] = write(folder, instance(number))
+    header = dcmread(path)
+    syntax = str(header.file_meta.TransferSyntaxUID)
+    uids = (str(header.SOPClassUID), str(header.SOPInstanceUID), syntax)
+    return spool.store(Incoming(*uids, "SCANNER", "SCARNODE", dataset_bytes(path)))
+
+
+def test_a_strange_or_missing_file_does_not_keep_the_others_out_of_the_ledger(ledger, spool, tmp_path):
+    (spool.root / "00" / "copied here.dcm").write_bytes(b"by an admin")
+    damaged = store(spool, tmp_path / "in", 1)
+    damaged.write_bytes(bytes(1000))  # a disk's fault
+    kept = store(spool, tmp_path / "in", 2)
+    registrar = Registrar(ledger, spool)
+    registrar.add(spool.root / "00" / f"1.2.{'0' * 64}.dcm")
+    assert registrar.recover() == 3
+    wait_until(ledger.known_paths, 10, "an instance in the ledger")
+    registrar.stop()
+    assert str(kept.relative_to(spool.root)) in ledger.known_paths()
+
+
+def test_what_is_not_yet_in_the_ledger_is_accounted_for(ledger, spool, tmp_path, monkeypatch):
+    """A study whose last images wait for a slow database is not quiet."""
+    paths = [store(spool, tmp_path / "in", number) for number in (1, 2)]
+    an_hour_ago = time.time() - 3600
+    os.utime(paths[0], (an_hour_ago, an_hour_ago))
+    real, locked = ledger.add_instances, [True]
+
+    def add_instances(received):
+        if locked[0]:
+            raise OperationalError("INSERT", {}, Exception("database is locked"))
+        real(received)
+
+    monkeypatch.setattr(ledger, "add_instances", add_instances)
+    registrar = Registrar(ledger, spool)
+    assert registrar.caught_up_to() == pytest.approx(time.time(), abs=5)
+    assert registrar.recover() == 2
+    assert registrar.caught_up_to() == pytest.approx(an_hour_ago, abs=1)
+    locked[0] = False
+    wait_until(lambda: len(ledger.known_paths()) == 2, 10, "the instances in the ledger")
+    wait_until(lambda: time.time() - registrar.caught_up_to() < 5, 5, "the registrar's rest")
+    registrar.stop()
