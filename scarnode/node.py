@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from sqlalchemy.exc import OperationalError
 
+from scarnode.clock import steady
 from scarnode.config import Settings
 from scarnode.deliver import Destination
 from scarnode.disk import NO_ROOM, Floor
@@ -39,6 +40,9 @@ from scarnode.segment import read_identity
 from scarnode.tls import server_context
 
 log = logging.getLogger(__name__)
+
+STOP_SECONDS = 10.0
+"""How long a stop waits for peers that hang, a search or a locked ledger; systemd kills after 60 (TimeoutStopSec)."""
 
 LEASE_MARGIN = 60.0
 """Seconds by which a lease outlives the worker's time limit."""
@@ -104,18 +108,21 @@ class Node:
         return self._listeners[0].port
 
     def stop(self) -> None:
-        """End: no new association, running work goes back to the queue, what is in hand is written down."""
+        """End: no new association, running work goes back to the queue, what is in hand is written down.
+
+        Waits for a destination that has not answered yet, and for a search; who has no time for that may end the
+        process: it is the same as a crash, and `serve` does so after `STOP_SECONDS`.
+        """
         self._stopping.set()
-        self._door.close()
-        lines = [association.dul.socket for each in self._listeners for association in each.active_associations]
-        for listener in self._listeners:
-            listener.shutdown()
-        for line in lines:  # a sender that hangs would keep its thread, and so this process, alive
-            with suppress(OSError, AttributeError):
-                line.socket.shutdown(socket.SHUT_RDWR)
-        self._registrar.stop()
         for worker in self._workers:
             worker.stop()
+        self._door.close()
+        for listener in self._listeners:
+            listener.shutdown()
+            for association in listener.active_associations:  # one that hangs would keep this process alive
+                with suppress(OSError, AttributeError):
+                    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+        self._registrar.stop()
         self._scheduler.stop()
         self.ledger.close()
         self._spool.close()
@@ -193,7 +200,7 @@ class Node:
         if time.monotonic() - self._listening_since < quiet:
             return
         digest = self.settings.digest()
-        unregistered = max(0.0, time.time() - self._registrar.caught_up_to())
+        unregistered = max(0.0, steady() - self._registrar.caught_up_to())
         for study_id in self.ledger.quiet_studies(quiet + unregistered):
             if self._stopping.is_set():
                 return
@@ -335,14 +342,24 @@ def notify_systemd(state: str) -> None:
             link.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
 
 
+def _leave() -> None:
+    """End at once, whatever still hangs: the next start takes up what is left, as after a crash."""
+    log.warning("stopped after %g s: what did not end by then is taken up at the next start", STOP_SECONDS)
+    os._exit(0)
+
+
 def serve(settings: Settings) -> None:
-    """Run a node until SIGTERM or SIGINT."""
+    """Run a node until SIGTERM or SIGINT; after that it ends within `STOP_SECONDS`, with exit code 0."""
     log_to_stderr(settings.log.level)
     os.umask(0o077)
     ended = threading.Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
-        ended.set()
+        if not ended.is_set():
+            ended.set()
+            deadline = threading.Timer(STOP_SECONDS, _leave)
+            deadline.daemon = True
+            deadline.start()
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)

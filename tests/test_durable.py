@@ -49,7 +49,7 @@ def test_the_names_of_new_folders_are_on_disk_before_anything_relies_on_them(tmp
     synced, real = [], os.fsync
 
     def fsync(descriptor: int) -> None:
-        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)

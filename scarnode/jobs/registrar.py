@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from scarnode.clock import steady
 from scarnode.jobs.ledger import Ledger
 from scarnode.receive import ReceivedInstance, Spool, describe
 
@@ -47,7 +47,7 @@ class Registrar:
 
     def add(self, path: Path) -> None:
         """Take note of a stored instance; returns at once."""
-        self._take(path, time.time())
+        self._take(path, steady())
 
     def _take(self, path: Path, stored_at: float) -> None:
         with self._order:  # both in the same order
@@ -55,12 +55,12 @@ class Registrar:
             self._queue.put(path)
 
     def caught_up_to(self) -> float:
-        """Give the time up to which all that was stored is in the ledger, UTC seconds since 1970.
+        """Give the time up to which all that was stored is in the ledger (of `scarnode.clock.steady`).
 
         A study of which an image is still in hand looks quiet to the ledger, and is not.
         """
         with self._order:
-            return min(self._in_hand, default=time.time())
+            return min(self._in_hand, default=steady())
 
     def recover(self) -> int:
         """Take note of everything in the spool that the ledger does not know; give how many."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import random
 import subprocess
 import sys
 import time
@@ -247,40 +245,6 @@ def test_a_destination_may_be_a_dicomweb_service_and_chooses_its_objects(tmp_pat
             assert by_class(web.instances(uid)).keys() == {SEG, SR}
             assert "s3cret" not in node.log()
             assert "store instances" not in node.log()
-
-
-def test_kill_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path, orthanc):
-    """Every instance answered with Success is there afterwards; every job ends exactly once."""
-    studies = [study(tmp_path / str(seed), seed, component="magnitude", slices=6)[1] for seed in (31, 32)]
-    uids = [dcmread(paths[0]).StudyInstanceUID for paths in studies]
-    answered: set[str] = set()
-    dice_roll = random.Random(5)
-    node = Node(tmp_path / "node", {"pacs": orthanc}, study={"quiet_seconds": 0.5})
-    waiting = [(path, dcmread(path).SOPInstanceUID) for path in itertools.chain(*studies)]
-    try:
-        for _ in range(4):
-            node.start()
-            for path, uid in list(waiting):
-                if storescu(node.host, node.port, [path], node.ae_title).returncode == 0:
-                    answered.add(uid)
-                    waiting.remove((path, uid))
-                if dice_roll.random() < 0.3:
-                    break
-            time.sleep(dice_roll.uniform(0, 3))
-            node.kill(group=dice_roll.random() < 0.5)
-        node.start()
-        push(node, [path for path, _ in waiting] or studies[0][:1])
-        for uid, paths in zip(uids, studies, strict=True):
-            jobs = books.wait_for_jobs(node.ledger_path, uid, timeout=90)
-            finished = [job for job in jobs if job["state"] == "done" and job["slices"] == len(paths)]
-            assert len(finished) == 1
-            assert {job["state"] for job in jobs} <= {"done", "superseded", "held"}
-            results = [d for d in orthanc.instances(uid) if len(d.get("PerFrameFunctionalGroupsSequence", [])) == 3 * 6]
-            assert len(results) == 1
-        kept = {dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in node.spool.rglob("*.dcm")}
-        assert answered <= kept
-    finally:
-        node.kill()
 
 
 def test_logs_hold_no_patient_data(node):

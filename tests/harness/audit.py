@@ -6,9 +6,12 @@ import hashlib
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
-from scarnode.jobs.ledger import MOVES
+from pydicom import dcmread
+
+from scarnode.jobs.deliveries import MOVES
 from scarnode.jobs.tables import FINAL, JobState
 from tests.harness.ledger import jobs, query
 from tests.harness.node import Node
@@ -63,7 +66,7 @@ def check_ledger(node: Node) -> None:
         moves = history[job["id"]]
         assert moves[0] == ("", "queued")
         assert moves[-1][1] == job["state"]
-        for (_, before), (old, new) in zip(moves, moves[1:], strict=False):
+        for (_, before), (old, new) in pairwise(moves):
             assert old == before, f"job {job['id']}: a change of state is missing: {moves}"
             assert JobState(new) in MOVES[JobState(old)], f"job {job['id']}: {moves}"
     unsearched = query(node.ledger_path, "SELECT id FROM study WHERE newest_instance > searched_instance")
@@ -93,10 +96,4 @@ def check_study(node: Node, orthanc: Orthanc, study: Study) -> None:
     for row in told:
         path = node.results / row["path"]
         [ours] = [dataset for dataset in held if dataset.SOPInstanceUID == row["sop_instance_uid"]]
-        assert ours.to_json_dict() == _read(path).to_json_dict(), f"the archive holds another {row['kind']}"
-
-
-def _read(path: Path):
-    from pydicom import dcmread
-
-    return dcmread(path)
+        assert ours.to_json_dict() == dcmread(path).to_json_dict(), f"the archive holds another {row['kind']}"

@@ -8,18 +8,23 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import MRImageStorage
+from pydicom.uid import JPEGLSLossless, MRImageStorage
 from pynetdicom import AE
 
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.uids import derived_uid
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node
+
+STORESCU = ["-v", "-to", "5", "-ta", "20", "-td", "20"]
+"""Tell of each file; give up soon."""
 
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID")
 
@@ -64,12 +69,18 @@ def small_studies(folder: Path, seed: str, slices: int = 3, unreadable_every: in
             pattern.file_meta.MediaStorageSOPInstanceUID = pattern.SOPInstanceUID
             path = folder / name / f"{index}.dcm"
             path.parent.mkdir(parents=True, exist_ok=True)
-            whole = pattern.PixelData
-            pattern.PixelData = whole if readable else whole[:-1000]
-            pattern.save_as(path, enforce_file_format=True)
-            pattern.PixelData = whole
+            (pattern if readable else damaged(pattern)).save_as(path, enforce_file_format=True)
             paths.append(path)
         yield Study(str(derived_uid("harness", "StudyInstanceUID", name, "")), tuple(paths), readable)
+
+
+def damaged(image: Dataset) -> Dataset:
+    """Give a copy that says it is JPEG-LS, and is noise."""
+    copy = deepcopy(image)
+    copy.file_meta.TransferSyntaxUID = JPEGLSLossless
+    copy.PixelData = encapsulate([bytes(range(256)) * 4])
+    copy["PixelData"].is_undefined_length = True
+    return copy
 
 
 def dataset_bytes(path: Path) -> bytes:
@@ -78,11 +89,16 @@ def dataset_bytes(path: Path) -> bytes:
     return path.read_bytes()[128 + 4 + 12 + group_length :]
 
 
+def proposal(path: Path) -> list[str]:
+    """Give storescu's option for a file's transfer syntax."""
+    return ["-xt"] if read_file_meta_info(path).TransferSyntaxUID == JPEGLSLossless else []
+
+
 def send_by_dcmtk(node: Node, paths: Sequence[Path]) -> list[Path]:
     """Send files with storescu, and give those that it reports as accepted."""
     try:
         done = storescu(
-            node.host, node.port, paths, node.ae_title, options=["-v", "-to", "5", "-ta", "20", "-td", "20"], timeout=90
+            node.host, node.port, paths, node.ae_title, options=[*STORESCU, *proposal(paths[0])], timeout=90
         )
     except subprocess.TimeoutExpired as late:
         raise AssertionError("storescu hangs though its own limits are far shorter") from late

@@ -1,0 +1,420 @@
+"""SIGKILL at every step of the walk: of the node, of a worker and of the PACS, with real peers on both sides."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.harness.audit import SEG, audit
+from tests.harness.dcmtk import storescu
+from tests.harness.ledger import jobs, query, wait_for_jobs
+from tests.harness.node import Node
+from tests.harness.orthanc import Orthanc
+from tests.harness.peers import Relay
+from tests.harness.senders import Scanner, Sent, Study, send_by_dcmtk, send_by_pynetdicom, small_studies
+from tests.harness.strace import signal_at, wait_for_stop, workers
+from tests.harness.tools import wait_until
+
+PATIENT_NODE = {
+    # a small phantom's flags must not stop its result; a worker is killed more often than an input would kill it
+    "study": {"quiet_seconds": 1.5, "hold_flags": "NONE"},
+    "segment": {"device": "cpu", "workers": 1, "threads": 1, "max_attempts": 50},
+    "deliver": {"first_delay_seconds": 0.5, "max_delay_seconds": 1},
+}
+RENAME = "/^rename"
+
+
+class Scene:
+    """A node, an Orthanc and scanners that do not give up.
+
+    Attributes
+    ----------
+    sent : list of Sent
+        What was answered with Success, by now.
+    studies : list of Study
+        What was sent, by now.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.orthanc = Orthanc(folder / "orthanc")
+        self.node = Node(folder / "node", {"pacs": self.orthanc}, **PATIENT_NODE)
+        self.quiet = PATIENT_NODE["study"]["quiet_seconds"]
+        self.sent: list[Sent] = []
+        self.studies: list[Study] = []
+        self._sources: dict[bool, Iterator[Study]] = {
+            True: small_studies(folder / "good", f"good-{folder}"),
+            False: small_studies(folder / "bad", f"bad-{folder}", unreadable_every=1),
+        }
+        self._scanner: Scanner | None = None
+
+    def up(self) -> None:
+        """Start whatever is down."""
+        if not self.orthanc.running:
+            self.orthanc.start()
+        if not self.node.running:
+            self.node.start()
+
+    def study(self, readable: bool = True) -> Study:
+        """Give a new study."""
+        study = next(self._sources[readable])
+        self.studies.append(study)
+        return study
+
+    def scan(self, study: Study, send: Callable = send_by_dcmtk) -> None:
+        """Let a scanner begin to send a study, over and over until all of it is accepted."""
+        self._scanner = Scanner(self.node, iter([study]), send)
+        self._scanner.start()
+
+    def received(self, study: Study) -> None:
+        """Wait until the scanner is through and the ledger knows all images."""
+        assert self._scanner is not None
+        self._scanner.end(60)
+        wait_until(lambda: self.registered(study) == len(study.paths), 20, "the images in the ledger")
+
+    def registered(self, study: Study) -> int:
+        """Count the study's images in the ledger."""
+        [row] = query(
+            self.node.ledger_path,
+            "SELECT count(*) AS n FROM instance JOIN study ON study.id = study_id WHERE study_instance_uid = ?",
+            (study.uid,),
+        ) or [{"n": 0}]
+        return row["n"]
+
+    def job(self, study: Study, *states: str) -> dict:
+        """Wait until the study has a job in one of these states."""
+
+        def there() -> dict | None:
+            return next((job for job in jobs(self.node.ledger_path, study.uid) if job["state"] in states), None)
+
+        return wait_until(there, 60, f"a job that is {states}", poll=0.01)
+
+    def worker(self) -> int:
+        """Give the process id of the node's worker."""
+        return wait_until(lambda: workers(self.node.pid), 20, "a worker")[0]
+
+    def settle(self) -> None:
+        """Wait until there is nothing more to do, and hold everything to account."""
+        assert self._scanner is not None
+        self._scanner.end(60)
+        self.sent += self._scanner.sent
+        for study in self.studies[-1:]:
+            wait_for_jobs(self.node.ledger_path, study.uid, timeout=60)
+            if not study.readable:
+                self.orthanc.wait_for(2, 30, study.uid)
+        audit(self.node, self.orthanc, self.sent, self.studies)
+
+    def close(self) -> None:
+        """End everything."""
+        self.node.kill()
+        self.orthanc.kill()
+
+
+@contextmanager
+def scene_in(folder: Path) -> Iterator[Scene]:
+    scene = Scene(folder)
+    try:
+        yield scene
+    finally:
+        scene.close()
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Iterator[Scene]:
+    with scene_in(tmp_path_factory.mktemp("scene")) as scene:
+        yield scene
+
+
+def spooled(scene: Scene) -> int:
+    return len(list(scene.node.spool.glob("*/*.dcm")))
+
+
+def partial(scene: Scene) -> list[Path]:
+    return list((scene.node.spool / "partial").iterdir())
+
+
+# -- receiving --------------------------------------------------------------------------------------------------------
+
+
+def in_the_middle_of_a_pdu(scene: Scene) -> None:
+    study, before = scene.study(), spooled(scene)
+    relay = Relay(scene.node.port, after=15_000, then="freeze")  # an association request and one image and a half
+    with relay as port:
+        arguments = ("127.0.0.1", port, study.paths, scene.node.ae_title)
+        sender = threading.Thread(target=storescu, args=arguments, kwargs={"options": ["-td", "3"]}, daemon=True)
+        sender.start()
+        assert relay.spent.wait(20)
+        time.sleep(0.3)
+        scene.node.kill()
+        sender.join(20)
+    assert spooled(scene) <= before + 1
+    scene.scan(study)
+
+
+def before_the_file_is_on_disk(scene: Scene) -> None:
+    with signal_at(scene.node.pid, "fsync"):
+        scene.scan(scene.study())
+        scene.node.wait()
+    assert len(partial(scene)) == 1
+
+
+def after_fsync_before_rename(scene: Scene) -> None:
+    before = spooled(scene)
+    with signal_at(scene.node.pid, RENAME):
+        scene.scan(scene.study(), send_by_pynetdicom)
+        scene.node.wait()
+    assert len(partial(scene)) == 1
+    assert spooled(scene) == before
+
+
+def after_rename_before_the_folder_is_on_disk(scene: Scene) -> None:
+    before = spooled(scene)
+    with signal_at(scene.node.pid, "fsync", when=2):
+        scene.scan(scene.study())
+        scene.node.wait()
+    assert partial(scene) == []
+    assert spooled(scene) == before + 1
+
+
+def between_spool_and_ledger(scene: Scene) -> None:
+    study = scene.study()
+    with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
+        scene.scan(study, send_by_pynetdicom)
+        scene.node.wait()
+    assert scene.registered(study) == 0
+    assert scene._scanner.sent, "at least one image had been accepted"
+
+
+def wal(scene: Scene) -> Path:
+    return scene.node.ledger_path.with_name("ledger.sqlite-wal")
+
+
+# -- assembling -------------------------------------------------------------------------------------------------------
+
+
+def while_the_study_is_searched(scene: Scene) -> None:
+    study = scene.study()
+    scene.scan(study)
+    scene.received(study)
+    [first, *_] = query(
+        scene.node.ledger_path,
+        "SELECT path FROM instance JOIN study ON study.id = study_id WHERE study_instance_uid = ?",
+        (study.uid,),
+    )
+    with signal_at(scene.node.pid, "openat", path=scene.node.spool / first["path"]):
+        scene.node.wait()
+    assert jobs(scene.node.ledger_path, study.uid) == []
+
+
+def while_what_was_found_is_written(scene: Scene) -> None:
+    study = scene.study()
+    scene.scan(study)
+    scene.received(study)
+    with signal_at(scene.node.pid, "pwrite64", path=wal(scene), when=2):
+        scene.node.wait()
+    assert jobs(scene.node.ledger_path, study.uid) == []
+
+
+# -- running and building ---------------------------------------------------------------------------------------------
+
+
+def node_and_worker_while_running(scene: Scene) -> None:
+    study = scene.study()
+    scene.scan(study)
+    scene.job(study, "running")
+    time.sleep(0.2)
+    scene.node.kill()
+    assert [job["state"] for job in jobs(scene.node.ledger_path, study.uid)] == ["running"]
+
+
+def node_alone_while_running(scene: Scene) -> None:
+    study = scene.study()
+    scene.scan(study)
+    scene.job(study, "running")
+    worker = scene.worker()
+    scene.node.kill(group=False)
+    wait_until(lambda: not Path(f"/proc/{worker}").exists(), 5, "the end of a worker whose node is gone")
+
+
+def worker_while_running(scene: Scene) -> None:
+    study = scene.study()
+    scene.scan(study)
+    scene.job(study, "running")
+    os.kill(scene.worker(), signal.SIGKILL)
+
+
+def worker_between_the_result_files(scene: Scene) -> None:
+    study = scene.study()
+    worker = scene.worker()
+    with signal_at(worker, RENAME, when=2):
+        scene.scan(study)
+        wait_until(lambda: not Path(f"/proc/{worker}").exists(), 60, "the end of the worker")
+
+
+def everything_between_the_result_files(scene: Scene) -> None:
+    study = scene.study()
+    worker = scene.worker()
+    with signal_at(worker, RENAME, when=2, signal="STOP"):
+        scene.scan(study)
+        wait_for_stop(worker, "the second result file", 60)
+        [job] = jobs(scene.node.ledger_path, study.uid)
+        held = sorted(path.name for path in (scene.node.results / job["key"]).glob("*.dcm"))
+        scene.node.kill()
+    assert held == ["seg.dcm"]
+
+
+def after_the_results_before_the_ledger(scene: Scene) -> None:
+    study = scene.study()
+    worker = scene.worker()
+    with signal_at(worker, "fsync", when=6, signal="STOP"):
+        scene.scan(study)
+        wait_for_stop(worker, "the last result file", 60)
+    with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
+        os.kill(worker, signal.SIGCONT)
+        scene.node.wait()
+    [job] = jobs(scene.node.ledger_path, study.uid)
+    assert job["state"] == "running"
+    assert len(list((scene.node.results / job["key"]).glob("*.dcm"))) == 3
+
+
+# -- delivering -------------------------------------------------------------------------------------------------------
+
+
+def stopped_as_it_sends(scene: Scene, study: Study, kind: str) -> None:
+    """Bring the node to where it has opened an object to send it: what is sent before it was answered."""
+    job = scene.job(study, "queued", "running")
+    path = scene.node.results / job["key"] / f"{kind}.dcm"
+    # the first look is at the meta information of all three, before the association
+    with signal_at(scene.node.pid, "openat", path=path, when=2, signal="STOP"):
+        wait_for_stop(scene.node.pid, f"the sending of the {kind}", 60)
+
+
+def node_between_seg_and_sr(scene: Scene) -> None:
+    study = scene.study()
+    scene.scan(study)
+    stopped_as_it_sends(scene, study, "sr")
+    scene.node.kill()
+    assert [dataset.SOPClassUID for dataset in scene.orthanc.instances(study.uid)] == [SEG]
+
+
+def archive_between_seg_and_sr(scene: Scene) -> None:
+    study = scene.study()
+    scene.scan(study)
+    stopped_as_it_sends(scene, study, "sr")
+    scene.orthanc.kill()
+    os.kill(scene.node.pid, signal.SIGCONT)
+    wait_until(lambda: "Next try" in str(deliveries(scene, study)), 30, "the failed try")
+    assert [row["state"] for row in deliveries(scene, study)] == ["sent", "pending", "pending"]
+
+
+def archive_as_it_stores(scene: Scene) -> None:
+    study = scene.study()
+    scene.scan(study)
+    scene.job(study, "queued", "running")
+    with signal_at(scene.orthanc.pid, "fsync,fdatasync,pwrite64", when=3):
+        wait_until(lambda: not scene.orthanc.running, 60, "the end of Orthanc")
+
+
+def after_delivery_before_the_ledger(scene: Scene) -> None:
+    study = scene.study()
+    scene.scan(study)
+    stopped_as_it_sends(scene, study, "sc")
+    with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
+        os.kill(scene.node.pid, signal.SIGCONT)
+        scene.node.wait()
+    assert len(scene.orthanc.instances(study.uid)) == 3
+    assert {row["state"] for row in deliveries(scene, study)} == {"pending"}
+
+
+def deliveries(scene: Scene, study: Study) -> list[dict]:
+    return query(
+        scene.node.ledger_path,
+        "SELECT delivery.* FROM delivery JOIN job ON job.id = job_id JOIN study ON study.id = study_id"
+        " WHERE study_instance_uid = ? ORDER BY delivery.id",
+        (study.uid,),
+    )
+
+
+# -- a report of a failure --------------------------------------------------------------------------------------------
+
+
+def between_the_files_of_a_failure_report(scene: Scene) -> None:
+    study = scene.study(readable=False)
+    scene.scan(study)
+    scene.received(study)
+    with signal_at(scene.node.pid, RENAME, when=2):
+        scene.node.wait(60)
+    [job] = jobs(scene.node.ledger_path, study.uid)
+    assert job["state"] == "failed"
+    assert len(list((scene.node.results / job["key"] / "failed").glob("*.dcm"))) == 1
+
+
+def between_failure_report_and_ledger(scene: Scene) -> None:
+    study = scene.study(readable=False)
+    scene.scan(study)
+    scene.received(study)
+    with signal_at(scene.node.pid, "fsync", when=4, signal="STOP"):  # two files, each with its folder
+        wait_for_stop(scene.node.pid, "the last file of the report", 60)
+    with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
+        os.kill(scene.node.pid, signal.SIGCONT)
+        scene.node.wait()
+    assert deliveries(scene, study) == []
+
+
+STEPS = [
+    in_the_middle_of_a_pdu,
+    before_the_file_is_on_disk,
+    after_fsync_before_rename,
+    after_rename_before_the_folder_is_on_disk,
+    between_spool_and_ledger,
+    while_the_study_is_searched,
+    while_what_was_found_is_written,
+    node_and_worker_while_running,
+    node_alone_while_running,
+    worker_while_running,
+    worker_between_the_result_files,
+    everything_between_the_result_files,
+    after_the_results_before_the_ledger,
+    node_between_seg_and_sr,
+    archive_between_seg_and_sr,
+    archive_as_it_stores,
+    after_delivery_before_the_ledger,
+    between_the_files_of_a_failure_report,
+    between_failure_report_and_ledger,
+]
+
+
+def test_a_few_kills_lose_nothing_and_double_nothing(tmp_path):
+    """What runs by default: a kill while receiving, one while running, one of node and archive while delivering."""
+    with scene_in(tmp_path) as scene:
+        scene.up()
+        study = scene.study()
+        first = send_by_dcmtk(scene.node, study.paths[:2])
+        assert len(first) == 2
+        scene.node.kill()
+        time.sleep(scene.quiet + 0.5)  # no scanner can send in that time, and the study is not complete
+        scene.up()
+        scene.scan(study)
+        scene.job(study, "running")
+        scene.node.kill()
+        scene.up()
+        stopped_as_it_sends(scene, study, "sr")
+        scene.orthanc.kill()
+        scene.node.kill()
+        scene.up()
+        scene.settle()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("step", STEPS, ids=[step.__name__ for step in STEPS])
+def test_a_kill_at_this_step_loses_nothing_and_doubles_nothing(scene, step):
+    scene.up()
+    step(scene)
+    scene.up()
+    scene.settle()
