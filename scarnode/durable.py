@@ -45,6 +45,7 @@ def make_folder(path: Path) -> None:
     for folder in (path, *above):
         sync_folder(folder.parent)
 
+
 NOT_GUARDED = nullcontext()
 
 

@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import threading
-import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -94,7 +93,6 @@ class Node:
         reporters = self._reporters()
         self._door = Door(self._callers(reporters), settings.node.limits())
         self._listeners = self._listen(reporters)
-        self._listening_since = time.monotonic()
         self._recover()
         self._scheduler = Scheduler(self._tasks())
         self._scheduler.start()
@@ -191,17 +189,10 @@ class Node:
         return Worker(settings, segment.time_limit_seconds)
 
     def _search(self) -> None:
-        """Search the studies that went quiet.
-
-        While the node was down nobody could send, and its senders try again now: a study counts as quiet only when it
-        was so while we listened.
-        """
-        quiet = self.settings.study.quiet_seconds
-        if time.monotonic() - self._listening_since < quiet:
-            return
+        """Search the studies that went quiet; one that waits for the registrar is not."""
         digest = self.settings.digest()
-        unregistered = max(0.0, steady() - self._registrar.caught_up_to())
-        for study_id in self.ledger.quiet_studies(quiet + unregistered):
+        behind = max(0.0, steady() - self._registrar.caught_up_to())
+        for study_id in self.ledger.quiet_studies(self.settings.study.quiet_seconds + behind):
             if self._stopping.is_set():
                 return
             rules = self.settings.recognition

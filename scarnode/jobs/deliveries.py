@@ -42,6 +42,10 @@ MOVES: dict[JobState, tuple[JobState, ...]] = {
 """Every change of state there is."""
 
 
+LONGEST_PAUSE_SECONDS = 600.0
+"""Most that a queued job waits for its next attempt."""
+
+
 def settled() -> ColumnElement[bool]:
     """Give the condition that a row of `Delivery` needs nothing more: sent, and committed where that is asked.
 
@@ -166,8 +170,8 @@ class Deliveries(Reception):
     def trust_no_clock(self, longest_pause: float) -> None:
         """Take up what the last run wrote down by a clock that may have been another; called once at start.
 
-        Studies wait anew until they are quiet (what was sending is sending again), queued jobs are due, deliveries not
-        later than their pauses allow.
+        Studies wait anew until they are quiet (what was sending is sending again); queued jobs and deliveries are due
+        not later than their pauses allow.
 
         Parameters
         ----------
@@ -176,10 +180,11 @@ class Deliveries(Reception):
         """
         now = steady()
         late = Delivery.due_at > now + longest_pause
+        over = Job.due_at > now + LONGEST_PAUSE_SECONDS
         with self._writing() as session:
             unsearched = Study.newest_instance > Study.searched_instance
             session.execute(update(Study).where(unsearched).values(last_received_at=now))
-            session.execute(update(Job).where(Job.state == JobState.QUEUED, Job.due_at > now).values(due_at=now))
+            session.execute(update(Job).where(Job.state == JobState.QUEUED, over).values(due_at=now))
             session.execute(update(Delivery).where(Delivery.state == DeliveryState.PENDING, late).values(due_at=now))
 
     @staticmethod

@@ -17,7 +17,7 @@ from scarnode.correct.model import SEG_CLASSES, ReceivedSeg
 from scarnode.errors import LedgerError
 from scarnode.jobs.alarms import Alarms
 from scarnode.jobs.commitments import Commitments
-from scarnode.jobs.deliveries import MOVES
+from scarnode.jobs.deliveries import LONGEST_PAUSE_SECONDS, MOVES
 from scarnode.jobs.model import (
     FAILURE,
     Analysed,
@@ -55,11 +55,13 @@ Not power that flaps: from the second crash on the job waits, longer each time, 
 hour after the first.
 """
 
-LONGEST_PAUSE_SECONDS = 600.0
-"""Most that a job waits after a crash of the node."""
-
 FIRST_RETRY_SECONDS = 2.0
 """Pause before a failed attempt is repeated; doubles with every further one."""
+
+
+def _pause(times: int) -> float:
+    """Give the seconds until the next attempt after so many that came to nothing (1 or more)."""
+    return min(FIRST_RETRY_SECONDS * 2.0 ** (times - 1), LONGEST_PAUSE_SECONDS)
 
 
 def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -369,7 +371,7 @@ class Ledger(Commitments, Alarms, Retention):
         if permanent or job.attempts >= max_attempts:
             self._move(session, job, JobState.FAILED, f"{why} (attempt {job.attempts} of {max_attempts})")
             return
-        job.due_at = steady() + FIRST_RETRY_SECONDS * 2 ** (job.attempts - 1)
+        job.due_at = steady() + _pause(job.attempts)
         self._move(session, job, JobState.QUEUED, f"{why} (attempt {job.attempts} of {max_attempts}, will be repeated)")
 
     def drop(self, claimed: ClaimedJob, why: str) -> None:
@@ -424,11 +426,8 @@ class Ledger(Commitments, Alarms, Retention):
         if job.interruptions > MAX_INTERRUPTIONS:
             self._move(session, job, JobState.FAILED, f"the node crashed {job.interruptions} times while it ran")
             return
-        pause = 0.0
-        if job.interruptions > 1:
-            pause = min(FIRST_RETRY_SECONDS * 2 ** (job.interruptions - 2), LONGEST_PAUSE_SECONDS)
-            pause *= random.uniform(0.5, 1.0)
-        job.due_at = time.time() + pause
+        pause = _pause(job.interruptions - 1) * random.uniform(0.5, 1.0) if job.interruptions > 1 else 0.0
+        job.due_at = steady() + pause
         later = f" (time {job.interruptions}; again in {pause:.0f} s)" if pause else ""
         self._move(session, job, JobState.QUEUED, f"the node crashed while it ran{later}")
 

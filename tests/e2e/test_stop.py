@@ -1,4 +1,4 @@
-"""SIGTERM, as systemd sends it: whatever hangs at that moment, the node ends in time, with code 0, and loses nothing."""
+"""SIGTERM, as systemd sends it: whatever hangs at that moment, the node ends in time, with code 0; nothing is lost."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
 
 from pydicom import dcmread
 
