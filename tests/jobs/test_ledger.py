@@ -316,7 +316,7 @@ def test_a_crash_of_the_node_is_not_the_jobs_fault_but_is_capped(ledger, monkeyp
     while state(ledger) == "queued":
         before = now
         while ledger.claim("host:0", 60) is None:
-            now += 1
+            now += 10
         waits.append(now - before)
         assert ledger.requeue_interrupted("other") == 0
         assert ledger.requeue_interrupted("host") == 1
@@ -325,7 +325,7 @@ def test_a_crash_of_the_node_is_not_the_jobs_fault_but_is_capped(ledger, monkeyp
     assert len(waits) == 21
     assert waits[:2] == [0, 0], "the first crash costs nothing"
     assert now - start > 3600
-    assert max(waits) <= 601
+    assert max(waits) <= 610
 
 
 def test_stopping_the_node_costs_a_job_nothing_however_often(ledger):

@@ -75,7 +75,7 @@ class Scene:
     def received(self, study: Study) -> None:
         """Wait until the scanner is through and the ledger knows all images."""
         assert self._scanner is not None
-        self._scanner.end(60)
+        self._scanner.end(120)
         wait_until(lambda: self.registered(study) == len(study.paths), 20, "the images in the ledger")
 
     def registered(self, study: Study) -> int:
@@ -102,10 +102,10 @@ class Scene:
     def settle(self) -> None:
         """Wait until there is nothing more to do, and hold everything to account."""
         assert self._scanner is not None
-        self._scanner.end(60)
+        self._scanner.end(120)
         self.sent += self._scanner.sent
         for study in self.studies[-1:]:
-            wait_for_jobs(self.node.ledger_path, study.uid, timeout=60)
+            wait_for_jobs(self.node.ledger_path, study.uid, timeout=120)
             if not study.readable:
                 self.orthanc.wait_for(2, 30, study.uid)
         audit(self.node, self.orthanc, self.sent, self.studies)
@@ -160,7 +160,7 @@ def in_the_middle_of_a_pdu(scene: Scene) -> None:
 def before_the_file_is_on_disk(scene: Scene) -> None:
     with signal_at(scene.node.pid, "fsync"):
         scene.scan(scene.study())
-        scene.node.wait()
+        scene.node.wait(90)
     assert len(partial(scene)) == 1
 
 
@@ -168,7 +168,7 @@ def after_fsync_before_rename(scene: Scene) -> None:
     before = spooled(scene)
     with signal_at(scene.node.pid, RENAME):
         scene.scan(scene.study(), send_by_pynetdicom)
-        scene.node.wait()
+        scene.node.wait(90)
     assert len(partial(scene)) == 1
     assert spooled(scene) == before
 
@@ -177,7 +177,7 @@ def after_rename_before_the_folder_is_on_disk(scene: Scene) -> None:
     before = spooled(scene)
     with signal_at(scene.node.pid, "fsync", when=2):
         scene.scan(scene.study())
-        scene.node.wait()
+        scene.node.wait(90)
     assert partial(scene) == []
     assert spooled(scene) == before + 1
 
@@ -186,7 +186,7 @@ def between_spool_and_ledger(scene: Scene) -> None:
     study = scene.study()
     with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
         scene.scan(study, send_by_pynetdicom)
-        scene.node.wait()
+        scene.node.wait(90)
     assert scene.registered(study) == 0
     assert scene._scanner.sent, "at least one image had been accepted"
 
@@ -208,7 +208,7 @@ def while_the_study_is_searched(scene: Scene) -> None:
         (study.uid,),
     )
     with signal_at(scene.node.pid, "openat", path=scene.node.spool / first["path"]):
-        scene.node.wait()
+        scene.node.wait(90)
     assert jobs(scene.node.ledger_path, study.uid) == []
 
 
@@ -217,7 +217,7 @@ def while_what_was_found_is_written(scene: Scene) -> None:
     scene.scan(study)
     scene.received(study)
     with signal_at(scene.node.pid, "pwrite64", path=wal(scene), when=2):
-        scene.node.wait()
+        scene.node.wait(90)
     assert jobs(scene.node.ledger_path, study.uid) == []
 
 
@@ -262,7 +262,7 @@ def everything_between_the_result_files(scene: Scene) -> None:
     worker = scene.worker()
     with signal_at(worker, RENAME, when=2, signal="STOP"):
         scene.scan(study)
-        wait_for_stop(worker, "the second result file", 60)
+        wait_for_stop(worker, "the second result file", 90)
         [job] = jobs(scene.node.ledger_path, study.uid)
         held = sorted(path.name for path in (scene.node.results / job["key"]).glob("*.dcm"))
         scene.node.kill()
@@ -274,10 +274,10 @@ def after_the_results_before_the_ledger(scene: Scene) -> None:
     worker = scene.worker()
     with signal_at(worker, "fsync", when=6, signal="STOP"):
         scene.scan(study)
-        wait_for_stop(worker, "the last result file", 60)
+        wait_for_stop(worker, "the last result file", 90)
     with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
         os.kill(worker, signal.SIGCONT)
-        scene.node.wait()
+        scene.node.wait(90)
     [job] = jobs(scene.node.ledger_path, study.uid)
     assert job["state"] == "running"
     assert len(list((scene.node.results / job["key"]).glob("*.dcm"))) == 3
@@ -288,11 +288,21 @@ def after_the_results_before_the_ledger(scene: Scene) -> None:
 
 def stopped_as_it_sends(scene: Scene, study: Study, kind: str) -> None:
     """Bring the node to where it has opened an object to send it: what is sent before it was answered."""
-    job = scene.job(study, "queued", "running")
+    worker = frozen_worker(scene, study)
+    [job] = jobs(scene.node.ledger_path, study.uid)
     path = scene.node.results / job["key"] / f"{kind}.dcm"
     # the first look is at the meta information of all three, before the association
     with signal_at(scene.node.pid, "openat", path=path, when=2, signal="STOP"):
-        wait_for_stop(scene.node.pid, f"the sending of the {kind}", 60)
+        os.kill(worker, signal.SIGCONT)
+        wait_for_stop(scene.node.pid, f"the sending of the {kind}", 90)
+
+
+def frozen_worker(scene: Scene, study: Study) -> int:
+    """Stop the worker as it runs the study's job, so that what comes next can be prepared; gives its process id."""
+    scene.job(study, "running")
+    worker = scene.worker()
+    os.kill(worker, signal.SIGSTOP)
+    return worker
 
 
 def node_between_seg_and_sr(scene: Scene) -> None:
@@ -316,8 +326,9 @@ def archive_between_seg_and_sr(scene: Scene) -> None:
 def archive_as_it_stores(scene: Scene) -> None:
     study = scene.study()
     scene.scan(study)
-    scene.job(study, "queued", "running")
+    worker = frozen_worker(scene, study)
     with signal_at(scene.orthanc.pid, "fsync,fdatasync,pwrite64", when=3):
+        os.kill(worker, signal.SIGCONT)
         wait_until(lambda: not scene.orthanc.running, 60, "the end of Orthanc")
 
 
@@ -327,7 +338,7 @@ def after_delivery_before_the_ledger(scene: Scene) -> None:
     stopped_as_it_sends(scene, study, "sc")
     with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
         os.kill(scene.node.pid, signal.SIGCONT)
-        scene.node.wait()
+        scene.node.wait(90)
     assert len(scene.orthanc.instances(study.uid)) == 3
     assert {row["state"] for row in deliveries(scene, study)} == {"pending"}
 
@@ -349,7 +360,7 @@ def between_the_files_of_a_failure_report(scene: Scene) -> None:
     scene.scan(study)
     scene.received(study)
     with signal_at(scene.node.pid, RENAME, when=2):
-        scene.node.wait(60)
+        scene.node.wait(90)
     [job] = jobs(scene.node.ledger_path, study.uid)
     assert job["state"] == "failed"
     assert len(list((scene.node.results / job["key"] / "failed").glob("*.dcm"))) == 1
@@ -360,10 +371,10 @@ def between_failure_report_and_ledger(scene: Scene) -> None:
     scene.scan(study)
     scene.received(study)
     with signal_at(scene.node.pid, "fsync", when=4, signal="STOP"):  # two files, each with its folder
-        wait_for_stop(scene.node.pid, "the last file of the report", 60)
+        wait_for_stop(scene.node.pid, "the last file of the report", 90)
     with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
         os.kill(scene.node.pid, signal.SIGCONT)
-        scene.node.wait()
+        scene.node.wait(90)
     assert deliveries(scene, study) == []
 
 
