@@ -384,11 +384,11 @@ def _untaken(
 ) -> Outcome:
     """Say why there is no presentation context for a file."""
     name = item.sop_class_uid.name
-    if refused:
-        return refusal(item.path, refused, destination)
     if accepted:  # a peer that "accepts" what nobody proposed
         syntaxes = ", ".join(UID(syntax).name for syntax in accepted)
         return unable(item.path, f"{destination} accepted {name} in {syntaxes}, which was not proposed.")
+    if refused:
+        return refusal(item.path, refused, destination)
     text = f"{name} did not fit into one association; it goes with the next one."
     return unable(item.path, text, about=About.NOT_TRIED)
 

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import contextmanager, suppress
 
 import pytest
 from pydicom import dcmread
@@ -14,13 +15,14 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     EncapsulatedPDFStorage,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
 )
 from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.dsutils import split_dataset
 
-from scarnode.deliver import Destination, Outcome, echo, send
+from scarnode.deliver import About, Destination, Outcome, echo, send
 from tests.harness import Orthanc, free_port, storescp, wait_until
 from tests.harness.peers import PATIENT, Relay, make_object, raw_peer
 
@@ -303,6 +305,61 @@ def test_a_peer_that_talks_nonsense(objects, noise):
     with raw_peer(talk) as port:
         outcomes = send(objects, to(port, timeout=0.5), "SCARNODE")
     assert kinds(outcomes) == ["retry"] * 3
+
+
+@contextmanager
+def forged(port: int, true: bytes, false: bytes):
+    """Pass bytes on to a good peer, and its answers back with something else in them."""
+
+    def talk(sender: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as peer:
+            threading.Thread(target=back, args=[peer, sender], daemon=True).start()
+            while data := sender.recv(65536):
+                peer.sendall(data)
+
+    def back(peer: socket.socket, sender: socket.socket) -> None:
+        with suppress(OSError):
+            while data := peer.recv(65536):
+                sender.sendall(data.replace(true, false))
+
+    with raw_peer(talk) as front:
+        yield front
+
+
+def test_an_answer_to_another_request_acknowledges_nothing(objects, scp):
+    """Message ID Being Responded To (0000,0120) is not ours."""
+    received = []
+    port = scp(lambda event: received.append(1) or 0x0000)
+    responded = struct.pack("<HHL", 0, 0x0120, 2)
+    with forged(port, responded + b"\1\0", responded + b"\7\0") as front:
+        outcomes = send(objects, to(front), "SCARNODE")
+    assert kinds(outcomes) == ["retry"] * 3
+    assert "answered another request" in outcomes[0].detail
+    assert [outcome.about for outcome in outcomes] == [About.OBJECT, About.NOT_TRIED, About.NOT_TRIED]
+    assert len(received) == 1
+
+
+def test_an_answer_about_another_instance_acknowledges_nothing(objects, scp):
+    first, other = (dcmread(path).SOPInstanceUID.encode()[-12:] for path in objects[:2])
+    with forged(scp(), first, other) as front:
+        outcomes = send(objects, to(front), "SCARNODE")
+    assert kinds(outcomes) == ["retry"] * 3
+    assert "answered another request" in outcomes[0].detail
+
+
+def test_a_peer_that_accepts_what_nobody_proposed(objects, scp):
+    little, big = ExplicitVRLittleEndian.encode(), ExplicitVRBigEndian.encode()
+    with forged(scp(syntaxes=[ExplicitVRLittleEndian]), little, big) as front:
+        outcomes = send(objects, to(front), "SCARNODE")
+    assert kinds(outcomes) == ["retry"] * 3
+    assert "Explicit VR Big Endian, which was not proposed" in outcomes[0].detail
+
+
+@pytest.mark.parametrize("reject", [(2, 3, 1), (1, 1, 7)])
+def test_what_no_object_is_to_blame_for_is_about_the_destination(objects, scp, reject):
+    rejecting = scp(on_request=lambda event: _reject(event, *reject))
+    for port in (rejecting, free_port()):
+        assert {outcome.about for outcome in send(objects, to(port, timeout=1), "SCARNODE")} == {About.DESTINATION}
 
 
 def test_nothing_listens(objects):
