@@ -126,6 +126,7 @@ class _Line:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.expired = threading.Event()
+        self.connected = False
         self._twins: list[socket.socket] = []
 
     def watch(self, link: socket.socket) -> socket.socket:
@@ -160,7 +161,8 @@ class _Watched:
 
     def connect(self) -> None:
         """Connect, then allow the request's bytes the time they need; the answer has a limit of its own."""
-        super().connect()
+        super().connect()  # TLS included
+        self._line.connected = True
         self.timeout = self._line.limit
         self.sock.settimeout(self._line.limit)
 
@@ -224,8 +226,7 @@ def _trouble(destination: WebDestination, error: Exception, line: _Line, limit: 
         text = f"No connection to {destination}: refused, unknown host, or no way there."
     else:
         text = f"The connection to {destination} was lost, or spoke no HTTP, before it answered."
-    connected = not among(requests.ConnectTimeout, ssl.SSLError, NewConnectionError)
-    return Silence(text, connected or line.expired.is_set())
+    return Silence(text, line.connected)
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

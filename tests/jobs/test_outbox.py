@@ -234,6 +234,18 @@ def test_a_web_service_that_refuses_our_credentials_is_asked_once(desk):
     assert (len(seen), desk.states()) == (1, ["failed"] * 3)
 
 
+@pytest.mark.parametrize("trouble", ["no TLS", "nothing listens"])
+def test_a_web_service_that_can_not_be_had_is_tried_once(desk, trouble):
+    seen = []
+    with raw_peer(lambda connection: seen.append(connection.recv(100)) or connection.sendall(b"no")) as port:
+        url = f"https://127.0.0.1:{port if trouble == 'no TLS' else free_port()}"
+        for _ in range(2):
+            desk.send(WebDestination("pacs", url, timeout=2))
+    assert len(seen) == (trouble == "no TLS")
+    assert {row.attempts for row in desk.rows()} == {1}
+    assert desk.states() == ["delivering"] * 3
+
+
 def test_a_web_service_that_hangs_at_one_object_gets_the_others(desk, tmp_path):
     files = sorted(desk.results.rglob("*.dcm"))
     by_uid = {row.sop_instance_uid.encode(): None for row in desk.rows()}
