@@ -300,7 +300,8 @@ def association(
     try:
         tls = line.tls_arguments()
     except (OSError, ValueError) as error:
-        line.trouble = unable(None, f"A file for TLS with {destination} can not be used ({type(error).__name__}).")
+        text = f"A file for TLS with {destination} can not be used ({type(error).__name__})."
+        line.trouble = unable(None, text, about=About.DESTINATION)
         yield line
         return
     try:
@@ -338,7 +339,7 @@ def _no_association(line: Line, started: float) -> Outcome:
     """Say why no association came about."""
     destination, answer = line.destination, line.rejection
     if line.tls_trouble:
-        return unable(None, f"No TLS with {destination}: {line.tls_trouble}.")
+        return unable(None, f"No TLS with {destination}: {line.tls_trouble}.", about=About.DESTINATION)
     if not line.connected:
         late = time.monotonic() - started >= destination.timeout
         why = (

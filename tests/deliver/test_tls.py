@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from scarnode.deliver import Destination, echo, send
+from scarnode.deliver import About, Destination, echo, send
 from scarnode.receive import Door, listen
 from scarnode.tls import Identity, Protection, server_context
 from tests.harness import Orthanc, storescp
@@ -109,12 +109,15 @@ def test_the_name_in_the_certificate_may_be_another_than_the_host(peer, authorit
 def test_a_peer_that_wants_our_certificate_says_so(peer, authority, pacs, node):
     port = peer(pacs, authority.ca_file)
     assert echo(at(port, Protection(node, authority.ca_file)), "X").ok
-    assert "certificate required" in echo(at(port, Protection(None, authority.ca_file)), "X").detail
+    refused = echo(at(port, Protection(None, authority.ca_file)), "X")
+    assert "certificate required" in refused.detail
+    assert refused.about is About.DESTINATION  # no object is to blame: all that is due waits
 
 
 def test_a_file_that_is_gone_is_named(peer, authority, pacs, tmp_path):
     outcome = echo(at(peer(pacs), Protection(None, tmp_path / "gone.pem")), "X")
     assert "A file for TLS" in outcome.detail
+    assert outcome.about is About.DESTINATION
     assert not outcome.permanent
 
 

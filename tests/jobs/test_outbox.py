@@ -136,12 +136,12 @@ def test_attempts_are_capped_and_a_person_may_try_again(desk, pacs):
 
 @pytest.mark.parametrize("how", ["hang", "abort", "close"])
 def test_an_object_that_breaks_the_association_holds_up_no_other(desk, pacs, how):
-    bad = desk.uids[0]
+    bad, over = desk.uids[0], threading.Event()
 
     def on_store(event):
         if event.request.AffectedSOPInstanceUID == bad:
             if how == "hang":
-                time.sleep(1.5)
+                over.wait(30)
             elif how == "abort":
                 event.assoc.abort()
             else:
@@ -149,7 +149,7 @@ def test_an_object_that_breaks_the_association_holds_up_no_other(desk, pacs, how
         return 0x0000
 
     destination, seen = pacs(on_store)
-    destination = to(destination.port, timeout=0.5)
+    destination = to(destination.port, timeout=2 if how == "hang" else 10)
     desk.send(destination)
     assert desk.states() == ["delivering", "done", "done"]  # the other jobs went at once
     assert desk.due() == 2  # the bad object waits, those behind it do not
@@ -157,6 +157,7 @@ def test_an_object_that_breaks_the_association_holds_up_no_other(desk, pacs, how
     [waiting] = [row for row in desk.rows() if row.state == "pending"]
     assert (waiting.sop_instance_uid, waiting.attempts, desk.due()) == (bad, 1, 0)
     assert seen[bad] == 1
+    over.set()
 
 
 def test_a_peer_that_hangs_up_after_it_accepted_is_not_asked_without_end(desk):
@@ -250,21 +251,23 @@ def test_a_web_service_that_hangs_at_one_object_gets_the_others(desk, tmp_path):
     files = sorted(desk.results.rglob("*.dcm"))
     by_uid = {row.sop_instance_uid.encode(): None for row in desk.rows()}
     assert len(files) == len(by_uid) == 9
+    over = threading.Event()
     from tests.harness.web import read_request
 
     def talk(connection):
         request = read_request(connection)
         if desk.uids[0].encode() in request:
-            time.sleep(1.5)
+            over.wait(30)
             return
         [path] = [path for path in files if path.read_bytes()[-256:] in request and _uid(path).encode() in request]
         connection.sendall(http(200, response(stored=[item(path)])))
 
     with raw_peer(talk) as port:
-        destination = WebDestination("pacs", f"http://127.0.0.1:{port}", timeout=0.5)
+        destination = WebDestination("pacs", f"http://127.0.0.1:{port}", timeout=2)
         desk.send(destination)
         assert desk.states() == ["delivering", "done", "done"]
         desk.send(destination)
+        over.set()
     assert [row.sop_instance_uid for row in desk.rows() if row.state == "pending"] == [desk.uids[0]]
 
 
