@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
@@ -332,6 +334,7 @@ def jobs_list(
     from scarnode.jobs import queries
 
     rows = queries.list_jobs(_ledger(config), state, patient, accession, limit)
+    _tell_access(config, rows)
     if as_json:
         _print_json(rows)
         return
@@ -362,6 +365,7 @@ def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = Fal
 
     ledger = _ledger(config)
     summary = queries.get_job(ledger, job)
+    _tell_access(config, [summary])
     deliveries, events = queries.list_deliveries(ledger, job), queries.list_events(ledger, job)
     if as_json:
         print(json.dumps({k: _plain(v) for k, v in (("job", summary), ("deliveries", deliveries), ("events", events))}))
@@ -405,6 +409,7 @@ def jobs_export(
     from scarnode.jobs import queries
 
     rows = queries.list_jobs(_ledger(config), limit=sys.maxsize)
+    _tell_access(config, rows, output)
     output.touch(mode=0o600)
     with output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(queries.JobSummary)])
@@ -447,6 +452,7 @@ def series_list(
 
     ledger = _ledger(config)
     rows, unreadable = queries.list_series(ledger, study, accession, patient, limit), queries.list_unreadable(ledger)
+    _tell_access(config, rows)
     if as_json:
         print(json.dumps({"series": _plain(rows), "unreadable": _plain(unreadable)}))
         return
@@ -472,6 +478,7 @@ def series_show(series: str, config: ConfigOption = CONFIG) -> None:
         raise ScarnodeError(
             "no such series was searched", series, "It may still be arriving, or never came: see scarnode series list"
         )
+    _tell_access(config, rows)
     for row in rows:
         facts = Table(show_header=False, title=f"{row.verdict}: {row.reason}")
         for key, value in _plain(row).items():
@@ -514,6 +521,26 @@ def _ledger(config: Path) -> Any:
     from scarnode.jobs import Ledger
 
     return Ledger(read_settings(config).ledger.url, actor=f"command line, user {_user()}")
+
+
+def _tell_access(config: Path, rows: Sequence[Any], file: Path | None = None) -> None:
+    """Record who was shown whose data, or wrote it to a file, before it happens: there is no access without a trace."""
+    from scarnode.audit import Participant, Subject, events
+    from scarnode.config import read_settings
+
+    trail = read_settings(config).audit_trail()
+    if not trail.on:
+        return
+    subjects = [
+        Subject(row.study_instance_uid, row.patient_id, getattr(row, "patient_name", ""), row.accession_number)
+        for row in rows
+    ]
+    user, host = _user(), trail.source.host
+    behind = os.environ.get("SUDO_USER", "")
+    person = Participant(f"{user}@{host}", user_name=f"{behind} as {user}" if behind else user, address=host)
+    messages = events.exported(trail.source, person, subjects, file) if file else None
+    for message in messages or events.accessed(trail.source, person, subjects):
+        trail.record(message)
 
 
 def _user() -> str:

@@ -24,6 +24,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from scarnode.audit import AuditTrail, Repository, Source
+from scarnode.audit.syslog import parse_url
 from scarnode.deliver import Destination, WebDestination
 from scarnode.deliver.model import check_url
 from scarnode.errors import ConfigError
@@ -50,6 +52,13 @@ def _certificates(path: Path) -> Path:
     """Hold a file of certificates to what the TLS library can read."""
     check_authorities(path)
     return path
+
+
+def _repository(url: str) -> str:
+    """Hold an audit repository's address to what we can send to."""
+    if url:
+        parse_url(url)
+    return url
 
 
 AETitle = Annotated[str, AfterValidator(check_ae_title)]
@@ -313,6 +322,23 @@ class ReportSection(Section):
     """A job that failed for good sends its destinations an SR and a page that say so, and why."""
 
 
+class AuditSection(Section):
+    """[audit]: where audit messages (IHE ATNA, DICOM PS3.15 Annex A.5) go."""
+
+    url: Annotated[str, AfterValidator(_repository)] = ""
+    """syslog-tls://HOST:PORT or syslog-udp://HOST:PORT; empty: no audit messages are made."""
+    ca_file: CertificatesFile | None = None
+    """PEM file of the authorities that may vouch for the repository; empty: those of [tls], else the public ones."""
+    source_id: Annotated[str, Field(max_length=255)] = ""
+    """AuditSourceID; empty: the node's AE title."""
+    enterprise_site_id: Annotated[str, Field(max_length=255)] = ""
+    """AuditEnterpriseSiteID; empty: none."""
+
+    def repository(self, tls: TlsSection) -> Repository | None:
+        """Give the repository as the audit room takes it."""
+        return Repository(*parse_url(self.url), tls.identity(), self.ca_file or tls.ca_file) if self.url else None
+
+
 class LogSection(Section):
     """[log]: to standard error, where systemd's journal takes it up."""
 
@@ -334,6 +360,7 @@ class Settings(BaseModel):
     segment: SegmentSection = SegmentSection()
     deliver: DeliverSection = DeliverSection()
     report: ReportSection = ReportSection()
+    audit: AuditSection = AuditSection()
     log: LogSection = LogSection()
     recognition: Rules = Rules()
     destinations: dict[str, DestinationSection | WebDestinationSection] = {}
@@ -356,6 +383,11 @@ class Settings(BaseModel):
     def objects(self) -> dict[str, tuple[str, ...]]:
         """Give the kinds of result object that each destination takes."""
         return {name: destination.objects for name, destination in self.destinations.items()}
+
+    def audit_trail(self) -> AuditTrail:
+        """Give the audit trail that all processes of this node write to."""
+        source = Source(self.node.ae_title, self.audit.source_id, self.audit.enterprise_site_id)
+        return AuditTrail(self.audit.repository(self.tls), source, self.spool.path / "audit")
 
     def kinds(self) -> tuple[str, ...]:
         """Give the kinds of result object to make: the usual ones, and what any destination takes."""
@@ -441,7 +473,7 @@ def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, An
     anchored: dict[str, Any] = {key: value for key, value in items.items() if value != ""}
     if section in ("spool", "results") and "path" in anchored:
         anchored["path"] = folder / anchored["path"]
-    if section.startswith(DESTINATION) or section == "tls":
+    if section.startswith(DESTINATION) or section in ("tls", "audit"):
         anchored |= {key: folder / value for key, value in anchored.items() if key in PEM_FILES}
     if section == "segment" and "weights" in anchored:
         anchored["weights"] = folder / anchored["weights"]

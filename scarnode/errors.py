@@ -44,3 +44,7 @@ class SpoolError(ScarnodeError):
 
 class LedgerError(ScarnodeError):
     """The job database can not be opened, or refuses a change of state."""
+
+
+class AuditError(ScarnodeError):
+    """An audit message can not be kept."""

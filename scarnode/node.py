@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from sqlalchemy.exc import OperationalError
 
+from scarnode.audit import AssociationAudit, events
 from scarnode.clock import steady
 from scarnode.config import Settings
 from scarnode.deliver import Destination
@@ -83,6 +84,8 @@ class Node:
         self._spool = Spool(settings.spool.path, self._floor)
         _make_results_folder(settings.results.path)
         self._disks = DiskWatch(self.ledger, self._spool, settings.folders())
+        self._audit = settings.audit_trail()
+        self._associations = AssociationAudit(self._audit, settings.spool.path)
         self._registrar = Registrar(self.ledger, self._spool)
         self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
         searching = threading.Lock()
@@ -91,10 +94,11 @@ class Node:
             self.ledger, self._spool, settings.results.path, self._disks, settings.retention, searching
         )
         reporters = self._reporters()
-        self._door = Door(self._callers(reporters), settings.node.limits())
+        self._door = Door(self._callers(reporters), settings.node.limits(), self._associations.turned_away)
         self._listeners = self._listen(reporters)
         self._recover()
         self._scheduler = Scheduler(self._tasks())
+        self._audit.note(events.started(self._audit.source))
         self._scheduler.start()
         for listener in self._listeners:
             how = " (TLS)" if listener.tls else ""
@@ -121,7 +125,10 @@ class Node:
                 with suppress(OSError, AttributeError):
                     association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
         self._registrar.stop()
+        self._associations.summarise(end=True)
+        self._audit.note(events.stopped(self._audit.source))
         self._scheduler.stop()
+        self._audit.send_due()
         self.ledger.close()
         self._spool.close()
         log.info("stopped")
@@ -133,7 +140,17 @@ class Node:
         if tls.port and (identity := tls.identity()):
             ports.append((tls.port, server_context(identity, tls.ca_file if tls.mutual else None)))
         return [
-            listen(self._spool, self._registrar.add, node.ae_title, node.host, port, self._door, context, reporters)
+            listen(
+                self._spool,
+                self._registrar.add,
+                node.ae_title,
+                node.host,
+                port,
+                self._door,
+                context,
+                reporters,
+                self._associations,
+            )
             for port, context in ports
         ]
 
@@ -167,6 +184,8 @@ class Node:
             tasks[f"commit-{name}"] = partial(self._commit, name)
         if self.settings.report.failures:
             tasks["failures"] = partial(self._tell_failures)
+        if self._audit.on:
+            tasks["audit"] = self._tell_repository
         if "NOTIFY_SOCKET" in os.environ:
             tasks["watchdog"] = partial(self._tell_systemd)
         return tasks
@@ -276,7 +295,7 @@ class Node:
             return
         results, title = self.settings.results.path, self.settings.node.ae_title
         peer, stopping = self._destinations[name], self._stopping
-        sent = deliver_due(self.ledger, results, peer, title, self.settings.deliver, stopping)
+        sent = deliver_due(self.ledger, results, peer, title, self.settings.deliver, stopping, self._audit)
         if sent and name in self._committing:
             self._scheduler.wake(f"commit-{name}")
 
@@ -303,6 +322,11 @@ class Node:
             *self.settings.node.calling_ae_titles,
             *(Caller(peer.ae_title.strip(), read_place(peer.host)) for peer in peers),
         )
+
+    def _tell_repository(self) -> None:
+        """Make the audit messages of associations that ended, and send what waits."""
+        self._associations.summarise()
+        self._audit.send_due(self._stopping)
 
     def _end_lost_leases(self) -> None:
         self.ledger.fail_expired(self.settings.segment.max_attempts)

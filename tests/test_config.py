@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scarnode.config import DestinationSection, Settings, WebDestinationSection, read_settings
+from scarnode.config import DestinationSection, Settings, TlsSection, WebDestinationSection, read_settings
 from scarnode.deliver import Destination, WebDestination
 from scarnode.errors import ConfigError
 from scarnode.tls import Identity, Protection
@@ -172,6 +172,8 @@ def test_the_environment_replaces_a_value(tmp_path, monkeypatch):
             "[destination:x]\nhost = h\nport = 1\nae_title = A\nobjects = seg, gif\n",
             ("[destination:x] objects", "'sr'"),
         ),
+        ("[audit]\nurl = https://audit\n", ("[audit] url = 'https://audit'", "syslog-tls://audit.example.org:6514")),
+        ("[audit]\nurl = syslog-tls://audit:six\n", ("[audit] url", "syslog-udp://")),
         ("[destination:x]\nurl = pacs\n", ("[destination:x] url = 'pacs'", "https://")),
         ("[destination:x]\nurl = http://pacs\nport = 1\n", ("[destination:x] port: no such key", "url, user")),
         ("[destination:x]\nurl = http://pacs\nuser = me\n", ("[destination:x] password", "together")),
@@ -202,3 +204,17 @@ def test_only_what_changes_a_result_changes_the_digest(tmp_path):
     plain = read(tmp_path, "")
     assert read(tmp_path, "[node]\nport = 105\n").digest() == plain.digest()
     assert read(tmp_path, "[recognition]\naccept_psir_only = no\n").digest() != plain.digest()
+
+
+def test_an_audit_repository_is_given_as_the_audit_room_takes_it(tmp_path):
+    assert read(tmp_path, "").audit.repository(TlsSection()) is None
+    assert read(tmp_path, "[audit]\nurl = syslog-tls://audit\n").audit.repository(TlsSection()).port == 6514
+    repository = read(tmp_path, "[audit]\nurl = syslog-udp://[::1]:5140\n").audit.repository(TlsSection())
+    assert (repository.host, repository.port, str(repository)) == ("::1", 5140, "syslog-udp://[::1]:5140")
+    authority = Authority(tmp_path / "a")
+    ours = authority.issue("node")
+    identity = f"[tls]\ncertificate = {ours.certificate}\nprivate_key = {ours.private_key}\n"
+    settings = read(tmp_path, f"{identity}[audit]\nurl = syslog-tls://audit\nca_file = a/ca.pem\n")
+    repository = settings.audit.repository(settings.tls)
+    assert repository.ca_file == authority.ca_file
+    assert repository.identity == Identity(ours.certificate, ours.private_key)

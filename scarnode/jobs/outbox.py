@@ -12,6 +12,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pynetdicom.events import Event
 
+from scarnode.audit import AuditTrail, tell_sending, tell_sent
 from scarnode.clock import steady
 from scarnode.config import DeliverSection
 from scarnode.deliver import About, Destination, Outcome, WebDestination, next_delay, send
@@ -30,6 +31,7 @@ def deliver_due(
     calling_ae_title: str,
     patience: DeliverSection,
     stopping: threading.Event | None = None,
+    audit: AuditTrail | None = None,
 ) -> int:
     """Send a destination everything that is due, job by job.
 
@@ -47,6 +49,8 @@ def deliver_due(
         When and how often to try again.
     stopping : threading.Event, optional
         Set: no further job is begun.
+    audit : AuditTrail, optional
+        Is told what was sent to whom.
 
     Returns
     -------
@@ -59,10 +63,18 @@ def deliver_due(
         if stopping is not None and stopping.is_set():
             break
         deliveries = list(group)
-        outcomes = send([results / delivery.path for delivery in deliveries], destination, calling_ae_title)
+        paths = [results / delivery.path for delivery in deliveries]
+        if audit:
+            tell_sending(audit, paths, destination)
+        outcomes = send(paths, destination, calling_ae_title)
         own = [pair for pair in zip(deliveries, outcomes, strict=True) if pair[1].about is About.OBJECT]
         commit = isinstance(destination, Destination) and destination.commitment
         reports = [_report(delivery, outcome, patience, commit) for delivery, outcome in own]
+        if audit:  # before the ledger: a crash in between tells it twice, not never
+            tries = zip(deliveries, outcomes, strict=True)
+            tell_sent(
+                audit, outcomes, destination, [_is_last(delivery, outcome, patience) for delivery, outcome in tries]
+            )
         ledger.report_deliveries(reports)
         accepted = sum(report.sent for report in reports)
         sent += accepted
@@ -147,6 +159,11 @@ def _delays(outcome: Outcome, patience: DeliverSection) -> Callable[[int], float
         return max(usual, min(outcome.retry_after or 0.0, longest))
 
     return delay
+
+
+def _is_last(delivery: DueDelivery, outcome: Outcome, patience: DeliverSection) -> bool:
+    """Say whether no further try follows a failure."""
+    return outcome.about is not About.NOT_TRIED and _delays(outcome, patience)(delivery.attempts + 1) is None
 
 
 def _report(delivery: DueDelivery, outcome: Outcome, patience: DeliverSection, commit: bool) -> DeliveryReport:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from errno import EADDRINUSE
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -35,6 +35,9 @@ from scarnode.receive.door import Door, Listener
 from scarnode.receive.limits import MAXIMUM_PDU_LENGTH
 from scarnode.receive.spool import Incoming, Spool
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+if TYPE_CHECKING:  # the audit room knows this one's types
+    from scarnode.audit import AssociationAudit
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ def listen(
     door: Door | None = None,
     tls: ssl.SSLContext | None = None,
     reporters: Reporters | None = None,
+    audit: AssociationAudit | None = None,
 ) -> Listener:
     """Open the AE's port and serve associations in the background until ``shutdown()``.
 
@@ -85,6 +89,8 @@ def listen(
         Of a port that speaks TLS (`scarnode.tls.server_context`).
     reporters : Reporters, optional
         Who may report on storage commitments; None: nobody.
+    audit : AssociationAudit, optional
+        Is told what came from whom.
 
     Returns
     -------
@@ -109,7 +115,7 @@ def listen(
         entity.add_supported_context(context.abstract_syntax, list(TRANSFER_SYNTAXES))
     handlers: list[Any] = [
         (evt.EVT_C_ECHO, _echo),
-        (evt.EVT_C_STORE, _store, [spool, stored]),
+        (evt.EVT_C_STORE, _store, [spool, stored, audit]),
         *commitment_handlers(reporters),
     ]
     try:
@@ -129,7 +135,7 @@ def _echo(_event: Event) -> int:
     return SUCCESS
 
 
-def _store(event: Event, spool: Spool, stored: Callable[[Path], None]) -> int | Dataset:
+def _store(event: Event, spool: Spool, stored: Callable[[Path], None], audit: AssociationAudit | None) -> int | Dataset:
     """Make one instance durable, then answer."""
     request = event.request
     incoming = Incoming(
@@ -143,11 +149,15 @@ def _store(event: Event, spool: Spool, stored: Callable[[Path], None]) -> int | 
     try:
         path = spool.store(incoming)
     except OSError as error:
+        if audit:
+            audit.refused(event, OUT_OF_RESOURCES)
         if error.errno in NO_ROOM:  # an alarm tells it once, not a line for every image
             return _refusal("Disk space is short: send it again later")
         log.error("C-STORE refused: the spool can not be written (%s)", error.strerror)
         return _refusal("The spool can not be written: send it again later")
     stored(path)
+    if audit:
+        audit.stored(event, path)
     return SUCCESS
 
 

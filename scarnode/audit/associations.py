@@ -1,0 +1,236 @@
+"""What the listener tells the audit trail: who sent which instances of which study, and who was refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from uuid import uuid4
+
+from scarnode.audit import events
+from scarnode.audit.folder import give_to_owner, make_private
+from scarnode.audit.model import Outcome, Participant, Subject
+from scarnode.audit.subject import read_subject
+from scarnode.audit.trail import AuditTrail
+from scarnode.receive.refusals import Reason, Refusal
+
+if TYPE_CHECKING:  # not for a command that only reads the ledger
+    from pynetdicom.association import Association
+    from pynetdicom.events import Event
+
+log = logging.getLogger(__name__)
+
+OUT_OF_RESOURCES = range(0xA700, 0xA800)
+"""C-STORE statuses after which the sender tries again."""
+
+QUIET = 60.0
+"""Seconds without an instance after which those of an association that stays open are told."""
+
+SAME_REFUSAL = 10.0
+"""Seconds in which refusals of one peer for one reason make one message: a peer that knocks all day is no flood."""
+
+AUTHENTICATION = (
+    Reason.CALLED_AE_TITLE,
+    Reason.CALLING_AE_TITLE,
+    Reason.CALLING_ADDRESS,
+    Reason.UNRESOLVED,
+    Reason.NO_TLS,
+)
+"""Refusals for who a peer is, or fails to be."""
+
+NO_ALERT = (Reason.STOPPING, Reason.IDLE)
+"""What happens in any hospital every day."""
+
+
+@dataclass
+class _Open:
+    """An association that stored something: its journal."""
+
+    path: Path
+    file: IO[bytes]
+    latest: float
+
+
+@dataclass
+class _Transfer:
+    """Instances of one study that one association brought with one outcome."""
+
+    subject: Subject
+    at: float
+    sop_classes: Counter[str] = field(default_factory=Counter)
+
+
+class AssociationAudit:
+    """Turns associations into audit messages.
+
+    An association that stores something has a journal, a file with a line for each instance; its messages are made
+    from it when the association has ended, outside the association's thread. A journal outlives the node: what a
+    killed node had received is told at its next start.
+
+    Parameters
+    ----------
+    trail : AuditTrail
+        Where it is off, nothing is done.
+    spool : Path
+        Root that received files lie below.
+    """
+
+    def __init__(self, trail: AuditTrail, spool: Path) -> None:
+        self._trail, self._spool = trail, spool
+        self._folder = trail.folder / "associations"
+        self._open: dict[Association, _Open] = {}
+        self._unnoted = 0
+        self._refusals: dict[tuple[str, str], tuple[float, int]] = {}
+        self._lock = threading.Lock()
+        self._telling = threading.Lock()
+
+    def stored(self, event: Event, path: Path) -> None:
+        """Take note of an instance that is durable; quick, and never raises."""
+        if self._trail.on:
+            self._note(event.assoc, {"path": str(path.relative_to(self._spool))})
+
+    def refused(self, event: Event, status: int) -> None:
+        """Take note of an instance that was not taken, and of the status it was answered with; never raises."""
+        if not self._trail.on:
+            return
+        subject = Subject()
+        try:
+            subject, _ = read_subject(BytesIO(event.encoded_dataset()))
+        except Exception:  # no dataset, or one that is none
+            log.debug("a refused instance does not say whose it is")
+        sop_class = str(event.request.AffectedSOPClassUID or "")
+        self._note(event.assoc, {"status": status, "sop_class": sop_class, "subject": asdict(subject)})
+
+    def turned_away(self, refusal: Refusal) -> None:
+        """Tell of a peer that was not let in, at once; of many refusals in a short time, once."""
+        if refusal.reason in NO_ALERT:
+            return
+        why = refusal.reason.words + (f" ({refusal.detail})" if refusal.detail else "")
+        address = refusal.address
+        if not self._trail.on:
+            return
+        now = time.monotonic()
+        with self._lock:
+            last, more = self._refusals.get((address, why), (-SAME_REFUSAL, 0))
+            if now - last < SAME_REFUSAL:
+                self._refusals[address, why] = (last, more + 1)
+                return
+            self._refusals = {key: known for key, known in self._refusals.items() if now - known[0] < 60 * SAME_REFUSAL}
+            self._refusals[address, why] = (now, 0)
+        text = f"{why} (and {more} times more since the last message)" if more else why
+        calling = refusal.calling_ae_title
+        peer = Participant(calling or address, ae_title=calling, address=address)
+        authentication = refusal.reason in AUTHENTICATION
+        self._trail.note(events.refused(self._trail.source, peer, refusal.called_ae_title, text, authentication))
+
+    def summarise(self, end: bool = False) -> None:
+        """Make the messages of associations that have ended, or brought nothing for a while.
+
+        Parameters
+        ----------
+        end : bool
+            The node ends: of all associations.
+        """
+        if not self._trail.on:
+            return
+        with self._telling:
+            # listed first: what is begun later is not among them, what was begun before is open, or has ended
+            journals = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+            under_way = self._end_what_ended(end)
+            for path in journals:
+                if path not in under_way:
+                    self._tell(path)
+
+    def _end_what_ended(self, end: bool) -> set[Path]:
+        """Close the journals to which nothing is added any more, and give the others."""
+        now = time.monotonic()
+        with self._lock:
+            for association, journal in list(self._open.items()):
+                if end or not association.is_alive() or now - journal.latest > QUIET:
+                    del self._open[association]
+                    journal.file.close()
+            return {journal.path for journal in self._open.values()}
+
+    def _note(self, association: Association, line: dict[str, Any]) -> None:
+        now = time.time()
+        try:
+            with self._lock:
+                journal = self._open.get(association)
+                if journal is None:
+                    journal = self._open[association] = self._begin(association, now)
+                journal.latest = time.monotonic()
+                journal.file.write(json.dumps({"at": now, **line}).encode() + b"\n")
+                self._unnoted = 0
+        except OSError as error:
+            self._unnoted += 1
+            if self._unnoted == 1:  # a full disk has an alarm of its own
+                log.error("audit: what comes in can not be noted (%s)", error.strerror)
+
+    def _begin(self, association: Association, now: float) -> _Open:
+        make_private(self._trail.folder)
+        make_private(self._folder)
+        path = self._folder / f"{int(now * 1000):015d}-{uuid4().hex}"
+        path.touch(mode=0o600)
+        give_to_owner(path)
+        file = path.open("wb", buffering=0)  # a line is with the kernel once it is written
+        peer = {"calling": association.requestor.ae_title, "address": association.requestor.address}
+        try:
+            file.write(json.dumps(peer).encode() + b"\n")
+        except OSError:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
+        return _Open(path, file, time.monotonic())
+
+    def _tell(self, path: Path) -> None:
+        """Make the messages of a journal, then drop it; a node killed in between tells them again."""
+        lines = list(_lines(path))
+        if lines:
+            peer, noted = (lines[0], lines[1:]) if "calling" in lines[0] else ({}, lines)
+            calling, address = str(peer.get("calling", "")), str(peer.get("address", ""))
+            sender = Participant(calling or address, ae_title=calling, address=address)
+            for (_, _, status), transfer in self._transfers(noted).items():
+                self._tell_transfer(sender, transfer, status)
+        path.unlink(missing_ok=True)
+
+    def _tell_transfer(self, sender: Participant, transfer: _Transfer, status: int) -> None:
+        outcome, why = Outcome.SUCCESS, ""
+        if status:
+            outcome = Outcome.MINOR_FAILURE if status in OUT_OF_RESOURCES else Outcome.SERIOUS_FAILURE
+            why = f"C-STORE refused with status {status:04X}"
+        at = datetime.fromtimestamp(transfer.at, timezone.utc)
+        source = self._trail.source
+        self._trail.note(events.received(source, sender, transfer.subject, transfer.sop_classes, outcome, why, at))
+
+    def _transfers(self, noted: list[dict[str, Any]]) -> dict[tuple[str, str, int], _Transfer]:
+        """Sum up by study, patient and status: a message is about one patient and one outcome."""
+        transfers: dict[tuple[str, str, int], _Transfer] = {}
+        for line in noted:
+            if "path" in line:
+                status = 0
+                subject, sop_class = read_subject(self._spool / line["path"])
+            else:
+                status, sop_class, subject = line["status"], line["sop_class"], Subject(**line["subject"])
+            key = (subject.study_instance_uid, subject.patient_id, status)
+            transfer = transfers.setdefault(key, _Transfer(subject, line["at"]))
+            transfer.at = line["at"]
+            transfer.sop_classes[sop_class] += 1
+        return transfers
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Give a journal's lines; one may be cut off, where the node was killed or the disk was full."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue

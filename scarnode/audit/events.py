@@ -1,0 +1,220 @@
+"""What is told when: the events of DICOM PS3.15 A.5.3 that happen at this node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+
+from scarnode.audit.model import Code, Message, Outcome, Participant, ParticipantObject, Source, Subject
+
+
+def _dcm(value: str, meaning: str) -> Code:
+    return Code(value, "DCM", meaning)
+
+
+APPLICATION_ACTIVITY = _dcm("110100", "Application Activity")
+BEGIN_TRANSFERRING = _dcm("110102", "Begin Transferring DICOM Instances")
+INSTANCES_ACCESSED = _dcm("110103", "DICOM Instances Accessed")
+INSTANCES_TRANSFERRED = _dcm("110104", "DICOM Instances Transferred")
+EXPORT = _dcm("110106", "Export")
+SECURITY_ALERT = _dcm("110113", "Security Alert")
+
+APPLICATION_START = _dcm("110120", "Application Start")
+APPLICATION_STOP = _dcm("110121", "Application Stop")
+NODE_AUTHENTICATION = _dcm("110126", "Node Authentication")
+RECORDING_STOPPED = _dcm("110133", "Audit Recording Stopped")
+RECORDING_STARTED = _dcm("110134", "Audit Recording Started")
+ASSOCIATION_REFUSED = Code("ASSOCIATION_REFUSED", "99SCARNODE", "Association refused")
+"""DICOM's security alerts (CID 403) have none for a peer that is refused for what it does, or for want of room."""
+
+APPLICATION = _dcm("110150", "Application")
+DESTINATION = _dcm("110152", "Destination Role ID")
+SOURCE = _dcm("110153", "Source Role ID")
+DESTINATION_MEDIA = _dcm("110154", "Destination Media")
+URI = _dcm("110037", "URI")
+
+STUDY_UID = _dcm("110180", "Study Instance UID")
+NODE_ID = _dcm("110182", "Node ID")
+PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
+
+PERSON, SYSTEM_OBJECT = "1", "2"
+"""ParticipantObjectTypeCode."""
+PATIENT, REPORT, SECURITY_RESOURCE = "1", "3", "13"
+"""ParticipantObjectTypeCodeRole."""
+
+MOST_STUDIES = 20
+"""Studies in a message about many: keeps it below the 32768 octets that every repository takes (A.6)."""
+
+
+def started(source: Source) -> Message:
+    """Application Activity (A.5.3.1): the node serves."""
+    return _activity(source, APPLICATION_START)
+
+
+def stopped(source: Source) -> Message:
+    """Application Activity (A.5.3.1): the node was told to end."""
+    return _activity(source, APPLICATION_STOP)
+
+
+def _activity(source: Source, what: Code) -> Message:
+    process = replace(source.process(), roles=(APPLICATION,))
+    return Message(APPLICATION_ACTIVITY, "E", (process,), types=(what,))
+
+
+def received(
+    source: Source,
+    sender: Participant,
+    subject: Subject,
+    sop_classes: Mapping[str, int],
+    outcome: Outcome = Outcome.SUCCESS,
+    description: str = "",
+    at: datetime | None = None,
+) -> Message:
+    """DICOM Instances Transferred (A.5.3.7): a peer sent us instances of a study, over one association.
+
+    Parameters
+    ----------
+    sop_classes : mapping of str to int
+        SOP Class UIDs and how many instances.
+    at : datetime, optional
+        When the transfer was complete; default: now.
+    """
+    return Message(
+        INSTANCES_TRANSFERRED,
+        "C",
+        (replace(sender, requestor=True, roles=(SOURCE,)), replace(source.process(), roles=(DESTINATION,))),
+        _study_and_patient(subject, sop_classes),
+        outcome=outcome,
+        description=description,
+        at=at or datetime.now(timezone.utc),
+    )
+
+
+def sending(source: Source, destination: Participant, subject: Subject, sop_classes: Mapping[str, int]) -> Message:
+    """Begin Transferring DICOM Instances (A.5.3.3): results of a study are about to go to a destination."""
+    return Message(
+        BEGIN_TRANSFERRING,
+        "E",
+        _from_us(source, destination),
+        _study_and_patient(subject, sop_classes),
+    )
+
+
+def sent(
+    source: Source,
+    destination: Participant,
+    subject: Subject,
+    sop_classes: Mapping[str, int],
+    outcome: Outcome,
+    description: str = "",
+) -> Message:
+    """DICOM Instances Transferred (A.5.3.7): what became of results that were to go to a destination.
+
+    The action is Read: the sender does not know whether the receiver held them (Table A.5.3.7-1).
+    """
+    return Message(
+        INSTANCES_TRANSFERRED,
+        "R",
+        _from_us(source, destination),
+        _study_and_patient(subject, sop_classes),
+        outcome=outcome,
+        description=description,
+    )
+
+
+def accessed(source: Source, person: Participant, subjects: Iterable[Subject]) -> Iterator[Message]:
+    """DICOM Instances Accessed (A.5.3.6): a person was shown studies and their numbers; a message for each patient."""
+    patients: dict[tuple[str, str], dict[str, Subject]] = {}
+    for subject in subjects:
+        patients.setdefault((subject.patient_id, subject.patient_name), {})[subject.study_instance_uid] = subject
+    for studies in patients.values():
+        for some in _batches(list(studies.values())):
+            objects = (*(_study(study) for study in some), _patient(some[0]))
+            yield Message(INSTANCES_ACCESSED, "R", (replace(person, requestor=True), source.process()), objects)
+
+
+def exported(source: Source, person: Participant, subjects: Iterable[Subject], file: Path) -> Iterator[Message]:
+    """Data Export (A.5.3.4): a person wrote studies' numbers to a file; as many messages as it takes."""
+    participants = (
+        replace(person, requestor=True, roles=(SOURCE,)),
+        replace(source.process(), roles=(SOURCE,)),
+        Participant(file.absolute().as_uri(), roles=(DESTINATION_MEDIA,), media=URI),
+    )
+    distinct = {(subject.study_instance_uid, subject.patient_id): subject for subject in subjects}
+    for some in _batches(list(distinct.values())):
+        patients = {(subject.patient_id, subject.patient_name): _patient(subject) for subject in some}
+        yield Message(EXPORT, "R", participants, (*(_study(study) for study in some), *patients.values()))
+
+
+def refused(source: Source, peer: Participant, called: str, why: str, authentication: bool = True) -> Message:
+    """Security Alert (A.5.3.11): an association was refused.
+
+    Parameters
+    ----------
+    peer : Participant
+        Who asked; its AE title is what it called itself.
+    called : str
+        AE title that it called.
+    why : str
+    authentication : bool
+        It was refused for who it is (serious failure), not for what it does or for want of room (minor failure).
+    """
+    node = ParticipantObject(
+        id=peer.address,
+        id_type=NODE_ID,
+        type_code=SYSTEM_OBJECT,
+        role=SECURITY_RESOURCE,
+        name=peer.ae_title,
+        details=(("Alert Description", why), ("Calling AE Title", peer.ae_title), ("Called AE Title", called)),
+    )
+    return Message(
+        SECURITY_ALERT,
+        "E",
+        (source.process(), peer),
+        (node,),
+        types=(NODE_AUTHENTICATION if authentication else ASSOCIATION_REFUSED,),
+        outcome=Outcome.SERIOUS_FAILURE if authentication else Outcome.MINOR_FAILURE,
+        description=why,
+    )
+
+
+def recording(source: Source, goes_on: bool, why: str) -> Message:
+    """Security Alert (A.5.3.11): audit messages are no longer kept, or are kept again."""
+    outcome = Outcome.SUCCESS if goes_on else Outcome.SERIOUS_FAILURE
+    kind = RECORDING_STARTED if goes_on else RECORDING_STOPPED
+    return Message(SECURITY_ALERT, "E", (source.process(),), types=(kind,), outcome=outcome, description=why)
+
+
+def _from_us(source: Source, destination: Participant) -> tuple[Participant, ...]:
+    return replace(source.process(requestor=True), roles=(SOURCE,)), replace(destination, roles=(DESTINATION,))
+
+
+def _study_and_patient(subject: Subject, sop_classes: Mapping[str, int]) -> tuple[ParticipantObject, ...]:
+    return _study(subject, sop_classes), _patient(subject)
+
+
+def _study(subject: Subject, sop_classes: Mapping[str, int] | None = None) -> ParticipantObject:
+    return ParticipantObject(
+        id=subject.study_instance_uid,
+        id_type=STUDY_UID,
+        type_code=SYSTEM_OBJECT,
+        role=REPORT,
+        name=subject.study_instance_uid,  # the schema wants a name, and the study has none
+        accession_number=subject.accession_number,
+        sop_classes=tuple(sorted((sop_classes or {}).items())),
+    )
+
+
+def _patient(subject: Subject) -> ParticipantObject:
+    return ParticipantObject(
+        id=subject.patient_id, id_type=PATIENT_NUMBER, type_code=PERSON, role=PATIENT, name=subject.patient_name
+    )
+
+
+def _batches(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, ...]]:
+    waiting = iter(subjects)
+    while some := tuple(islice(waiting, MOST_STUDIES)):
+        yield some

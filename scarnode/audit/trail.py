@@ -1,0 +1,169 @@
+"""The audit trail: a message is durable when `record` returns, and goes to the repository in its order."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from pathlib import Path
+
+from scarnode.audit import events
+from scarnode.audit.folder import MessageFolder
+from scarnode.audit.model import Message, Source
+from scarnode.audit.syslog import Repository, envelope, transmit
+from scarnode.deliver import next_delay
+from scarnode.errors import AuditError
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 100_000
+"""Messages that wait for a repository, some 200 MB of them; then no more are kept."""
+
+BATCH = 50
+"""Messages in one TLS connection."""
+
+FIRST_DELAY, LONGEST_DELAY = 2.0, 60.0
+"""Seconds until a repository that is away is tried again."""
+
+
+class AuditTrail:
+    """Keeps audit messages and sends them.
+
+    Parameters
+    ----------
+    repository : Repository or None
+        None: nothing is recorded.
+    source : Source
+    folder : Path
+        Where messages wait.
+    most_waiting : int
+        Limit of that folder. At the limit one more message says that recording stops (a Security Alert, 110133); when
+        there is room again, another how many were lost (110134). What waits already is never given up for what is new:
+        a flood must not wash out the traces of its beginning.
+
+    Raises
+    ------
+    AuditError
+        There is a repository, but the folder can not be used.
+    """
+
+    def __init__(
+        self, repository: Repository | None, source: Source, folder: Path, most_waiting: int = MOST_WAITING
+    ) -> None:
+        self.source = source
+        self.folder = folder
+        self._repository = repository
+        self._most = most_waiting
+        self._lost = 0
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._not_before = 0.0
+        self._trouble = ""
+        if repository:
+            try:
+                self._messages = MessageFolder(folder)
+                self._waiting = len(self._messages.waiting())
+            except OSError as error:
+                raise _unusable(folder, error) from None
+
+    @property
+    def on(self) -> bool:
+        """There is a repository."""
+        return self._repository is not None
+
+    def record(self, message: Message) -> None:
+        """Keep a message durably; does nothing where no repository is set.
+
+        Raises
+        ------
+        AuditError
+            It could not be kept: the disk is full, or the repository has been away for too long.
+        """
+        if not self.on:
+            return
+        with self._lock:
+            try:
+                self._keep(message)
+            except OSError as error:
+                self._lost += 1
+                raise _unusable(self.folder, error) from None
+
+    def note(self, message: Message) -> None:
+        """Keep a message as `record` does, where the work goes on without it: a failure is logged."""
+        try:
+            self.record(message)
+        except AuditError as error:
+            if self._lost == 1 or self._lost % 1000 == 0:
+                log.error("%s; %d lost since the last that was kept", error, self._lost)
+
+    def send_due(self, stopping: threading.Event | None = None) -> int:
+        """Send what waits, unless the repository was away a moment ago; give how many messages it has now.
+
+        Parameters
+        ----------
+        stopping : threading.Event, optional
+            When set, no further batch is begun.
+        """
+        if self._repository is None or time.monotonic() < self._not_before:
+            return 0
+        paths = self._messages.waiting()
+        self._waiting = len(paths)
+        sent = 0
+        while paths and not (stopping and stopping.is_set()):
+            batch, paths = paths[:BATCH], paths[BATCH:]
+            done = transmit([path.read_bytes() for path in batch], self._repository)
+            for path in batch[: done.sent]:
+                path.unlink(missing_ok=True)
+            sent += done.sent
+            self._waiting -= done.sent
+            if done.too_long:
+                log.error("audit: %s; it lies in %s", done.trouble, self.folder / "unsendable")
+                self._messages.set_aside(batch[done.sent])
+                paths = batch[done.sent + 1 :] + paths
+            elif done.trouble:
+                self._wait(done.trouble)
+                return sent
+        if sent:
+            self._recovered()
+        return sent
+
+    def _keep(self, message: Message) -> None:
+        if self._waiting >= self._most:
+            self._lost += 1
+            if self._waiting == self._most:  # one more: that there will be no more
+                self._waiting += 1
+                why = f"{self._most} audit messages wait for the repository: no more are kept"
+                self._messages.put(envelope(events.recording(self.source, False, why), self.source))
+            raise AuditError(
+                f"{self._waiting} messages wait for the audit repository, no more are kept",
+                str(self.folder),
+                "Make the repository of [audit] url reachable, or leave url empty",
+            )
+        if self._lost:
+            why = f"{self._lost} audit messages could not be kept"
+            self._messages.put(envelope(events.recording(self.source, True, why), self.source))
+            self._waiting += 1
+            log.warning("audit: %s; recording goes on", why)
+            self._lost = 0
+        self._messages.put(envelope(message, self.source))
+        self._waiting += 1
+
+    def _wait(self, trouble: str) -> None:
+        self._failures += 1
+        delay = next_delay(self._failures, FIRST_DELAY, LONGEST_DELAY, random.Random())
+        self._not_before = time.monotonic() + delay
+        if trouble != self._trouble:
+            log.error("audit repository %s: %s; %d messages wait", self._repository, trouble, self._waiting)
+        self._trouble = trouble
+
+    def _recovered(self) -> None:
+        if self._trouble:
+            log.info("audit repository %s takes messages again", self._repository)
+        self._failures, self._trouble = 0, ""
+
+
+def _unusable(folder: Path, error: OSError) -> AuditError:
+    return AuditError(
+        f"no audit message can be kept there ({error.strerror})", str(folder), "Make room, or let this user write there"
+    )
