@@ -44,6 +44,9 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 10.0
 """How long a stop waits for peers that hang, a search or a locked ledger; systemd kills after 60 (TimeoutStopSec)."""
 
+AUDIT_ALARM = "audit_repository"
+"""Stands while audit messages wait for their repository."""
+
 LEASE_MARGIN = 60.0
 """Seconds by which a lease outlives the worker's time limit."""
 
@@ -85,13 +88,14 @@ class Node:
         _make_results_folder(settings.results.path)
         self._disks = DiskWatch(self.ledger, self._spool, settings.folders())
         self._audit = settings.audit_trail()
+        self._audit_alarm: bool | None = None  # not known: one of an earlier run may stand
         self._associations = AssociationAudit(self._audit, settings.spool.path)
         self._registrar = Registrar(self.ledger, self._spool)
         self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
         searching = threading.Lock()
         self._searching = searching
         self._janitor = Janitor(
-            self.ledger, self._spool, settings.results.path, self._disks, settings.retention, searching
+            self.ledger, self._spool, settings.results.path, self._disks, settings.retention, searching, self._audit
         )
         reporters = self._reporters()
         self._door = Door(self._callers(reporters), settings.node.limits(), self._associations.turned_away)
@@ -327,6 +331,13 @@ class Node:
         """Make the audit messages of associations that ended, and send what waits."""
         self._associations.summarise()
         self._audit.send_due(self._stopping)
+        trouble = bool(self._audit.trouble)
+        if trouble is not self._audit_alarm:
+            self._audit_alarm = trouble
+            if trouble:
+                self.ledger.raise_alarm(AUDIT_ALARM, self._audit.trouble)
+            else:
+                self.ledger.clear_alarm(AUDIT_ALARM)
 
     def _end_lost_leases(self) -> None:
         self.ledger.fail_expired(self.settings.segment.max_attempts)

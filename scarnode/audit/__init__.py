@@ -1,14 +1,15 @@
 """audit: who did what with whose images, as audit messages by DICOM PS3.15 Annex A.5, sent to an audit repository.
 
 `AuditTrail` keeps messages and sends them. `AssociationAudit` makes those of the listener, `tell_sending` and
-`tell_sent` those of a delivery; `events` holds all others. Without a repository in config.ini all of them do nothing.
-The messages hold patient data: they go to the repository and to a folder that the node's user alone can read.
+`tell_sent` those of a delivery, `tell_deleted` those of a deletion; `events` holds all others. Without a repository in
+config.ini all of them do nothing. The messages hold patient data: they go to the repository and to a folder that the
+node's user alone can read.
 """
 
 from scarnode.audit import events
 from scarnode.audit.associations import AssociationAudit
 from scarnode.audit.model import Participant, Source, Subject
-from scarnode.audit.results import tell_sending, tell_sent
+from scarnode.audit.results import tell_deleted, tell_sending, tell_sent
 from scarnode.audit.syslog import Repository
 from scarnode.audit.trail import AuditTrail
 
@@ -20,6 +21,7 @@ __all__ = [
     "Source",
     "Subject",
     "events",
+    "tell_deleted",
     "tell_sending",
     "tell_sent",
 ]

@@ -19,6 +19,7 @@ APPLICATION_ACTIVITY = _dcm("110100", "Application Activity")
 BEGIN_TRANSFERRING = _dcm("110102", "Begin Transferring DICOM Instances")
 INSTANCES_ACCESSED = _dcm("110103", "DICOM Instances Accessed")
 INSTANCES_TRANSFERRED = _dcm("110104", "DICOM Instances Transferred")
+STUDY_DELETED = _dcm("110105", "DICOM Study Deleted")
 EXPORT = _dcm("110106", "Export")
 SECURITY_ALERT = _dcm("110113", "Security Alert")
 
@@ -123,6 +124,12 @@ def sent(
         outcome=outcome,
         description=description,
     )
+
+
+def deleted(source: Source, subject: Subject, sop_classes: Mapping[str, int]) -> Message:
+    """DICOM Study Deleted (A.5.3.8): the node's own copy of a study's instances goes."""
+    process = source.process(requestor=True)
+    return Message(STUDY_DELETED, "D", (process,), _study_and_patient(subject, sop_classes))
 
 
 def accessed(source: Source, person: Participant, subjects: Iterable[Subject]) -> Iterator[Message]:

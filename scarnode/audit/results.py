@@ -1,4 +1,4 @@
-"""What a delivery tells the audit trail."""
+"""What the work on files tells the audit trail: their delivery, and their end."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ def tell_sent(
     for (result, why), paths in groups.items():
         for subject, sop_classes in _sum_up(paths).items():
             trail.note(events.sent(trail.source, _peer(destination), subject, sop_classes, result, why))
+
+
+def tell_deleted(trail: AuditTrail, paths: Sequence[Path]) -> None:
+    """Tell that received files are about to be deleted."""
+    if trail.on:
+        for subject, sop_classes in _sum_up(paths).items():
+            trail.note(events.deleted(trail.source, subject, sop_classes))
 
 
 def _sum_up(paths: Sequence[Path]) -> dict[Subject, Counter[str]]:

@@ -72,6 +72,13 @@ class AuditTrail:
         """There is a repository."""
         return self._repository is not None
 
+    @property
+    def trouble(self) -> str:
+        """Why messages wait, or are no longer kept, without patient data; empty: all is well."""
+        if self._lost:
+            return f"audit messages can not be kept; {self._lost} lost ({self.folder})"
+        return f"{self._repository}: {self._trouble}" if self._trouble else ""
+
     def record(self, message: Message) -> None:
         """Keep a message durably; does nothing where no repository is set.
 

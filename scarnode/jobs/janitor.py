@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scarnode.audit import AuditTrail, tell_deleted
 from scarnode.clock import steady
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.ledger import Ledger
@@ -34,6 +35,8 @@ class Janitor:
     settings : RetentionSection
     searching : threading.Lock
         Held while a study is searched for stacks, and here while one's files are deleted.
+    audit : AuditTrail, optional
+        Is told of every study whose images go.
     """
 
     def __init__(
@@ -44,9 +47,10 @@ class Janitor:
         disks: DiskWatch,
         settings: RetentionSection,
         searching: threading.Lock,
+        audit: AuditTrail | None = None,
     ) -> None:
         self._ledger, self._spool, self._results, self._disks = ledger, spool, results, disks
-        self._settings, self._searching = settings, searching
+        self._settings, self._searching, self._audit = settings, searching, audit
         self._next = 0.0
 
     def look(self) -> None:
@@ -76,6 +80,8 @@ class Janitor:
             removal = self._ledger.mark_removed(study, sources, results, why)
             if removal is None:
                 return False
+            if self._audit:
+                tell_deleted(self._audit, [self._spool.root / path for path, _ in removal.sources])
             delete_files(removal, self._spool, self._results)
         return True
 

@@ -32,6 +32,7 @@ def all_messages(source: Source, subject: Subject, peer: Participant, text: str)
         events.received(source, peer, subject, {MR: 1}, Outcome.MINOR_FAILURE, text),
         events.sending(source, peer, subject, {text: 1}),
         events.sent(source, peer, subject, {MR: 1}, Outcome.SERIOUS_FAILURE, text),
+        events.deleted(source, subject, {MR: 1}),
         *events.accessed(source, peer, [subject, Subject()]),
         *events.exported(source, peer, [subject, Subject()], Path("jobs.csv")),
         events.refused(source, peer, text, text),

@@ -15,16 +15,18 @@ from pynetdicom.sop_class import MRImageStorage, SecondaryCaptureImageStorage, V
 
 from scarnode.audit import AssociationAudit, AuditTrail, Repository, Source
 from scarnode.audit.syslog import parse_url
-from scarnode.config import DeliverSection
+from scarnode.config import DeliverSection, RetentionSection
 from scarnode.deliver import Destination, WebDestination
 from scarnode.jobs import Ledger
+from scarnode.jobs.janitor import Janitor
 from scarnode.jobs.outbox import deliver_due
 from scarnode.receive import Caller, Door, Limits, Spool, listen
-from tests.harness import Node, free_port, storescp, storescu, wait_until
+from tests.harness import Node, free_port, query, storescp, storescu, wait_until
 from tests.harness.peers import PATIENT, make_object
 from tests.harness.repository import Received, Rsyslog, assert_valid
 from tests.harness.web import http, web_server
 from tests.jobs.builders import TO_PACS, analysed, plan, received, verdict
+from tests.jobs.test_retention import House
 
 
 @pytest.fixture
@@ -235,6 +237,29 @@ def test_a_delivery_that_is_given_up_is_a_serious_failure(tmp_path, server, trai
     assert ended.root.findall("ActiveParticipant")[1].get("UserID") == f"http://127.0.0.1:{port}/dicom-web"
 
 
+def test_a_study_that_retention_deletes_is_told(tmp_path, server, trail):
+    house = House(tmp_path)
+    house.receive(range(1, 4))
+    house.search()  # nothing in it is analysed
+    janitor = Janitor(
+        house.ledger,
+        house.spool,
+        house.results,
+        house.disks,
+        RetentionSection(sources_days=1e-9),
+        house.searching,
+        trail,
+    )
+    time.sleep(0.01)
+    janitor.look()
+    house.close()
+    assert not list(house.spool)
+    [message] = sent(trail, server, 1)
+    assert (message.event, message.objects("3")[0].get("ParticipantObjectID")) == ("deleted", "1.2.3")
+    assert sum(classes(message).values()) == 3
+    assert_valid([message.xml], tmp_path / "xml")
+
+
 def config_with(ledger: Ledger, server: Rsyslog, folder: Path) -> Path:
     file = folder / "config.ini"
     file.write_text(
@@ -309,6 +334,8 @@ def test_a_node_from_start_to_stop_with_a_kill_and_no_repository(tmp_path):
     assert [sum(classes(message).values()) for message in messages if message.event == "transferred"] == [2, 3]
     assert not [path for path in folder.rglob("*") if path.is_file()]
     assert_valid([message.xml for message in messages], tmp_path / "xml")
+    [alarm] = query(node.ledger_path, "SELECT cleared_at FROM alarm WHERE name = 'audit_repository'")
+    assert alarm["cleared_at"] is not None
     assert "Secret" not in node.log()
     assert "4711" not in node.log()
     assert "1.2.1" not in node.log().replace("127.0.0.1", "")

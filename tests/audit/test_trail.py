@@ -137,6 +137,22 @@ def test_only_what_the_repository_read_counts_as_sent(tmp_path, then, sent):
     assert bool(done.trouble) == (sent == 0)
 
 
+@pytest.mark.soak
+def test_of_thousands_of_connections_none_is_mistaken(tmp_path):
+    """All that a repository takes counts as sent, and nothing that it refuses, however the two ends' closes cross."""
+    hospital = Authority(tmp_path / "hospital")
+    message = envelope(events.started(SOURCE), SOURCE)
+    with Rsyslog(tmp_path / "open") as server:
+        counted = sum(transmit([message] * (1 + n % 50), at(server)).sent for n in range(1000))
+        assert counted == sum(1 + n % 50 for n in range(1000))
+        assert len(server.wait_for(counted, 60)) == counted
+    with Rsyslog(tmp_path / "mutual", client_ca=hospital.ca_file) as server:
+        refused = sum(transmit([message] * (1 + n % 50), at(server)).sent for n in range(1000))
+        assert refused == 0
+        assert not server.received
+    print(f"\n1000 connections: {counted} messages sent and there; 1000 refused: {refused} counted as sent")
+
+
 def test_messages_are_ours_alone_and_outlive_the_process(tmp_path):
     """kill -9 right after `record`: everything is there, and goes out with the next start."""
     code = (

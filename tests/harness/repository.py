@@ -19,6 +19,7 @@ EVENT = {
     "110102": "sending",
     "110103": "accessed",
     "110104": "transferred",
+    "110105": "deleted",
     "110106": "exported",
     "110113": "alert",
 }
