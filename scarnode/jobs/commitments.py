@@ -68,9 +68,10 @@ class Commitments(Deliveries):
             .limit(limit)
         )
         with self.reading() as session:
-            rows = session.execute(query).all()
+            rows = list(session.execute(query))
+        rows.sort(key=lambda row: (row.job_id, row.Commitment.requests))
         due = []
-        for job_id, group in groupby(rows, key=lambda row: row.job_id):
+        for (job_id, requests), group in groupby(rows, key=lambda row: (row.job_id, row.Commitment.requests)):
             some = list(group)
             due.append(
                 DueCommitment(
@@ -78,7 +79,7 @@ class Commitments(Deliveries):
                     tuple(row.Commitment.id for row in some),
                     tuple((row.sop_class_uid, row.sop_instance_uid) for row in some),
                     max(row.Commitment.attempts for row in some),
-                    max(row.Commitment.requests for row in some),
+                    requests,
                 )
             )
         return due

@@ -193,8 +193,9 @@ class Deliveries(Reception):
         latest = session.scalar(select(func.max(CommitmentRequest.id))) or 0
         row = session.scalar(select(Commitment).where(Commitment.delivery_id == delivery.id))
         if row is None:
-            row = Commitment(delivery_id=delivery.id, attempts=0, requests=0, resends=0, detail="")
+            row = Commitment(delivery_id=delivery.id, resends=0, detail="")
             session.add(row)
+        row.attempts = row.requests = 0
         row.state, row.due_at, row.committed_at, row.stale_request = CommitmentState.PENDING, AT_ONCE, None, latest
 
     def _close_if_delivered(self, session: Session, job: Job) -> None:

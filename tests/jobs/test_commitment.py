@@ -213,6 +213,41 @@ def test_what_a_failure_reason_leads_to(desk, reason, sends, requests):
     assert desk.state() == "done"
 
 
+def test_a_report_on_what_was_sent_before_says_nothing_of_what_was_sent_again(desk):
+    uids = desk.job()
+    with Archive("never", report_to=desk.port, failed={uids[0]: 0x0112}) as archive:
+        desk.send(archive)
+        for _ in range(2):
+            desk.ask_shortly(archive)
+            with desk.ledger.engine.begin() as connection:
+                connection.execute(update(Commitment).values(due_at=0.0))
+        first, second = archive.requests
+        assert archive.report(second) == 0x0000
+        time.sleep(0.01)
+        assert desk.send(archive) == 1
+        archive.failed = lambda uid: None
+        assert archive.report(first) == 0x0000  # it was there once
+        rows = {row.sop_instance_uid: row.commitment for row in queries.list_deliveries(desk.ledger, 1)}
+        assert [rows[uid] for uid in uids] == ["pending", "committed", "committed"]
+
+
+def test_an_object_that_was_sent_again_is_asked_for_as_a_new_one(desk):
+    """Requests that were reported on do not count as unanswered; the limit is on those in a row."""
+    uids = desk.job()
+    with Archive(
+        "same", failed=lambda uid: 0x0112 if uid == uids[0] and len(archive.requests) < 3 else None
+    ) as archive:
+        patience = LATER.model_copy(update={"commitment_max_requests": 1})
+
+        def turn():
+            desk.send(archive)
+            desk.ask(archive, patience)
+            return desk.state() == "done"
+
+        wait_until(turn, 20, "the third commitment", poll=0.01)
+        assert archive.stored.count(uids[0]) == 3
+
+
 @pytest.mark.parametrize("status", [0x0211, 0x0124])
 def test_an_archive_that_refuses_the_request_for_good(desk, status):
     desk.job()
