@@ -19,6 +19,8 @@ from scarnode.stack.parts import MAGNITUDE, Part, component_of, split_series, st
 from scarnode.stack.rules import Rules
 
 _DAMAGED = frozenset({"NO_PIXEL_DATA", "TRUNCATED_PIXEL_DATA", "CONFLICTING_CONTENT"})
+_MAX_STACKS = 100
+"""Late enhancement is acquired a few times in a study; each comparison of two stacks costs, and each stack is a job."""
 _Judged = tuple[Part, Assessment]
 
 
@@ -70,12 +72,18 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
     if _say_whose(judged, frames):
         return [], list(judged.values())
     accepted = [part for part, said in judged.values() if said.verdict is Verdict.ACCEPTED]
+    if sum(len(part.locations) > 2 for part in accepted) > _MAX_STACKS:
+        _say(judged, accepted, Verdict.REVIEW, "TOO_MANY_STACKS", f"more than {_MAX_STACKS} stacks in one study")
+        return [], list(judged.values())
     usable = []
     for found in acquisitions(accepted, rules):
         if wrong := _incomplete(found.part, rules):
             _say(judged, found.members, *wrong)
         else:
             usable.append(found)
+    if len(usable) > _MAX_STACKS:
+        _say(judged, accepted, Verdict.REVIEW, "TOO_MANY_STACKS", f"{len(usable)} stacks in one study")
+        return [], list(judged.values())
     choice = choose(usable, rules)
     for found, reason, detail in choice.passed_over:
         verdict = Verdict.REVIEW if reason == "FEW_SLICES" else Verdict.REJECTED

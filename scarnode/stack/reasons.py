@@ -77,6 +77,9 @@ REASONS: dict[str, str] = {
         "it) and send an image again."
     ),
     "TOO_MANY_SLICES": "More slices than max_slices. Send a stack of at most 40 slices.",
+    "TOO_MANY_STACKS": (
+        "More than 100 late-enhancement stacks in one study: not what a scanner makes. Send the study alone."
+    ),
     "TOO_MANY_PIXELS": (
         "The slices have more than 67 million pixels together. Send the original images, not enlarged ones."
     ),
