@@ -130,15 +130,20 @@ def assert_policies(policies: dict[str, str], peer: Any) -> None:
     assert {int(policies["Outstanding asynchronous operations"])} == set(peer.asynchronous_operations)
 
 
-def test_status_of_the_scp(scp, disk, tmp_path):
+def test_status_of_the_scp(scp, disk, tmp_path, monkeypatch):
     path = make_object(tmp_path / "a.dcm")
     answered = []
     ae = AE("ASKER")
     ae.add_requested_context(dcmread(path).SOPClassUID, ExplicitVRLittleEndian)
     link = ae.associate("127.0.0.1", scp, ae_title="SCARNODE")
-    for fault in (None, OSError("full"), ValueError("a mistake")):
+    for fault in (None, OSError("full")):
         disk.fault = fault
         answered.append(link.send_c_store(path).Status)
+    with monkeypatch.context() as wire:
+        wire.setattr("pynetdicom.association.encode", lambda *_: b"\x02\x00\x10\x00UI\x04\x001.2\x00")
+        answered.append(link.send_c_store(dcmread(path)).Status)
+    disk.fault = ValueError("a mistake")
+    answered.append(link.send_c_store(path).Status)
     disk.fault = None
     link.release()
     assert answered == [code for row in table("Table 5") for code in codes(row[2])]

@@ -75,7 +75,7 @@ def describe(spool: Path, path: Path) -> ReceivedInstance:
         The file can not be opened.
     """
     status = path.stat()
-    _, digest = path.stem.rsplit(".", 1)
+    uid, digest = path.stem.rsplit(".", 1)
     header, problem = Dataset(), ""
     try:
         header = read(path, TAGS)
@@ -85,7 +85,12 @@ def describe(spool: Path, path: Path) -> ReceivedInstance:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's; pydicom raises OSErrors of its own for what it does not find in the bytes
         problem = f"the header can not be read ({type(error).__name__})"
-    meta = read_file_meta_info(path)  # `Spool.store` wrote it
+    try:
+        meta = read_file_meta_info(path)  # `Spool.store` wrote it
+    except Exception as error:  # but a disk, or an older node, may have spoilt it
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        meta, problem = Dataset(), problem or f"the file meta group can not be read ({type(error).__name__})"
     study = _text(header, "StudyInstanceUID")
     if not problem and not study:
         problem = "the dataset has no Study Instance UID"
@@ -94,15 +99,15 @@ def describe(spool: Path, path: Path) -> ReceivedInstance:
         digest=digest,
         size=status.st_size,
         received_at=status.st_mtime,
-        calling_ae=_text(meta, "SourceApplicationEntityTitle"),
+        calling_ae=_text(meta, "SourceApplicationEntityTitle")[:64],
         sop_class_uid=_text(meta, "MediaStorageSOPClassUID"),
-        sop_instance_uid=_text(meta, "MediaStorageSOPInstanceUID"),
+        sop_instance_uid=_text(meta, "MediaStorageSOPInstanceUID") or uid,
         study_instance_uid=study,
         series_instance_uid=_text(header, "SeriesInstanceUID"),
         patient_id=_text(header, "PatientID"),
         patient_name=_text(header, "PatientName"),
         accession_number=_text(header, "AccessionNumber"),
-        study_date=_text(header, "StudyDate"),
+        study_date=_text(header, "StudyDate")[:32],
         problem=problem,
     )
 

@@ -57,6 +57,10 @@ TRANSFER_SYNTAXES = (
 """What a sender may choose from, for every storage class."""
 
 SUCCESS = 0x0000
+CANNOT_UNDERSTAND = 0xC000
+FILE_META = b"\x02\x00"
+"""Group 0002 has no place in a dataset (PS3.10 7.1): in the spool it would run on from the group written before it, and
+could name another transfer syntax, instance and sender."""
 OUT_OF_RESOURCES = 0xA700
 """PS3.4 B.2.3: refused, out of resources. The sender keeps the image and may try again."""
 
@@ -138,13 +142,16 @@ def _echo(_event: Event) -> int:
 def _store(event: Event, spool: Spool, stored: Callable[[Path], None], audit: AssociationAudit | None) -> int | Dataset:
     """Make one instance durable, then answer."""
     request = event.request
+    dataset = event.encoded_dataset(include_meta=False)
+    if dataset.startswith(FILE_META):
+        return _refusal("The dataset begins with file meta information", CANNOT_UNDERSTAND)
     incoming = Incoming(
         sop_class_uid=str(request.AffectedSOPClassUID),
         sop_instance_uid=str(request.AffectedSOPInstanceUID),
         transfer_syntax_uid=str(event.context.transfer_syntax),
         calling_ae=event.assoc.requestor.ae_title,
         called_ae=event.assoc.acceptor.ae_title,
-        dataset=event.encoded_dataset(include_meta=False),
+        dataset=dataset,
     )
     try:
         path = spool.store(incoming)
@@ -161,8 +168,8 @@ def _store(event: Event, spool: Spool, stored: Callable[[Path], None], audit: As
     return SUCCESS
 
 
-def _refusal(comment: str) -> Dataset:
+def _refusal(comment: str, status: int = OUT_OF_RESOURCES) -> Dataset:
     """Refuse one instance and keep the association: a rejected one discourages senders for good."""
     answer = Dataset()
-    answer.Status, answer.ErrorComment = OUT_OF_RESOURCES, comment  # LO: up to 64 characters
+    answer.Status, answer.ErrorComment = status, comment  # LO: up to 64 characters
     return answer

@@ -143,3 +143,15 @@ def test_garbage_on_the_port_does_no_harm(scp):
 def test_a_port_in_use_is_named(scp, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ScarnodeError, match="in use"):
         listen(scp[1], print, "SCARNODE", "127.0.0.1", taken.getsockname()[1])
+
+
+def test_a_dataset_that_begins_with_file_meta_information_is_refused(scp, monkeypatch):
+    """It could name another transfer syntax, instance and sender than those it came with."""
+    port, spool, _ = scp
+    association = associate(port, [(MRImageStorage,)])
+    with monkeypatch.context() as wire:
+        wire.setattr("pynetdicom.association.encode", lambda *_: b"\x02\x00\x10\x00UI\x04\x001.2\x00")
+        assert association.send_c_store(instance()).Status == 0xC000
+    assert association.send_c_store(instance()).Status == 0
+    association.release()
+    assert len(list(spool)) == 1

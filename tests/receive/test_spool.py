@@ -108,3 +108,10 @@ def test_describe_takes_any_bytes_for_a_fact(spool, junk):
     row = describe(spool.root, spool.store(incoming(dataset=junk)))
     assert row.study_instance_uid or row.problem
     assert row.sop_instance_uid == "1.2.3"
+
+
+def test_describe_lives_through_a_spoilt_file_meta_group(spool):
+    """Found by fuzzing: a dataset that begins with group 0002 runs on from the group written before it."""
+    row = describe(spool.root, spool.store(incoming(dataset=b"\x02\x00\x00\x00UL\x01\x00\x00")))
+    assert row.sop_instance_uid == "1.2.3"
+    assert row.problem
