@@ -42,6 +42,7 @@ SCANNERS = ("MR1", "MR2", "MR3", "MR4")
 URGENT = "MR4"
 SLICES, SIDE = 12, 256
 ECHO_EVERY = 0.5
+IDLE_SECONDS = 30.0
 WARM_UP = 0.25
 """Share of the time under load that the memory's slope leaves out: caches fill, threads start."""
 
@@ -61,10 +62,14 @@ class Figures:
     drain_minutes: float = 0.0
     longest_queue: int = 0
     echoes: list[float] = field(default_factory=list)
+    idle_echoes: list[float] = field(default_factory=list)
+    """Before anything was sent: what the machine itself takes."""
+    repeats: list[str] = field(default_factory=list)
+    """Why objects were not delivered at once."""
     memory: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     """Process: MB an hour, with the ends of the 95 % interval."""
-    levels: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Process: MB after the warm-up, and when the queue was empty again."""
+    levels: dict[str, list[float]] = field(default_factory=dict)
+    """Process: MB after each minute, until the queue was empty again."""
     out_of_order: int = 0
     not_by_arrival: int = 0
     waits: dict[str, float] = field(default_factory=dict)
@@ -84,7 +89,6 @@ class Figures:
 
     def __str__(self) -> str:
         """Tell it to a person, line by line."""
-        echoes = np.array(self.echoes)
         lines = [
             f"load average when it ended: {os.getloadavg()[0]:.1f}, on {os.cpu_count()} cores",
             f"node's own rate: {self.rate:.1f} studies a minute",
@@ -96,16 +100,22 @@ class Figures:
             f"started out of order (priority, then job): {self.out_of_order}; jobs not in order of arrival:"
             f" {self.not_by_arrival}",
             "median wait: " + ", ".join(f"{name} {wait:.1f} min" for name, wait in self.waits.items()),
-            f"C-ECHO, {len(echoes)} times: median {np.median(echoes):.3f} s, p99 {np.percentile(echoes, 99):.3f} s,"
-            f" longest {echoes.max():.3f} s",
+            f"C-ECHO under load: {_times(self.echoes)}",
+            f"C-ECHO of the idle node: {_times(self.idle_echoes)}",
+            *(f"a delivery was repeated: {why}" for why in self.repeats),
         ]
         for name, (slope, low, high) in self.memory.items():
-            start, end = self.levels[name]
             lines.append(
-                f"memory of the {name}: {slope:+.1f} MB/h (95 % interval {low:+.1f} to {high:+.1f}),"
-                f" {start:.0f} MB after warm-up, {end:.0f} MB with an empty queue"
+                f"memory of the {name}: {slope:+.1f} MB/h (95 % interval {low:+.1f} to {high:+.1f});"
+                f" MB minute by minute: {' '.join(f'{level:.0f}' for level in self.levels[name])}"
             )
         return "\n".join(lines)
+
+
+def _times(seconds: list[float]) -> str:
+    values = np.array(seconds)
+    late = f"p99 {np.percentile(values, 99):.3f} s, longest {values.max():.3f} s"
+    return f"{len(values)} times, median {np.median(values):.3f} s, {late}, {(values >= 1).sum()} of 1 s or more"
 
 
 # --- the scanners
@@ -198,6 +208,14 @@ def ask(port: int, ae_title: str, answers: multiprocessing.Queue[float], stop: m
         association.release() if association.is_established else association.abort()
 
 
+def taken(answers: multiprocessing.Queue[float]) -> list[float]:
+    """Give what has been answered since."""
+    found = []
+    while not answers.empty():
+        found.append(answers.get())
+    return found
+
+
 def resident(pid: int) -> float:
     """Give a process's resident memory in MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -271,11 +289,14 @@ def check(node: Node, sent: Sent, got: Counter[str], figures: Figures) -> None:
         whole = len(objects) == 3 and all(got[row["sop_instance_uid"]] for row in objects)
         figures.lost_studies += not (whole and [job["state"] for job in jobs] == ["done"])
     figures.delivered_twice = sum(count > 1 for count in got.values())
+    figures.repeats = [row["why"] for row in books.query(node.ledger_path, REPEATS)]
 
 
 RESULTS = """
     SELECT result.sop_instance_uid FROM result JOIN job ON job.id = result.job_id JOIN study ON study.id = job.study_id
     WHERE study.study_instance_uid = ?"""
+
+REPEATS = "SELECT why FROM event WHERE to_state = 'pending' LIMIT 20"
 
 STARTS = """
     SELECT job.id, job.priority, job.created_at AS made, study.last_received_at AS came, min(event.at) AS started
@@ -341,11 +362,14 @@ def soak(folder: Path, minutes: float, load: float = 2.0, rate_studies: int = 6)
         }
         with Node(folder / "node", {"archive": peer}, **settings) as node:
             studies = Studies(folder)
-            figures.rate = own_rate(node, studies, sent, rate_studies)
             context = multiprocessing.get_context("spawn")
             answers, stop = context.Queue(), context.Event()
             asking = context.Process(target=ask, args=(node.port, node.ae_title, answers, stop), daemon=True)
             asking.start()
+            time.sleep(IDLE_SECONDS)
+            figures.idle_echoes = taken(answers)
+            figures.rate = own_rate(node, studies, sent, rate_studies)
+            taken(answers)
             watch, start = Watch(node), time.monotonic()
             end = start + 60 * minutes
             pause = 60 * len(SCANNERS) / (load * figures.rate)
@@ -362,16 +386,16 @@ def soak(folder: Path, minutes: float, load: float = 2.0, rate_studies: int = 6)
             wait_until(lambda: idle(node, count), 60 * (6 * minutes * load + 10), "an empty queue", poll=0.5)
             figures.drain_minutes = (time.monotonic() - over) / 60
             stop.set()
-            while asking.is_alive() or not answers.empty():
-                while not answers.empty():
-                    figures.echoes.append(answers.get())
+            while asking.is_alive():
+                figures.echoes += taken(answers)
                 asking.join(0.1)
+            figures.echoes += taken(answers)
             watch.stop()
             figures.longest_queue = max(watch.queue)
             for name, samples in watch.memory.items():
                 warm = [sample for sample in samples if start + WARM_UP * (end - start) <= sample[0]]
                 figures.memory[name] = slope(warm)
-                figures.levels[name] = (warm[0][1], warm[-1][1])
+                figures.levels[name] = [level for _, level in samples[::60]]
             check(node, sent, got, figures)
             check_order(node, figures)
     return figures
