@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from scarnode.segment import Segmenter
 
 
+GIVES_WAY = 5
+"""Niceness of a worker over the node's: where they share cores, scanners and archives do not wait for the network."""
+
+
 @dataclass(frozen=True)
 class WorkerSettings:
     """What a worker process needs to know.
@@ -187,6 +191,7 @@ def _serve(line: socket.socket, settings: WorkerSettings) -> None:
     """Answer jobs until the node is gone, however it ends."""
     threading.Thread(target=_end_with_the_node, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's to handle
+    os.nice(GIVES_WAY)
     os.umask(0o077)
     line.set_inheritable(False)
     log_to_stderr("WARNING")
