@@ -50,7 +50,7 @@ def store(association, folder, number):
 
 
 def test_settled_studies_make_room_before_an_image_is_refused(tmp_path):
-    """One and a half times the disk's size of studies without an LGE stack goes in, image by image; the oldest make room."""
+    """Half as much again as the disk holds goes in, of studies without an LGE stack; the oldest make room."""
     settings = {
         "spool": {"min_free_percent": 25},
         "study": {"quiet_seconds": 0.1},
