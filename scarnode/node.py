@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,9 @@ STOP_SECONDS = 10.0
 AUDIT_ALARM = "audit_repository"
 """Stands while audit messages wait for their repository."""
 
+LOADING_PAUSE = 5.0
+"""Seconds until a worker that could not load the network is started again."""
+
 LEASE_MARGIN = 60.0
 """Seconds by which a lease outlives the worker's time limit."""
 
@@ -74,7 +78,8 @@ class Node:
         self.settings = settings
         self._host = socket.gethostname()
         self._stopping = threading.Event()
-        self._warmed: set[int] = set()
+        self._loaded: set[int] = set()
+        self._load_again: dict[int, float] = {}
         self._untellable: set[int] = set()
         self._model = read_identity(settings.segment.weights)
         self._objects = settings.objects()
@@ -231,10 +236,7 @@ class Node:
     def _work(self, slot: int, worker: Worker) -> None:
         """Run queued jobs in this slot's worker until there is none."""
         segment = self.settings.segment
-        if slot not in self._warmed:
-            self._warmed.add(slot)
-            self._warm(worker)
-        while not self._stopping.is_set() and not self._disks.work_waits():
+        while not self._stopping.is_set() and not self._disks.work_waits() and self._ready(slot, worker):
             claimed = self.ledger.claim(f"{self._host}:{slot}", segment.time_limit_seconds + LEASE_MARGIN)
             if claimed is None:
                 return
@@ -285,13 +287,23 @@ class Node:
             for name in self._destinations:
                 self._scheduler.wake(f"deliver-{name}")
 
-    def _warm(self, worker: Worker) -> None:
-        """Load the network before the first study needs it; a worker that can not is tried again with the first job."""
+    def _ready(self, slot: int, worker: Worker) -> bool:
+        """Have the slot's worker hold the network; where it can not, the jobs wait, and an alarm says why."""
+        if time.monotonic() < self._load_again.get(slot, 0.0):
+            return False
         try:
-            if not self._stopping.is_set():
-                worker.start()
+            worker.start()
         except WorkerError as death:
-            log.error("worker: %s", death)
+            if not self._stopping.is_set():
+                self._load_again[slot] = time.monotonic() + LOADING_PAUSE
+                self._loaded.discard(slot)
+                self.ledger.raise_alarm(f"worker_{slot}", str(death))
+                log.error("worker %d: %s", slot, death)
+            return False
+        if slot not in self._loaded:
+            self._loaded.add(slot)
+            self.ledger.clear_alarm(f"worker_{slot}")
+        return True
 
     def _deliver(self, name: str) -> None:
         """Send a destination what it should get now."""

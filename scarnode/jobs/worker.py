@@ -68,6 +68,10 @@ class WorkerSettings:
     floor: Floor = NO_FLOOR
 
 
+LOADING_LIMIT = 300.0
+"""Seconds until a process that still loads the network is ended."""
+
+
 class WorkerError(Exception):
     """The process ended or was ended before it answered."""
 
@@ -82,7 +86,7 @@ class Worker:
     ----------
     settings : WorkerSettings
     time_limit : float
-        Seconds a job may take; after that the process is killed.
+        Seconds a job may take; after that the process is killed. Loading the network has `LOADING_LIMIT`.
     """
 
     def __init__(self, settings: WorkerSettings, time_limit: float) -> None:
@@ -115,7 +119,7 @@ class Worker:
         theirs.close()  # so that a dead process reads as end of file
         if self._stopped:  # meanwhile: that call found no process to end
             self.kill()
-        answer = self._answer(self._line, "loading the network")
+        answer = self._answer(self._line, "loading the network", LOADING_LIMIT)
         if answer.failure is not None:
             self.kill()
             raise WorkerError(answer.failure.why)
@@ -135,7 +139,7 @@ class Worker:
         line.settimeout(self._time_limit)
         with suppress(OSError):  # it died while idle, or does not read: the answer tells how
             send(line, claimed)
-        answer = self._answer(line, "analysing")
+        answer = self._answer(line, "analysing", self._time_limit)
         outcome = answer.outcome
         if outcome is None or (answer.job, answer.attempt) != (claimed.id, claimed.attempt):
             raise self._garbled("analysing")
@@ -155,14 +159,12 @@ class Worker:
             process.kill()
             process.join(10)
 
-    def _answer(self, line: socket.socket, doing: str) -> Answer:
+    def _answer(self, line: socket.socket, doing: str, limit: float) -> Answer:
         try:
-            return receive(line, Answer, self._time_limit)
+            return receive(line, Answer, limit)
         except TimeoutError:
             self.kill()
-            raise WorkerError(
-                f"{doing} took longer than {self._time_limit:g} s: the worker process was ended"
-            ) from None
+            raise WorkerError(f"{doing} took longer than {limit:g} s: the worker process was ended") from None
         except GarbledError:
             raise self._garbled(doing) from None
         except (EOFError, OSError):

@@ -13,6 +13,7 @@ from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node
+from tests.harness.tools import wait_until
 from tests.jobs.test_poison import POISON
 
 REASONS = {
@@ -48,10 +49,14 @@ def studies(folder: Path, poisons: list[str]) -> dict[str, list[Path]]:
     return written
 
 
+def poisoned_path() -> str:
+    return os.pathsep.join(filter(None, [str(POISON), os.environ.get("PYTHONPATH")]))
+
+
 def run(folder: Path, poisons: list[str], **segment) -> None:
     order = [word for poison in poisons for word in (poison, "")]
     sent = studies(folder / "studies", order)
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(POISON), os.environ.get("PYTHONPATH")]))}
+    environment = {"PYTHONPATH": poisoned_path()}
     settings = {"workers": 2, "threads": 1, "memory_limit_gigabytes": 1, **segment}
     with Node(folder / "node", {}, environment, segment=settings, study={"hold_flags": ""}) as node:
         process = node.pid
@@ -82,7 +87,26 @@ def test_a_study_that_crashes_its_worker_fails_alone(tmp_path):
     run(tmp_path, ["crash"], max_attempts=2, time_limit_seconds=60)
 
 
+def test_a_worker_that_can_not_load_the_network_costs_no_job_an_attempt(tmp_path):
+    broken = tmp_path / "broken"
+    broken.touch()
+    [(study, paths)] = studies(tmp_path / "studies", [""]).items()
+    environment = {"PYTHONPATH": poisoned_path(), "POISON_LOADING": str(broken)}
+    settings = {"threads": 1, "max_attempts": 1}
+    with Node(tmp_path / "node", {}, environment, segment=settings, study={"hold_flags": ""}) as node:
+        alarm = "SELECT detail, cleared_at FROM alarm WHERE name = 'worker_0'"
+        [row] = wait_until(lambda: books.query(node.ledger_path, alarm), 60, "the alarm")
+        assert "the GPU has fallen off the bus" in row["detail"]
+        assert storescu(node.host, node.port, paths, node.ae_title).returncode == 0
+        [job] = wait_until(lambda: books.jobs(node.ledger_path, study), 30, "the job")
+        broken.unlink()
+        [job] = books.wait_for_jobs(node.ledger_path, study, timeout=90)
+        assert (job["state"], job["attempts"]) == ("done", 1)
+        [row] = books.query(node.ledger_path, alarm)
+        assert row["cleared_at"]
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_every_poison_at_once(tmp_path):
-    run(tmp_path, list(REASONS), max_attempts=2, time_limit_seconds=15)
+    run(tmp_path, list(REASONS), max_attempts=2, time_limit_seconds=20)

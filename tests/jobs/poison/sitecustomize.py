@@ -12,6 +12,7 @@ if any("multiprocessing" in word for word in sys.orig_argv) and "-c" in sys.orig
     import socket
     import stat
     import time
+    from pathlib import Path
 
     import scarnode.analyse as room
 
@@ -88,3 +89,11 @@ if any("multiprocessing" in word for word in sys.orig_argv) and "-c" in sys.orig
         return real(stack, *others)
 
     room.analyse = analyse
+
+    def no_network(*_):
+        raise RuntimeError("the GPU has fallen off the bus")
+
+    if os.environ.get("POISON_LOADING") and Path(os.environ["POISON_LOADING"]).exists():
+        import scarnode.segment
+
+        scarnode.segment.Segmenter = no_network
