@@ -54,7 +54,7 @@ def poisoned_path() -> str:
 
 
 def run(folder: Path, poisons: list[str], **segment) -> None:
-    order = [word for poison in poisons for word in (poison, "")]
+    order = [word for number, poison in enumerate(poisons) for word in ([poison, ""] if number % 4 == 0 else [poison])]
     sent = studies(folder / "studies", order)
     environment = {"PYTHONPATH": poisoned_path()}
     settings = {"workers": 2, "threads": 1, "memory_limit_gigabytes": 1, **segment}
@@ -62,7 +62,7 @@ def run(folder: Path, poisons: list[str], **segment) -> None:
         process = node.pid
         done = storescu(node.host, node.port, [path for paths in sent.values() for path in paths], node.ae_title)
         assert done.returncode == 0, done.stderr
-        jobs = books.wait_for_jobs(node.ledger_path, count=len(order), timeout=400)
+        jobs = books.wait_for_jobs(node.ledger_path, count=len(order), timeout=1200)
         ends = {job["study_instance_uid"]: job for job in jobs}
         for poison, study in zip(order, sent, strict=True):
             job = ends[study]
@@ -107,6 +107,6 @@ def test_a_worker_that_can_not_load_the_network_costs_no_job_an_attempt(tmp_path
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_every_poison_at_once(tmp_path):
-    run(tmp_path, list(REASONS), max_attempts=2, time_limit_seconds=20)
+    run(tmp_path, list(REASONS), max_attempts=2, time_limit_seconds=40)
