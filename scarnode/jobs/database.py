@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from scarnode.errors import LedgerError
+
+PATIENCE = 60.0
+"""Seconds to wait for another process that has SQLite's lock."""
 
 READ_ONLY = {"scarnode_read_only": True}
 """Execution options of a connection that only reads: it does not wait for the writer."""
@@ -49,7 +53,7 @@ def open_engine(url: str) -> Engine:
             file = Path(parsed.database)
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             _make_private(file)
-        engine = create_engine(parsed, connect_args={"timeout": 60}, hide_parameters=True)
+        engine = create_engine(parsed, connect_args={"timeout": PATIENCE}, hide_parameters=True)
     except (ArgumentError, ImportError, OSError) as error:
         raise LedgerError(str(error), "[ledger] url", "Name a database that this user can open and write") from None
     event.listen(engine, "connect", _prepare_sqlite)
@@ -70,8 +74,22 @@ def _make_private(file: Path) -> None:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy's recipe: we say BEGIN ourselves
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _write_ahead(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch to the write-ahead log; SQLite does not wait by itself where another process does so at the same time."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _begin_sqlite(connection: Connection) -> None:

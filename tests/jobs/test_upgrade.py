@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -213,6 +214,17 @@ def test_node_and_command_line_may_upgrade_at_once(tmp_path, old):
     assert done.returncode == 0, done.stderr
     upgraded(tmp_path / "other.sqlite").close()
     assert schema(path) == schema(tmp_path / "other.sqlite")
+
+
+def test_a_ledger_that_another_process_is_about_to_write_is_waited_for(first):
+    """SQLite itself refuses at once to switch to the write-ahead log while another writes, whatever its timeout."""
+    with closing(sqlite3.connect(first, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.5, other.execute, ["COMMIT"])
+        timer.start()
+        upgraded(first).close()
+        timer.join()
+    assert version(first) != "0001"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o660])
