@@ -43,7 +43,7 @@ def check_spool(node: Node, sent: Iterable[Sent]) -> None:
 def check_folders(node: Node) -> None:
     """No half file is left anywhere."""
     assert list((node.spool / "partial").iterdir()) == []
-    left = [path for path in node.results.rglob("*") if path.is_file() and path.suffix != ".dcm"]
+    left = [path for path in node.results.rglob("*") if path.is_file() and path.suffix not in (".dcm", ".npz")]
     assert left == [], "left over by a worker that was killed"
 
 

@@ -79,7 +79,7 @@ def damaged(image: Dataset) -> Dataset:
     copy = deepcopy(image)
     copy.file_meta.TransferSyntaxUID = JPEGLSLossless
     copy.PixelData = encapsulate([bytes(range(256)) * 4])
-    copy["PixelData"].is_undefined_length = True
+    copy["PixelData"].VR, copy["PixelData"].is_undefined_length = "OB", True
     return copy
 
 

@@ -6,13 +6,15 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.harness.audit import SEG, audit
+from tests.harness.audit import SC, SEG, SR, audit, check_folders, check_ledger
 from tests.harness.dcmtk import storescu
 from tests.harness.ledger import jobs, query, wait_for_jobs
 from tests.harness.node import Node
@@ -21,6 +23,7 @@ from tests.harness.peers import Relay
 from tests.harness.senders import Scanner, Sent, Study, send_by_dcmtk, send_by_pynetdicom, small_studies
 from tests.harness.strace import signal_at, wait_for_stop, workers
 from tests.harness.tools import wait_until
+from tests.harness.viewer import edited, save
 
 PATIENT_NODE = {
     # a small phantom's flags must not stop its result; a worker is killed more often than an input would kill it
@@ -44,7 +47,9 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.orthanc = Orthanc(folder / "orthanc")
-        self.node = Node(folder / "node", {"pacs": self.orthanc}, **PATIENT_NODE)
+        # Python renames what it compiles: signal_at would count that
+        quiet_python = {"PYTHONDONTWRITEBYTECODE": "1"}
+        self.node = Node(folder / "node", {"pacs": self.orthanc}, quiet_python, **PATIENT_NODE)
         self.quiet = PATIENT_NODE["study"]["quiet_seconds"]
         self.sent: list[Sent] = []
         self.studies: list[Study] = []
@@ -260,9 +265,9 @@ def worker_between_the_result_files(scene: Scene) -> None:
 def everything_between_the_result_files(scene: Scene) -> None:
     study = scene.study()
     worker = scene.worker()
-    with signal_at(worker, RENAME, when=2, signal="STOP"):
+    with signal_at(worker, RENAME, signal="STOP"):  # unlike SIGKILL, it strikes when the call is done
         scene.scan(study)
-        wait_for_stop(worker, "the second result file", 90)
+        wait_for_stop(worker, "the first result file", 90)
         [job] = jobs(scene.node.ledger_path, study.uid)
         held = sorted(path.name for path in (scene.node.results / job["key"]).glob("*.dcm"))
         scene.node.kill()
@@ -272,7 +277,7 @@ def everything_between_the_result_files(scene: Scene) -> None:
 def after_the_results_before_the_ledger(scene: Scene) -> None:
     study = scene.study()
     worker = scene.worker()
-    with signal_at(worker, "fsync", when=6, signal="STOP"):
+    with signal_at(worker, "fsync", when=7, signal="STOP"):
         scene.scan(study)
         wait_for_stop(worker, "the last result file", 90)
     with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
@@ -370,7 +375,7 @@ def between_failure_report_and_ledger(scene: Scene) -> None:
     study = scene.study(readable=False)
     scene.scan(study)
     scene.received(study)
-    with signal_at(scene.node.pid, "fsync", when=4, signal="STOP"):  # two files, each with its folder
+    with signal_at(scene.node.pid, "fsync", when=6, signal="STOP"):  # two folders; two files, each with its folder
         wait_for_stop(scene.node.pid, "the last file of the report", 90)
     with signal_at(scene.node.pid, "pwrite64", path=wal(scene)):
         os.kill(scene.node.pid, signal.SIGCONT)
@@ -429,3 +434,41 @@ def test_a_kill_at_this_step_loses_nothing_and_doubles_nothing(scene, step):
     step(scene)
     scene.up()
     scene.settle()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("renames", [1, 2, 3], ids=["after the case", "after the SR", "after the SC"])
+def test_a_kill_while_a_correction_is_measured(tmp_path, renames):
+    with scene_in(tmp_path) as scene:
+        scene.up()
+        study = scene.study()
+        scene.scan(study)
+        scene.settle()
+        [seg] = [dataset for dataset in scene.orthanc.instances(study.uid) if dataset.SOPClassUID == SEG]
+        path = save(edited(seg, without_one_voxel), tmp_path / "edited.dcm")
+        worker = scene.worker()
+        with signal_at(worker, RENAME, when=renames, signal="STOP"):
+            sent = storescu("127.0.0.1", scene.node.port, [path], scene.node.ae_title, options=["-R"])
+            assert sent.returncode == 0
+            wait_for_stop(worker, "a file of the correction", 90)
+            scene.node.kill()
+        scene.up()
+        corrected = wait_until(lambda: ended_corrections(scene, study), 120, "the correction")
+        assert [job["state"] for job in corrected] == ["done"]
+        held = Counter(dataset.SOPClassUID for dataset in scene.orthanc.instances(study.uid))
+        assert held == {SEG: 1, SR: 2, SC: 2}
+        [case] = (scene.node.results / "corrections").glob("*")
+        with np.load(case) as arrays:
+            assert (arrays["label"] != arrays["network_label"]).sum() == 1
+        check_folders(scene.node)
+        check_ledger(scene.node)
+
+
+def without_one_voxel(labels: dict[str, np.ndarray]) -> None:
+    label = max(labels.values(), key=np.count_nonzero)
+    label[tuple(np.argwhere(label)[0])] = 0
+
+
+def ended_corrections(scene: Scene, study: Study) -> list[dict]:
+    found = [job for job in jobs(scene.node.ledger_path, study.uid) if job["origin"] == "correction"]
+    return found if all(job["state"] in ("done", "failed", "superseded") for job in found) else []
