@@ -49,11 +49,11 @@ def job(stack, poison: str = "", number: int = 1) -> ClaimedJob:
 @pytest.mark.parametrize(
     ("poison", "reason"),
     [
-        ("crash", "ended while analysing .*SIGSEGV: a crash in native code"),
+        pytest.param("crash", "ended while analysing .*SIGSEGV: a crash in native code", marks=pytest.mark.soak),
         pytest.param("be_killed", "SIGKILL: by hand, or by the kernel for want of memory", marks=pytest.mark.soak),
         pytest.param("leave", "exit code 3", marks=pytest.mark.soak),
         pytest.param("write_garbage", "answered nonsense", marks=pytest.mark.soak),
-        ("answer_for_another", "answered nonsense"),
+        pytest.param("answer_for_another", "answered nonsense", marks=pytest.mark.soak),
         pytest.param("hang_up", "hung up|ended while", marks=pytest.mark.soak),
     ],
 )
@@ -129,6 +129,7 @@ def test_one_that_never_ends_is_ended_at_its_time_limit(worker, stack, poison):
     assert not worker._process.is_alive()
 
 
+@pytest.mark.soak
 def test_a_worker_that_does_not_read_is_ended_too(worker, stack):
     """Stopped while idle, with a job larger than the socket takes."""
     worker.start()
