@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from scarnode import RESEARCH_USE, __version__
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import Table, printable
+
+if TYPE_CHECKING:
+    from scarnode.config import Settings
+    from scarnode.jobs import Ledger
 
 app = typer.Typer(
     help=f"Measures scar in late-gadolinium-enhancement short-axis stacks, as a DICOM node. {RESEARCH_USE}.",
@@ -317,7 +321,7 @@ def config_check(
 @db_app.command("upgrade")
 def db_upgrade(config: ConfigOption = CONFIG) -> None:
     """Bring the ledger's schema up to this version's (`serve` does so too)."""
-    _ledger(config).close()
+    _open(config)[1].close()
     out.print("the ledger is up to date")
 
 
@@ -333,8 +337,9 @@ def jobs_list(
     """List jobs, the newest first."""
     from scarnode.jobs import queries
 
-    rows = queries.list_jobs(_ledger(config), state, patient, accession, limit)
-    _tell_access(config, rows)
+    settings, ledger = _open(config)
+    rows = queries.list_jobs(ledger, state, patient, accession, limit)
+    _tell_access(settings, rows)
     if as_json:
         _print_json(rows)
         return
@@ -363,9 +368,9 @@ def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = Fal
     """Tell a job's whole story: numbers, deliveries, and every change with its reason."""
     from scarnode.jobs import queries
 
-    ledger = _ledger(config)
+    settings, ledger = _open(config)
     summary = queries.get_job(ledger, job)
-    _tell_access(config, [summary])
+    _tell_access(settings, [summary])
     deliveries, events = queries.list_deliveries(ledger, job), queries.list_events(ledger, job)
     if as_json:
         print(json.dumps({k: _plain(v) for k, v in (("job", summary), ("deliveries", deliveries), ("events", events))}))
@@ -388,16 +393,15 @@ def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = Fal
 @jobs_app.command("retry")
 def jobs_retry(job: int, config: ConfigOption = CONFIG) -> None:
     """Analyse a failed job again; release a held one; send a job's results again."""
-    from scarnode.config import read_settings
-
-    state = _ledger(config).retry(job, read_settings(config).objects())
+    settings, ledger = _open(config)
+    state = ledger.retry(job, settings.objects())
     out.print(f"job {job} is {state.value}", highlight=False)
 
 
 @jobs_app.command("cancel")
 def jobs_cancel(job: int, config: ConfigOption = CONFIG) -> None:
     """End a job that has not ended; what was sent stays sent."""
-    _ledger(config).cancel(job)
+    _open(config)[1].cancel(job)
     out.print(f"job {job} is superseded", highlight=False)
 
 
@@ -408,8 +412,9 @@ def jobs_export(
     """Write all jobs with their numbers as CSV. Holds patient data: the file is readable by you alone."""
     from scarnode.jobs import queries
 
-    rows = queries.list_jobs(_ledger(config), limit=sys.maxsize)
-    _tell_access(config, rows, output)
+    settings, ledger = _open(config)
+    rows = queries.list_jobs(ledger, limit=sys.maxsize)
+    _tell_access(settings, rows, output)
     output.touch(mode=0o600)
     with output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(queries.JobSummary)])
@@ -427,7 +432,7 @@ def alarms(
     """List what needs an admin, e.g. a disk that is near full. Exit code 1: an alarm stands."""
     from scarnode.jobs import queries
 
-    rows = queries.list_alarms(_ledger(config), past)
+    rows = queries.list_alarms(_open(config)[1], past)
     if as_json:
         _print_json(rows)
     else:
@@ -450,9 +455,9 @@ def series_list(
     """List every series received and what became of it; then what could not be read at all."""
     from scarnode.jobs import queries
 
-    ledger = _ledger(config)
+    settings, ledger = _open(config)
     rows, unreadable = queries.list_series(ledger, study, accession, patient, limit), queries.list_unreadable(ledger)
-    _tell_access(config, rows)
+    _tell_access(settings, rows)
     if as_json:
         print(json.dumps({"series": _plain(rows), "unreadable": _plain(unreadable)}))
         return
@@ -473,12 +478,13 @@ def series_show(series: str, config: ConfigOption = CONFIG) -> None:
     from scarnode.jobs import queries
     from scarnode.stack import REASONS
 
-    rows = queries.list_one_series(_ledger(config), series)
+    settings, ledger = _open(config)
+    rows = queries.list_one_series(ledger, series)
     if not rows:
         raise ScarnodeError(
             "no such series was searched", series, "It may still be arriving, or never came: see scarnode series list"
         )
-    _tell_access(config, rows)
+    _tell_access(settings, rows)
     for row in rows:
         facts = Table(show_header=False, title=f"{row.verdict}: {row.reason}")
         for key, value in _plain(row).items():
@@ -494,15 +500,13 @@ def series_files(
     as_json: JsonOption = False,
 ) -> None:
     """List a study's files in the spool, each with its patient: which is the wrong one?"""
-    from scarnode.config import read_settings
     from scarnode.jobs import queries
     from scarnode.receive import describe
 
-    spool = read_settings(config).spool.path
+    settings, ledger = _open(config)
+    spool = settings.spool.path
     rows = [
-        describe(spool, spool / row.path)
-        for row in queries.list_files(_ledger(config), study)
-        if (spool / row.path).exists()
+        describe(spool, spool / row.path) for row in queries.list_files(ledger, study) if (spool / row.path).exists()
     ]
     if not rows:
         raise ScarnodeError("no file of this study lies in the spool", study, "See: scarnode series list")
@@ -516,19 +520,19 @@ def series_files(
     out.print(table)
 
 
-def _ledger(config: Path) -> Any:
+def _open(config: Path) -> tuple[Settings, Ledger]:
     from scarnode.config import read_settings
     from scarnode.jobs import Ledger
 
-    return Ledger(read_settings(config).ledger.url, actor=f"command line, user {_user()}")
+    settings = read_settings(config)
+    return settings, Ledger(settings.ledger.url, actor=f"command line, user {_user()}")
 
 
-def _tell_access(config: Path, rows: Sequence[Any], file: Path | None = None) -> None:
+def _tell_access(settings: Settings, rows: Sequence[Any], file: Path | None = None) -> None:
     """Record who was shown whose data, or wrote it to a file, before it happens: there is no access without a trace."""
     from scarnode.audit import Participant, Subject, events
-    from scarnode.config import read_settings
 
-    trail = read_settings(config).audit_trail()
+    trail = settings.audit_trail()
     if not trail.on:
         return
     subjects = [

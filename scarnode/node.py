@@ -78,7 +78,6 @@ class Node:
         self.settings = settings
         self._host = socket.gethostname()
         self._stopping = threading.Event()
-        self._loaded: set[int] = set()
         self._load_again: dict[int, float] = {}
         self._untellable: set[int] = set()
         self._model = read_identity(settings.segment.weights)
@@ -93,7 +92,6 @@ class Node:
         _make_results_folder(settings.results.path)
         self._disks = DiskWatch(self.ledger, self._spool, settings.folders())
         self._audit = settings.audit_trail()
-        self._audit_alarm: bool | None = None  # not known: one of an earlier run may stand
         self._associations = AssociationAudit(self._audit, settings.spool.path)
         self._registrar = Registrar(self.ledger, self._spool)
         self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
@@ -260,8 +258,7 @@ class Node:
                 continue
             self.ledger.finish(claimed, outcome, self._objects, self.settings.study.hold_flags)
             log.info("job %d: analysed in %.1f s", claimed.id, outcome.seconds)
-            for name in self._destinations:
-                self._scheduler.wake(f"deliver-{name}")
+            self._wake_deliveries()
 
     def _tell_failures(self) -> None:
         """Report the jobs that failed for good; one that can not even be reported waits for the next start."""
@@ -272,20 +269,15 @@ class Node:
                 files = write_failure(
                     job, self._model, self._spool.root, self.settings.results.path, self.settings.kinds()
                 )
-            except OSError as error:
-                if error.errno in NO_ROOM:
-                    return  # later
-                log.error("job %d: no report of its failure (%s)", job.id, type(error).__name__)
-                self._untellable.add(job.id)
-                continue
             except Exception as error:  # whatever broke the analysis may break this too
+                if isinstance(error, OSError) and error.errno in NO_ROOM:
+                    return  # later
                 log.error("job %d: no report of its failure (%s)", job.id, type(error).__name__)
                 self._untellable.add(job.id)
                 continue
             self.ledger.tell_failure(job.id, files, self._objects)
             log.info("job %d: failed for good, reported", job.id)
-            for name in self._destinations:
-                self._scheduler.wake(f"deliver-{name}")
+            self._wake_deliveries()
 
     def _ready(self, slot: int, worker: Worker) -> bool:
         """Have the slot's worker hold the network; where it can not, the jobs wait, and an alarm says why."""
@@ -296,14 +288,15 @@ class Node:
         except WorkerError as death:
             if not self._stopping.is_set():
                 self._load_again[slot] = time.monotonic() + LOADING_PAUSE
-                self._loaded.discard(slot)
-                self.ledger.raise_alarm(f"worker_{slot}", str(death))
+                self.ledger.set_alarm(f"worker_{slot}", str(death))
                 log.error("worker %d: %s", slot, death)
             return False
-        if slot not in self._loaded:
-            self._loaded.add(slot)
-            self.ledger.clear_alarm(f"worker_{slot}")
+        self.ledger.set_alarm(f"worker_{slot}", "")
         return True
+
+    def _wake_deliveries(self) -> None:
+        for name in self._destinations:
+            self._scheduler.wake(f"deliver-{name}")
 
     def _deliver(self, name: str) -> None:
         """Send a destination what it should get now."""
@@ -343,13 +336,7 @@ class Node:
         """Make the audit messages of associations that ended, and send what waits."""
         self._associations.summarise()
         self._audit.send_due(self._stopping)
-        trouble = bool(self._audit.trouble)
-        if trouble is not self._audit_alarm:
-            self._audit_alarm = trouble
-            if trouble:
-                self.ledger.raise_alarm(AUDIT_ALARM, self._audit.trouble)
-            else:
-                self.ledger.clear_alarm(AUDIT_ALARM)
+        self.ledger.set_alarm(AUDIT_ALARM, self._audit.trouble)
 
     def _end_lost_leases(self) -> None:
         self.ledger.fail_expired(self.settings.segment.max_attempts)

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -117,12 +118,12 @@ def open_dataset(stream: BinaryIO, tags: Collection[int] = ()) -> Dataset10:
     return opened
 
 
-def read(path: Path, tags: Collection[str] = (), pixels: bool = False) -> FileDataset:
+def read(source: Path | BinaryIO, tags: Collection[str] = (), pixels: bool = False) -> FileDataset:
     """Read a DICOM file as `pydicom.dcmread` does, if its header is of a size that an image can have.
 
     Parameters
     ----------
-    path : Path
+    source : Path or binary file
     tags : collection of str
         Keywords of the elements that are wanted; empty: all.
     pixels : bool
@@ -137,9 +138,10 @@ def read(path: Path, tags: Collection[str] = (), pixels: bool = False) -> FileDa
     Exception
         Whatever pydicom's parser meets in damaged files.
     """
-    with path.open("rb") as stream:
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
         open_dataset(stream, [tag_for_keyword(keyword) for keyword in tags])
-    return dcmread(path, stop_before_pixels=not pixels, specific_tags=list(tags) or None)
+        stream.seek(0)
+    return dcmread(source, stop_before_pixels=not pixels, specific_tags=list(tags) or None)
 
 
 def _inflated(stream: BinaryIO) -> BinaryIO:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from scarnode import cli
+from tests.harness.certificates import Authority
 from tests.privacy import LOGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real images not present: {folder} (set SCARNODE_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    """Certificate authority of a module's tests."""
+    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 @dataclass(frozen=True)

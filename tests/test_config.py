@@ -100,11 +100,6 @@ def test_certificates_are_read_where_the_file_is(tmp_path):
         read(tmp_path, section + "nowhere.pem")
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 def test_tls_of_the_node_and_of_a_destination(tmp_path, authority):
     made = authority.issue("node")
     ours = f"[tls]\ncertificate = {made.certificate}\nprivate_key = {made.private_key}\nca_file = {authority.ca_file}\n"

@@ -5,12 +5,6 @@ import time
 import pytest
 
 from scarnode.tls import Identity, check_authorities, check_identity, client_context, server_context
-from tests.harness.certificates import Authority
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom import dcmread
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from scarnode.audit.model import Subject
-from scarnode.part10 import open_dataset, read
+from scarnode.part10 import read
 
 TAGS = ["SpecificCharacterSet", "SOPClassUID", "StudyInstanceUID", "PatientID", "PatientName", "AccessionNumber"]
 
@@ -24,7 +22,7 @@ def read_subject(file: Path | BinaryIO) -> tuple[Subject, str]:
         DICOM file, or dataset with file meta information.
     """
     try:
-        header = read(file, TAGS) if isinstance(file, Path) else _from_memory(file)
+        header = read(file, TAGS)
     except Exception:  # what a parser says of hostile input is no matter of the audit trail
         return Subject(), ""
     subject = Subject(
@@ -34,14 +32,6 @@ def read_subject(file: Path | BinaryIO) -> tuple[Subject, str]:
         accession_number=_text(header, "AccessionNumber"),
     )
     return subject, _text(header, "SOPClassUID")
-
-
-def _from_memory(file: BinaryIO) -> Dataset:
-    open_dataset(
-        file, [tag_for_keyword(keyword) for keyword in TAGS]
-    )  # refuses what would take more memory than it may
-    file.seek(0)
-    return dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
 
 
 def _text(dataset: Dataset, keyword: str) -> str:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from scarnode.audit.encode import to_xml
 from scarnode.audit.model import Message, Outcome, Source
-from scarnode.tls import Identity, client_context
+from scarnode.tls import Identity, client_context, explain
 
 SECURITY_FACILITY = 10
 NOTICE, WARNING = 5, 4
@@ -141,7 +141,7 @@ def transmit(messages: Sequence[bytes], repository: Repository) -> Transmission:
 def _words(error: OSError | ValueError, timeout: float) -> str:
     """Say why nothing was sent, in our own words."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
+        return explain(error)
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or type(error).__name__})"
     if isinstance(error, TimeoutError):

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from scarnode.deliver.model import (
     patience,
     unable,
 )
-from scarnode.tls import client_context, explain
+from scarnode.tls import client_context, explain, hang_up
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 # A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
@@ -93,7 +93,7 @@ class Line:
         link = event.assoc.dul.socket.socket
         link.settimeout(self.destination.timeout)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.cut = threading.Timer(self.longest, _shut, [link])
+        self.cut = threading.Timer(self.longest, hang_up, [link])
         self.cut.daemon = True
         self.cut.start()
 
@@ -451,11 +451,3 @@ def silence(line: Line, request: str, started: float, limit: float) -> str:
     if time.monotonic() - started >= limit:
         return f"{line.destination} did not answer {request} within {limit:.3g} s."
     return f"The connection to {line.destination} was lost before {request} was answered."
-
-
-def _shut(link: socket.socket) -> None:
-    """End a connection under whoever waits for it."""
-    with suppress(OSError):
-        socket.socket.shutdown(
-            link, socket.SHUT_RDWR
-        )  # SSLSocket's own takes the TLS object away from under the reader

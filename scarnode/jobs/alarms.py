@@ -43,6 +43,15 @@ class Alarms(Reception):
             alarm.cleared_at = time.time()
             return True
 
+    def set_alarm(self, name: str, detail: str) -> None:
+        """Have an alarm stand where there is a detail, and none where it is empty."""
+        if (name in self.standing_alarms()) == bool(detail):  # asked often: do not take the write lock for nothing
+            return
+        if detail:
+            self.raise_alarm(name, detail)
+        else:
+            self.clear_alarm(name)
+
     def standing_alarms(self) -> set[str]:
         """Give the names of the alarms that stand."""
         with self.reading() as session:

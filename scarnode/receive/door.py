@@ -16,11 +16,11 @@ from pynetdicom import evt
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from scarnode.receive.limits import LONGEST_PDU, Limits, Places, WaitingRoom, hang_up
+from scarnode.receive.limits import LONGEST_PDU, Limits, Places, WaitingRoom
 from scarnode.receive.line import Line
 from scarnode.receive.peers import Caller, plain_address, recognise
 from scarnode.receive.refusals import Reason, Refusal, printable, write_down
-from scarnode.tls import explain
+from scarnode.tls import explain, hang_up
 
 log = logging.getLogger(__name__)
 

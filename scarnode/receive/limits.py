@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 
 from scarnode.receive.refusals import Reason
+from scarnode.tls import hang_up
 
 MAXIMUM_PDU_LENGTH = 131072
 """What we tell our peers (PS3.8 D.1): the most that dcmtk's senders use."""
@@ -118,10 +118,3 @@ class WaitingRoom:
         with self._lock:
             for connection in self._inside:
                 hang_up(connection)
-
-
-def hang_up(connection: socket.socket) -> None:
-    """End a connection under whoever reads from it in another thread."""
-    with suppress(OSError):
-        # not SSLSocket's own: that one takes the TLS object away from under the reader
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)

@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from pynetdicom.transport import AssociationSocket
 
-from scarnode.receive.limits import LONGEST_MESSAGE, LONGEST_PDU, SLOWEST_SENDER, Limits, hang_up
+from scarnode.receive.limits import LONGEST_MESSAGE, LONGEST_PDU, SLOWEST_SENDER, Limits
 from scarnode.receive.refusals import Reason
+from scarnode.tls import hang_up
 
 _P_DATA_TF = 4
 _PDU_TYPES = range(1, 8)

@@ -16,11 +16,6 @@ from tests.harness.peers import raw_peer
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def node(authority):
     made = authority.issue("node")
     return Identity(made.certificate, made.private_key)

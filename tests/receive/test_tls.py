@@ -20,11 +20,6 @@ from tests.receive.wire import connect, echo_command, p_data, read_pdu, request_
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def stranger(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("other"), "Someone Else").issue("scanner")
 
