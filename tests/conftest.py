@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from scarnode import cli
+from scarnode.cli import terms
 from tests.harness.certificates import Authority
 from tests.privacy import LOGS
 
@@ -51,7 +51,7 @@ def scarnode(monkeypatch, capsys):
 
     def run(*words, code=0):
         monkeypatch.setattr(sys, "argv", ["scarnode", *map(str, words)])
-        monkeypatch.setattr(cli, "out", Console(width=200))
+        monkeypatch.setattr(terms.out, "width", 200)
         with pytest.raises(SystemExit) as end:
             cli.main()
         captured = capsys.readouterr()

@@ -1,0 +1,50 @@
+"""The commands. Each is thin: it reads the settings, calls a room, and prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from scarnode import RESEARCH_USE, __version__
+from scarnode.cli import admin, jobs, learn, run, series
+from scarnode.cli.terms import err, out
+from scarnode.errors import ScarnodeError
+from scarnode.terminal import printable
+
+app = typer.Typer(
+    help=f"Measures scar in late-gadolinium-enhancement short-axis stacks, as a DICOM node. {RESEARCH_USE}.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # they would print patient data
+)
+for commands in (run, learn, admin):
+    app.add_typer(commands.app)
+for name, group in (("jobs", jobs.app), ("series", series.app), ("config", admin.config_app), ("db", admin.db_app)):
+    app.add_typer(group, name=name)
+
+
+def main() -> None:
+    """Run the command line; what goes wrong on purpose is one clear line and exit code 2."""
+    try:
+        app()
+    except ScarnodeError as error:
+        err.print(
+            printable(f"scarnode: {error}", besides="\n"), style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"scarnode {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,5 @@
+"""python -m scarnode.cli"""
+
+from scarnode.cli import main
+
+main()

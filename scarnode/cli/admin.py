@@ -1,0 +1,90 @@
+"""Commands on the node itself: its settings, its ledger, its alarms."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Annotated
+
+import typer
+
+from scarnode.cli.terms import (
+    CONFIG,
+    PLAIN,
+    ConfigOption,
+    JsonOption,
+    open_ledger,
+    out,
+    print_json,
+    time_of,
+)
+from scarnode.terminal import Table
+
+app = typer.Typer()
+config_app = typer.Typer(help="Check config.ini.", no_args_is_help=True)
+db_app = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+
+
+@config_app.command("check")
+def config_check(
+    config: ConfigOption = CONFIG,
+    echo: Annotated[
+        bool, typer.Option("--echo", help="Also ask every destination whether it is there (C-ECHO, or QIDO-RS).")
+    ] = False,
+) -> None:
+    """Say whether config.ini can be used, and if not, every reason why.
+
+    With --echo exit code 1: a destination did not answer as it should.
+    """
+    from scarnode import deliver
+    from scarnode.config import read_settings
+    from scarnode.tls import check_identity
+
+    settings = read_settings(config)
+    out.print(f"{config}: good. AE {settings.node.ae_title} on port {settings.node.port}.", highlight=False)
+    if settings.tls.port:
+        callers = "callers show a certificate" if settings.tls.mutual else "callers need no certificate"
+        plain = "; the other port stays closed" if settings.tls.only else ""
+        out.print(f"TLS on port {settings.tls.port}: {callers}{plain}.", **PLAIN)
+    if identity := settings.tls.identity():
+        ends = datetime.fromtimestamp(check_identity(identity), timezone.utc)
+        out.print(f"certificate: valid until {ends:%Y-%m-%d %H:%M} UTC", **PLAIN)
+    peers = list(settings.peers().values())
+    for peer in peers:
+        out.print(f"destination {peer.name}: {peer} takes {', '.join(peer.objects)}", **PLAIN)
+    if echo:
+        from scarnode.logs import keep_quiet_about_patients
+
+        keep_quiet_about_patients()
+        answers = [(peer.name, deliver.echo(peer, settings.node.ae_title)) for peer in peers]
+        for name, answer in answers:
+            out.print(f"destination {name}: {'good' if answer.ok else 'NOT GOOD'}. {answer.detail}", **PLAIN)
+        raise typer.Exit(0 if all(answer.ok for _, answer in answers) else 1)
+
+
+@db_app.command("upgrade")
+def db_upgrade(config: ConfigOption = CONFIG) -> None:
+    """Bring the ledger's schema up to this version's (`serve` does so too)."""
+    open_ledger(config)[1].close()
+    out.print("the ledger is up to date")
+
+
+@app.command()
+def alarms(
+    config: ConfigOption = CONFIG,
+    past: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List what needs an admin, e.g. a disk that is near full. Exit code 1: an alarm stands."""
+    from scarnode.jobs import queries
+
+    rows = queries.list_alarms(open_ledger(config)[1], past)
+    if as_json:
+        print_json(rows)
+    else:
+        table = Table("Alarm", "Since", "Until", "Detail")
+        for row in rows:
+            table.add_row(
+                row.name, time_of(row.raised_at), time_of(row.cleared_at) if row.cleared_at else "", row.detail
+            )
+        out.print(table if rows else "no alarm")
+    raise typer.Exit(1 if any(row.cleared_at is None for row in rows) else 0)

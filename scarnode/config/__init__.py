@@ -1,0 +1,39 @@
+"""config.ini, read once into typed settings."""
+
+from scarnode.config.destinations import DestinationSection, WebDestinationSection
+from scarnode.config.read import SECTIONS, read_settings
+from scarnode.config.sections import (
+    AuditSection,
+    DeliverSection,
+    LedgerSection,
+    LogSection,
+    NodeSection,
+    ReportSection,
+    ResultsSection,
+    RetentionSection,
+    SegmentSection,
+    SpoolSection,
+    StudySection,
+    TlsSection,
+)
+from scarnode.config.settings import Settings
+
+__all__ = [
+    "SECTIONS",
+    "AuditSection",
+    "DeliverSection",
+    "DestinationSection",
+    "LedgerSection",
+    "LogSection",
+    "NodeSection",
+    "ReportSection",
+    "ResultsSection",
+    "RetentionSection",
+    "SegmentSection",
+    "Settings",
+    "SpoolSection",
+    "StudySection",
+    "TlsSection",
+    "WebDestinationSection",
+    "read_settings",
+]

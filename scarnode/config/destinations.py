@@ -1,0 +1,112 @@
+"""[destination:NAME]: where results go, by C-STORE or by STOW-RS."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+
+from scarnode.config.sections import TlsSection
+from scarnode.config.types import (
+    AETitle,
+    CertificatesFile,
+    Kinds,
+    Port,
+    Seconds,
+    Section,
+)
+from scarnode.deliver import Destination, WebDestination
+from scarnode.deliver.model import check_url
+from scarnode.report import USUAL
+from scarnode.tls import Protection
+
+
+class DestinationSection(Section):
+    """[destination:NAME] with host: a PACS that gets results by C-STORE."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+    ae_title: AETitle
+    tls: bool = False
+    ca_file: CertificatesFile | None = None
+    """PEM file of the authorities that may vouch for the peer; empty: that of [tls], else the public ones."""
+    tls_name: str = ""
+    """What the peer's certificate says it is; empty: host."""
+    objects: Kinds = USUAL
+    timeout_seconds: Seconds = 30.0
+    commitment: bool = False
+    """Whether it is asked to commit itself to keep what it was sent."""
+
+    @field_validator("ca_file", "tls_name")
+    @classmethod
+    def _is_for_tls(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("tls") is False:
+            raise ValueError("this key where tls = yes")
+        return value
+
+    def peer(self, name: str, tls: TlsSection = TlsSection()) -> Destination:  # noqa: B008 (frozen)
+        """Give the destination as the deliver room takes it."""
+        protection = Protection(tls.identity(), self.ca_file or tls.ca_file, self.tls_name) if self.tls else None
+        return Destination(
+            name,
+            self.host,
+            self.port,
+            self.ae_title,
+            self.objects,
+            self.timeout_seconds,
+            self.commitment,
+            tls=protection,
+        )
+
+
+class WebDestinationSection(Section):
+    """[destination:NAME] with url: a PACS that gets results by STOW-RS."""
+
+    url: Annotated[str, AfterValidator(check_url)]
+    user: str = ""
+    """HTTP Basic authentication; empty: none."""
+    password: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
+    token: SecretStr = SecretStr("")
+    """Sent as bearer token; empty: none."""
+    ca_file: CertificatesFile | None = None
+    """PEM file of the certificate authorities that may vouch for the peer; empty: the public ones."""
+    objects: Kinds = USUAL
+    timeout_seconds: Seconds = 30.0
+
+    @field_validator("password")
+    @classmethod
+    def _belongs_to_user(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
+        if bool(password.get_secret_value()) != bool(info.data.get("user")):
+            raise ValueError("user and password go together")
+        return password
+
+    @field_validator("token")
+    @classmethod
+    def _stands_alone(cls, token: SecretStr, info: ValidationInfo) -> SecretStr:
+        value = token.get_secret_value()
+        if value and info.data.get("user"):
+            raise ValueError("a token, or user and password, not both")
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("printable ASCII")
+        return token
+
+    def peer(self, name: str, tls: TlsSection = TlsSection()) -> WebDestination:  # noqa: B008 (frozen)
+        """Give the destination as the deliver room takes it."""
+        password, token = self.password.get_secret_value(), self.token.get_secret_value()
+        return WebDestination(
+            name,
+            self.url,
+            self.user,
+            password,
+            token,
+            self.ca_file,
+            self.objects,
+            self.timeout_seconds,
+            identity=tls.identity(),
+        )

@@ -1,0 +1,138 @@
+"""config.ini, read once into typed settings; every error names file, section, key, value and what is allowed."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    TypeAdapter,
+    ValidationError,
+)
+
+from scarnode.config.destinations import DestinationSection, WebDestinationSection
+from scarnode.config.settings import Settings
+from scarnode.errors import ConfigError
+from scarnode.stack import Rules
+
+SECTIONS = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if name not in ("recognition", "destinations")
+}
+DESTINATION = "destination:"
+PEM_FILES = ("certificate", "private_key", "ca_file")
+SECRETS = ("password", "token")
+"""Keys whose values stand in no message."""
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a config.ini.
+
+    Parameters
+    ----------
+    path : Path
+        Relative paths inside the file count from the folder the file lies in. A value
+        ``SCARNODE_<SECTION>_<KEY>`` in the environment (e.g. ``SCARNODE_LEDGER_URL``, or for [destination:pacs]
+        ``SCARNODE_DESTINATION_PACS_PASSWORD``) replaces the file's.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    ConfigError
+        Listing every fault found, each with file, section, key, value and what is allowed.
+    """
+    raw = _parse(path)
+    faults: list[str] = []
+    values: dict[str, Any] = {"destinations": {}}
+    for section, items in raw.items():
+        if section.startswith(DESTINATION):
+            name = section.removeprefix(DESTINATION).strip()
+            kind = WebDestinationSection if items.get("url") else DestinationSection
+            if value := _validated(kind, section, _anchored(section, items, path.parent), path, faults):
+                values["destinations"][name] = value
+        elif section == "recognition":
+            values[section] = _validated(Rules, section, _listed(items), path, faults)
+        elif section in SECTIONS:
+            values[section] = _validated(
+                SECTIONS[section], section, _anchored(section, items, path.parent), path, faults
+            )
+        else:
+            allowed = ", ".join([*SECTIONS, "recognition", DESTINATION + "NAME"])
+            faults.append(f"{path}: [{section}]: no such section; allowed: {allowed}")
+    if faults:
+        raise ConfigError("\n".join(faults), todo="Correct the file and run: scarnode config check")
+    return Settings(**values)
+
+
+def _parse(path: Path) -> dict[str, dict[str, str]]:
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",), default_section="\0")
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+    except OSError as error:
+        raise ConfigError(
+            error.strerror or "can not be read", str(path), "Name a readable file with --config"
+        ) from None
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"not an INI file: {error}", str(path), "Correct the line") from None
+    raw = {section: dict(parser[section]) for section in parser.sections()}
+    prefixes = {f"SCARNODE_{re.sub('[^A-Za-z0-9]', '_', section).upper()}_": section for section in {*SECTIONS, *raw}}
+    for name, value in os.environ.items():
+        fitting = [prefix for prefix in prefixes if name.startswith(prefix)]
+        if fitting and value:
+            prefix = max(fitting, key=len)  # of [destination:pacs] and [destination:pacs_2] the one that is meant
+            raw.setdefault(prefixes[prefix], {})[name.removeprefix(prefix).lower()] = value
+    return raw
+
+
+def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, Any]:
+    """Resolve relative paths, a SQLite file's too, against the folder of config.ini; drop empty values."""
+    anchored: dict[str, Any] = {key: value for key, value in items.items() if value != ""}
+    if section in ("spool", "results") and "path" in anchored:
+        anchored["path"] = folder / anchored["path"]
+    if section.startswith(DESTINATION) or section in ("tls", "audit"):
+        anchored |= {key: folder / value for key, value in anchored.items() if key in PEM_FILES}
+    if section == "segment" and "weights" in anchored:
+        anchored["weights"] = folder / anchored["weights"]
+    if section == "ledger" and anchored.get("url", "").startswith("sqlite:///"):
+        anchored["url"] = "sqlite:///" + str((folder / anchored["url"].removeprefix("sqlite:///")).absolute())
+    return anchored
+
+
+def _listed(items: dict[str, str]) -> dict[str, Any]:
+    """Give Rules' patterns one element per line: a pattern may hold commas."""
+    lists = {field.name for field in dataclasses.fields(Rules) if str(field.type).startswith("tuple")}
+    return {
+        key: tuple(filter(None, map(str.strip, value.splitlines()))) if key in lists else value
+        for key, value in items.items()
+    }
+
+
+def _validated(kind: Any, section: str, items: dict[str, Any], path: Path, faults: list[str]) -> Any:
+    """Give the section as its type, or None after noting each fault."""
+    allowed = [field.name for field in dataclasses.fields(Rules)] if kind is Rules else list(kind.model_fields)
+    known = {key: value for key, value in items.items() if key in allowed}
+    faults += [
+        f"{path}: [{section}] {key}: no such key; allowed: {', '.join(allowed)}" for key in items if key not in known
+    ]
+    try:
+        return TypeAdapter(kind).validate_python(known)
+    except ConfigError as error:  # from Rules
+        faults.append(f"{path}: {error}")
+    except ValidationError as error:
+        for fault in error.errors():
+            key = fault.get("ctx", {}).get("key") or (str(fault["loc"][0]) if fault["loc"] else "")
+            if fault["type"] == "missing":
+                faults.append(f"{path}: [{section}] {key}: is missing")
+            else:
+                message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+                value = "(secret)" if key in SECRETS else repr(items.get(key))
+                faults.append(f"{path}: [{section}] {key} = {value}: allowed: {message}")
+    return None

@@ -1,0 +1,82 @@
+"""Everything that config.ini says, as one value."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    TypeAdapter,
+)
+
+from scarnode.audit import AuditTrail, Source
+from scarnode.config.destinations import DestinationSection, WebDestinationSection
+from scarnode.config.sections import (
+    AuditSection,
+    DeliverSection,
+    LedgerSection,
+    LogSection,
+    NodeSection,
+    ReportSection,
+    ResultsSection,
+    RetentionSection,
+    SegmentSection,
+    SpoolSection,
+    StudySection,
+    TlsSection,
+)
+from scarnode.deliver import Destination, WebDestination
+from scarnode.report import KINDS, USUAL
+from scarnode.stack import Rules
+
+
+class Settings(BaseModel):
+    """Everything that config.ini says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node: NodeSection = NodeSection()
+    tls: TlsSection = TlsSection()
+    spool: SpoolSection = SpoolSection()
+    results: ResultsSection = ResultsSection()
+    ledger: LedgerSection = LedgerSection()
+    study: StudySection = StudySection()
+    retention: RetentionSection = RetentionSection()
+    segment: SegmentSection = SegmentSection()
+    deliver: DeliverSection = DeliverSection()
+    report: ReportSection = ReportSection()
+    audit: AuditSection = AuditSection()
+    log: LogSection = LogSection()
+    recognition: Rules = Rules()
+    destinations: dict[str, DestinationSection | WebDestinationSection] = {}
+
+    def digest(self) -> str:
+        """Give the hex digest of the settings that change a result (not where it is stored or sent)."""
+        return hashlib.sha256(TypeAdapter(Rules).dump_json(self.recognition)).hexdigest()
+
+    def peers(self) -> dict[str, Destination | WebDestination]:
+        """Give the destinations as the deliver room takes them."""
+        return {name: section.peer(name, self.tls) for name, section in self.destinations.items()}
+
+    def folders(self) -> dict[str, Path]:
+        """Give the folders of spool, results and, where it is a file, the ledger."""
+        folders = {"spool": self.spool.path, "results": self.results.path}
+        if self.ledger.url.startswith("sqlite:///"):
+            folders["ledger"] = Path(self.ledger.url.removeprefix("sqlite:///")).absolute().parent
+        return folders
+
+    def objects(self) -> dict[str, tuple[str, ...]]:
+        """Give the kinds of result object that each destination takes."""
+        return {name: destination.objects for name, destination in self.destinations.items()}
+
+    def audit_trail(self) -> AuditTrail:
+        """Give the audit trail that all processes of this node write to."""
+        source = Source(self.node.ae_title, self.audit.source_id, self.audit.enterprise_site_id)
+        return AuditTrail(self.audit.repository(self.tls), source, self.spool.path / "audit")
+
+    def kinds(self) -> tuple[str, ...]:
+        """Give the kinds of result object to make: the usual ones, and what any destination takes."""
+        wanted = {*USUAL, *(kind for kinds in self.objects().values() for kind in kinds)}
+        return tuple(kind for kind in KINDS if kind in wanted)

@@ -1,0 +1,59 @@
+"""What values of config.ini may be: words, callers, ports, certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
+
+from scarnode.audit.syslog import parse_url
+from scarnode.receive.peers import Caller, check_ae_title, read_caller
+from scarnode.report import KINDS
+from scarnode.tls import check_authorities
+
+
+def split_words(value: Any) -> Any:
+    """Split a comma- or line-separated list, as config.ini writes it."""
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.replace("\n", ",").split(",") if word.strip())
+    return value
+
+
+def _callers(value: Any) -> Any:
+    """Read a list of TITLE or TITLE@ADDRESS."""
+    return tuple(read_caller(word) for word in split_words(value)) if isinstance(value, str) else value
+
+
+def _certificates(path: Path) -> Path:
+    """Hold a file of certificates to what the TLS library can read."""
+    check_authorities(path)
+    return path
+
+
+def checked_repository(url: str) -> str:
+    """Hold an audit repository's address to what we can send to."""
+    if url:
+        parse_url(url)
+    return url
+
+
+AETitle = Annotated[str, AfterValidator(check_ae_title)]
+Words = Annotated[tuple[str, ...], BeforeValidator(split_words)]
+Callers = Annotated[tuple[Caller, ...], BeforeValidator(_callers)]
+CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Kinds = Annotated[tuple[Literal[KINDS], ...], BeforeValidator(split_words), Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A section of config.ini: unknown keys are errors, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
