@@ -30,6 +30,7 @@ from scarnode.jobs import queries
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
 from scarnode.logs import keep_quiet_about_patients
 from scarnode.node import Node
+from scarnode.reactor import hold_reactor
 from scarnode.report import save_page
 from scarnode.segment import Tissue
 
@@ -151,6 +152,7 @@ def _send(files: Sequence[Path], port: int) -> None:
         raise RuntimeError("the node did not take the association")
     try:
         for file in files:
+            hold_reactor(association)
             status = association.send_c_store(file)
             if status.get("Status") != 0x0000:
                 raise RuntimeError(f"the node answered {status.get('Status')}")

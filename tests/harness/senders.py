@@ -19,6 +19,7 @@ from pydicom.uid import JPEGLSLossless, MRImageStorage
 from pynetdicom import AE
 
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.reactor import hold_reactor
 from scarnode.uids import derived_uid
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node
@@ -123,6 +124,7 @@ def send_by_pynetdicom(node: Node, paths: Sequence[Path]) -> list[Path]:
         for path in paths:
             if not link.is_established:
                 break
+            hold_reactor(link)
             if link.send_c_store(path).get("Status") == 0x0000:
                 accepted.append(path)
         if link.is_established:
