@@ -13,5 +13,6 @@ setup(
     package_data={
         "scarnode.model_weights": ["*.safetensors", "*.json", "*.md", "LICENSE*"],
         "scarnode.jobs": ["migrations/*", "migrations/versions/*.py"],
+        "scarnode.web": ["templates/*", "static/*"],
     },
 )

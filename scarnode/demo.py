@@ -25,6 +25,7 @@ from scarnode.config import (
     Settings,
     SpoolSection,
     StudySection,
+    WebSection,
 )
 from scarnode.jobs import queries
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
@@ -134,6 +135,7 @@ def _node(folder: Path, pacs_port: int) -> Iterator[Node]:
         results=ResultsSection(path=folder.absolute() / "results"),
         ledger=LedgerSection(url=f"sqlite:///{folder.absolute() / 'ledger.sqlite'}"),
         study=StudySection(quiet_seconds=1.0, hold_flags=()),
+        web=WebSection(port=0),
         destinations={"demo": DestinationSection(host="127.0.0.1", port=pacs_port, ae_title="DEMOPACS")},
     )
     node = Node(settings)

@@ -39,6 +39,7 @@ from scarnode.logs import log_to_stderr
 from scarnode.receive import Caller, CommitmentReport, Door, Listener, Reporters, Spool, listen, read_place
 from scarnode.segment import read_identity
 from scarnode.tls import server_context
+from scarnode.web import serve_web
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ class Node:
         self._janitor = Janitor(
             self.ledger, self._spool, settings.results.path, self._disks, settings.retention, searching, self._audit
         )
+        self._web = serve_web(settings)
         reporters = self._reporters()
         self._door = Door(self._callers(reporters), settings.node.limits(), self._associations.turned_away)
         self._listeners = self._listen(reporters)
@@ -125,6 +127,8 @@ class Node:
         self._stopping.set()
         for worker in self._workers:
             worker.stop()
+        if self._web:
+            self._web.stop()
         self._door.close()
         for listener in self._listeners:
             listener.shutdown()

@@ -17,6 +17,7 @@ from scarnode.config.sections import (
     TlsSection,
 )
 from scarnode.config.settings import Settings
+from scarnode.config.web import WebSection
 
 __all__ = [
     "SECTIONS",
@@ -35,5 +36,6 @@ __all__ = [
     "StudySection",
     "TlsSection",
     "WebDestinationSection",
+    "WebSection",
     "read_settings",
 ]

@@ -26,7 +26,7 @@ SECTIONS = {
 }
 DESTINATION = "destination:"
 PEM_FILES = ("certificate", "private_key", "ca_file")
-SECRETS = ("password", "token")
+SECRETS = ("password", "token", "users")
 """Keys whose values stand in no message."""
 
 
@@ -67,6 +67,9 @@ def read_settings(path: Path) -> Settings:
         else:
             allowed = ", ".join([*SECTIONS, "recognition", DESTINATION + "NAME"])
             faults.append(f"{path}: [{section}]: no such section; allowed: {allowed}")
+    web, tls = values.get("web"), values.get("tls")
+    if web and web.tls and not (tls and tls.identity()):
+        faults.append(f"{path}: [web] tls = 'yes': allowed: yes where [tls] has certificate and private_key")
     if faults:
         raise ConfigError("\n".join(faults), todo="Correct the file and run: scarnode config check")
     return Settings(**values)

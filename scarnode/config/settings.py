@@ -27,6 +27,7 @@ from scarnode.config.sections import (
     StudySection,
     TlsSection,
 )
+from scarnode.config.web import WebSection
 from scarnode.deliver import Destination, WebDestination
 from scarnode.report import KINDS, USUAL
 from scarnode.stack import Rules
@@ -47,6 +48,7 @@ class Settings(BaseModel):
     segment: SegmentSection = SegmentSection()
     deliver: DeliverSection = DeliverSection()
     report: ReportSection = ReportSection()
+    web: WebSection = WebSection()
     audit: AuditSection = AuditSection()
     log: LogSection = LogSection()
     recognition: Rules = Rules()

@@ -68,6 +68,7 @@ class Node:
             "ledger": {"url": f"sqlite:///{self.ledger_path}"},
             "study": {"quiet_seconds": 1},
             "segment": {"device": "cpu", "workers": 1},
+            "web": {"port": 0},
         }
         for name, peer in (destinations or {}).items():
             known = (

@@ -1,0 +1,73 @@
+"""[web]: the pages that the node shows to a browser."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+
+from scarnode.config.types import Section, Words
+from scarnode.web.accounts import Account, read_account
+
+
+def _address(value: str) -> str:
+    """Hold a value to an IP address, and say what is allowed."""
+    try:
+        return str(ipaddress.ip_address(value)) if value else ""
+    except ValueError:
+        raise ValueError("an IP address, e.g. 127.0.0.1 (this machine only)") from None
+
+
+def _accounts(value: Any) -> Any:
+    """Read one account a line."""
+    if not isinstance(value, str):
+        return value
+    found = tuple(read_account(line) for line in value.splitlines() if line.strip())
+    if len({account.name for account in found}) < len(found):
+        raise ValueError("every name once")
+    return found
+
+
+def _names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name) for name in names):
+        raise ValueError("host names, without port")
+    return tuple(name.lower() for name in names)
+
+
+class WebSection(Section):
+    """[web]: pages, the same as JSON, metrics and health: for browsers on this machine, or elsewhere by TLS."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 8104
+    """0: nothing is served."""
+    tls: bool = False
+    """Whether it is served by TLS, with the certificate of [tls]."""
+    proxy: Annotated[str, AfterValidator(_address)] = ""
+    """Address of a reverse proxy that does the TLS: nobody else beyond this machine is answered; empty: none."""
+    host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
+    """Address to listen on."""
+    names: Annotated[Words, AfterValidator(_names)] = ()
+    """Host names by which browsers reach it, besides localhost, this machine's name and plain addresses."""
+    users: Annotated[tuple[Account, ...], BeforeValidator(_accounts)] = Field((), repr=False)
+    """Who may log in by password, one ``NAME ROLE HASH`` a line."""
+
+    @field_validator("proxy")
+    @classmethod
+    def _excludes_tls(cls, proxy: str, info: ValidationInfo) -> str:
+        if proxy and info.data.get("tls"):
+            raise ValueError("a proxy, or tls = yes, not both")
+        return proxy
+
+    @field_validator("host")
+    @classmethod
+    def _is_private(cls, host: str, info: ValidationInfo) -> str:
+        """Refuse to send patient data and passwords over a network in the clear."""
+        if not (ipaddress.ip_address(host).is_loopback or info.data.get("tls") or info.data.get("proxy")):
+            raise ValueError("127.0.0.1 or ::1; another address with tls = yes, or with the address of a proxy")
+        return host
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach it by https."""
+        return self.tls or bool(self.proxy)

@@ -1,0 +1,124 @@
+"""Serves the web app from a thread of the node's process."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scarnode.errors import ConfigError
+from scarnode.tls import server_context
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter, FastAPI
+
+    from scarnode.config import Settings
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 3.0
+"""How long a stop waits for answers that are still being written; the node as a whole stops within ten."""
+
+MAX_CONNECTIONS = 64
+"""More are answered with 503: browsers keep about six each."""
+
+
+class WebServer:
+    """Serves an app at the address of [web], from construction until `stop`.
+
+    Parameters
+    ----------
+    app : fastapi.FastAPI
+    settings : Settings
+        Its sections [web] and [tls].
+
+    Raises
+    ------
+    ConfigError
+        The address can not be listened on, or the certificate not be used.
+    """
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        import uvicorn
+
+        self._socket = _listen(settings.web.host, settings.web.port)
+        identity = settings.tls.identity() if settings.web.tls else None
+        context = server_context(identity, None) if identity else None
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # addresses hold accession numbers
+            log_level="warning",
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            proxy_headers=bool(settings.web.proxy),
+            forwarded_allow_ips=settings.web.proxy or None,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=2,
+            ssl_context_factory=(lambda *_: context) if context else None,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
+        self._thread.start()
+        scheme = "https" if context else "http"
+        log.info("web pages at %s://%s", scheme, _written(settings.web.host, self.port))
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._socket.getsockname()[1]
+
+    def stop(self) -> None:
+        """End within `STOP_SECONDS`: no new connection, answers that are being written may end."""
+        self._server.should_exit = True
+        self._thread.join(STOP_SECONDS)
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the port ourselves: uvicorn would end the process where it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"the web's address {_written(host, port)} can not be listened on ({error.strerror})",
+            "[web] host, port",
+            "Choose another port, or port = 0 to serve nothing",
+        ) from None
+    return listener
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def serve_web(settings: Settings, open_routers: Sequence[APIRouter] = ()) -> WebServer | None:
+    """Serve what [web] asks for; None where that is nothing.
+
+    Parameters
+    ----------
+    settings : Settings
+    open_routers : sequence of fastapi.APIRouter
+        As of `scarnode.web.app.make_app`.
+
+    Raises
+    ------
+    ConfigError
+        As of `WebServer`.
+    """
+    if not settings.web.port:
+        return None
+    from scarnode.jobs import Ledger
+    from scarnode.web.app import make_app
+
+    return WebServer(make_app(settings, Ledger(settings.ledger.url, actor="web"), open_routers), settings)
