@@ -36,6 +36,7 @@ from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
 from scarnode.logs import log_to_stderr
+from scarnode.ourselves import own_callers
 from scarnode.receive import Caller, CommitmentReport, Door, Listener, Reporters, Spool, listen, read_place
 from scarnode.segment import read_identity
 from scarnode.tls import server_context
@@ -329,10 +330,12 @@ class Node:
         return Reporters(titles, self._take_commitment_report, titles - listed if listed else frozenset())
 
     def _callers(self, reporters: Reporters) -> tuple[Caller, ...]:
-        """Give who may associate: also, from their own address, the destinations that report."""
+        """Give who may associate: also, from their own address, the destinations that report, and what runs here."""
         peers = [peer for peer in self._committing.values() if peer.ae_title.strip() in reporters.only]
+        listed = self.settings.node.calling_ae_titles
         return (
-            *self.settings.node.calling_ae_titles,
+            *listed,
+            *(own_callers(self.settings) if listed else ()),
             *(Caller(peer.ae_title.strip(), read_place(peer.host)) for peer in peers),
         )
 

@@ -95,7 +95,7 @@ def analyse_files(
     if unknown := set(kinds) - set(KINDS):
         raise InputError(f"no such kind of object: {', '.join(sorted(unknown))}", todo=f"Known: {', '.join(KINDS)}")
     rules = rules or Rules()
-    found = find_stacks(_files(paths), rules)
+    found = find_stacks(list_files(paths), rules)
     if not found.series:
         raise InputError(
             f"none of the {len(found.unreadable)} files is readable DICOM", _names(paths), "Give DICOM files or folders"
@@ -148,7 +148,8 @@ def _analyse_one(stack: Stack, segmenter: object, output: Path, kinds: Collectio
     )
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def list_files(paths: Sequence[Path]) -> list[Path]:
+    """Give files, and those in folders to any depth; InputError where there is none."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 REGISTERED_PORT = 2762
 """dicom-tls (PS3.8 9.1.1, IANA)."""
@@ -113,13 +114,28 @@ def check_identity(identity: Identity) -> float:
     IdentityError
         Saying what is allowed.
     """
+    return ssl.cert_time_to_seconds(str(_certificate(identity)["notAfter"]))
+
+
+def own_name(identity: Identity) -> str:
+    """Give a name, or address, that a certificate says it is; IdentityError where it can not be used or has none."""
+    names = [str(name) for kind, name in _certificate(identity).get("subjectAltName", ()) if kind in _NAMES]
+    if not names:
+        raise IdentityError("certificate", "a certificate that names its machine (subjectAltName)")
+    return names[0]
+
+
+_NAMES = ("DNS", "IP Address")
+
+
+def _certificate(identity: Identity) -> dict[str, Any]:
     try:
         ours = server_context(identity, None)
         theirs = _held_to_the_profile(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         theirs.check_hostname = False
         theirs.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # whoever vouches for it: its dates are what we ask for
         theirs.load_verify_locations(identity.certificate)
-        return ssl.cert_time_to_seconds(str(_rehearse(ours, theirs)["notAfter"]))
+        return _rehearse(ours, theirs)
     except ssl.SSLCertVerificationError as error:
         raise IdentityError("certificate", f"a certificate that is valid now ({error.verify_message})") from None
     except ssl.SSLError as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scarnode import RESEARCH_USE, __version__
-from scarnode.cli import admin, jobs, learn, run, series
+from scarnode.cli import admin, jobs, learn, run, series, transfer
 from scarnode.cli.terms import err, out
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import printable
@@ -18,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # they would print patient data
 )
-for commands in (run, learn, admin):
+for commands in (run, transfer, learn, admin):
     app.add_typer(commands.app)
 for name, group in (("jobs", jobs.app), ("series", series.app), ("config", admin.config_app), ("db", admin.db_app)):
     app.add_typer(group, name=name)

@@ -34,7 +34,7 @@ from scarnode.reactor import hold_reactor
 # A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
-_MOST_CONTEXTS = 128
+MOST_CONTEXTS = 128
 """Presentation context IDs are odd and below 256 (PS3.8 9.3.2.2)."""
 
 _C_STORE_RSP = 0x8001
@@ -45,7 +45,7 @@ _CONVERTIBLE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, Deflat
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
     """A file that can be sent: what its meta information says, and its size in bytes."""
 
     path: Path
@@ -76,10 +76,10 @@ def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str)
         retried. Warnings (0xBxxx) mean "stored": ok. A duplicate (0x0111) is ok too: the peer has that instance.
     """
     outcomes: dict[int, Outcome] = {}
-    items: dict[int, _Item] = {}
+    items: dict[int, Item] = {}
     for index, path in enumerate(paths):
-        found = _read_item(path)
-        if isinstance(found, _Item):
+        found = read_item(path)
+        if isinstance(found, Item):
             items[index] = found
         else:
             outcomes[index] = found
@@ -124,13 +124,13 @@ def echo(destination: Destination, calling_ae_title: str) -> Outcome:
         return Outcome(None, status == 0x0000, status in PERMANENT_STATUSES, status, text)
 
 
-def _read_item(path: Path) -> _Item | Outcome:
+def read_item(path: Path) -> Item | Outcome:
     """Give what negotiation needs to know of a file, or why it can not be sent."""
     try:
         size = path.stat().st_size
         meta = read_file_meta_info(path)
         uids = (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID)
-        item = _Item(path, *map(UID, uids), size)
+        item = Item(path, *map(UID, uids), size)
         build_context(item.sop_class_uid, item.transfer_syntax_uid)
     except FileNotFoundError:
         return unable(path, "The file is missing.", permanent=True)
@@ -143,7 +143,7 @@ def _read_item(path: Path) -> _Item | Outcome:
     return item
 
 
-def _contexts(items: Iterable[_Item]) -> list[PresentationContext]:
+def _contexts(items: Iterable[Item]) -> list[PresentationContext]:
     """Propose every SOP class with the file's own transfer syntax and with those it can be brought into.
 
     One context per syntax, so that a peer that takes several can not choose one that makes us encode anew.
@@ -153,10 +153,10 @@ def _contexts(items: Iterable[_Item]) -> list[PresentationContext]:
         own = item.transfer_syntax_uid
         others = (ExplicitVRLittleEndian, ImplicitVRLittleEndian) if own in _CONVERTIBLE else ()
         wanted.update(dict.fromkeys((item.sop_class_uid, syntax) for syntax in (own, *others)))
-    return [build_context(sop_class, syntax) for sop_class, syntax in list(wanted)[:_MOST_CONTEXTS]]
+    return [build_context(sop_class, syntax) for sop_class, syntax in list(wanted)[:MOST_CONTEXTS]]
 
 
-def _store(line: Line, item: _Item, message_id: int) -> Outcome:
+def _store(line: Line, item: Item, message_id: int) -> Outcome:
     """C-STORE one file over an association, if there is one that takes it."""
     own, sop_class = item.transfer_syntax_uid, item.sop_class_uid
     if line.trouble or line.link is None:
@@ -164,19 +164,19 @@ def _store(line: Line, item: _Item, message_id: int) -> Outcome:
     contexts = [context for context in line.link.accepted_contexts if context.abstract_syntax == sop_class]
     accepted = {context.transfer_syntax[0] for context in contexts}
     if own in accepted:
-        return _exchange(line, line.link, item.path, item, message_id)
+        return exchange(line, line.link, item.path, item, message_id)
     if own in _CONVERTIBLE and accepted & _CONVERTIBLE:
         try:
             dataset = dcmread(item.path)
         except Exception as error:  # pydicom fails on a bad file in many ways; their text may quote values
             return unable(item.path, f"The file can not be read ({type(error).__name__}).")
-        return _exchange(line, line.link, dataset, item, message_id)
+        return exchange(line, line.link, dataset, item, message_id)
     refused = [context for context in line.link.rejected_contexts if context.abstract_syntax == sop_class]
-    return _untaken(item, refused, sorted(accepted), line.destination)
+    return untaken(item, refused, sorted(accepted), line.destination)
 
 
-def _untaken(
-    item: _Item, refused: Sequence[PresentationContext], accepted: Sequence[UID], destination: Destination
+def untaken(
+    item: Item, refused: Sequence[PresentationContext], accepted: Sequence[UID], destination: Destination
 ) -> Outcome:
     """Say why there is no presentation context for a file."""
     name = item.sop_class_uid.name
@@ -189,7 +189,7 @@ def _untaken(
     return unable(item.path, text, about=About.NOT_TRIED)
 
 
-def _exchange(line: Line, link: Association, thing: Path | Dataset, item: _Item, message_id: int) -> Outcome:
+def exchange(line: Line, link: Association, thing: Path | Dataset, item: Item, message_id: int) -> Outcome:
     """Make one C-STORE request and wait for its answer."""
     link.dimse_timeout = wait = patience(item.size, line.destination.timeout)
     started = time.monotonic()

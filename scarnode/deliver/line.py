@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from scarnode.deliver.model import (
@@ -139,6 +139,7 @@ def association(
     contexts: list[PresentationContext],
     longest: float,
     handlers: Sequence[tuple] = (),
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[Line]:
     """Open an association, and release it; `trouble` says why there is none.
 
@@ -152,6 +153,8 @@ def association(
         Seconds after which the line is cut, whatever trickles in; the time to open and to release is added.
     handlers : sequence of tuple
         More event handlers, as pynetdicom takes them.
+    roles : sequence of SCP_SCU_RoleSelectionNegotiation
+        Proposed by role selection, e.g. to be the SCP of a storage class.
 
     Yields
     ------
@@ -185,6 +188,7 @@ def association(
                 (evt.EVT_DIMSE_RECV, line.heard),
                 *handlers,
             ],
+            ext_neg=list(roles),
             tls_args=tls,
         )
     except OSError as error:

@@ -1,0 +1,47 @@
+"""How other processes on this machine reach the running node: its own port, as config.ini describes it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from scarnode.deliver.model import Destination
+from scarnode.receive.peers import Caller, Network, read_place
+from scarnode.tls import Protection, own_name
+
+if TYPE_CHECKING:
+    from scarnode.config import Settings
+
+
+def own_address(host: str) -> str:
+    """Give the address by which this machine calls a node that listens on `host`."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
+def own_place(host: str) -> Network | str:
+    """Give where calls from this machine to a node that listens on `host` come from."""
+    return read_place(own_address(host))
+
+
+def own_callers(settings: Settings) -> tuple[Caller, ...]:
+    """Give who calls the node from this machine: `scarnode send`, `pull` and `doctor`, under the node's own title."""
+    return (Caller(settings.node.ae_title, own_place(settings.node.host)),)
+
+
+def own_node(settings: Settings, timeout: float = 60.0) -> Destination:
+    """Give the node of config.ini as a peer to call from this machine; by TLS where it has no other port."""
+    node, tls = settings.node, settings.tls
+    host = own_address(node.host)
+    if not (tls.only and tls.port):
+        return Destination("this node", host, node.port or 1, node.ae_title, timeout=timeout)
+    identity = tls.identity()
+    if identity is None:  # `TlsSection` refuses a port without one
+        raise ValueError("a TLS port without a certificate")
+    protection = Protection(identity, tls.ca_file or identity.certificate, own_name(identity))
+    return Destination("this node", host, tls.port, node.ae_title, timeout=timeout, tls=protection)
