@@ -11,6 +11,7 @@ setup(
     packages=[*find_packages(include=["scarnode", "scarnode.*"]), "scarnode.model_weights"],
     package_dir={"scarnode.model_weights": "model_weights"},
     package_data={
+        "scarnode": ["py.typed"],
         "scarnode.model_weights": ["*.safetensors", "*.json", "*.md", "LICENSE*"],
         "scarnode.jobs": ["migrations/*", "migrations/versions/*.py"],
         "scarnode.web": ["templates/*", "static/*"],

@@ -29,4 +29,4 @@ def steady_association_timers() -> None:
     """Have pynetdicom measure its timeouts evenly too; its `Timer` reads the system's clock (pynetdicom 3.0.4)."""
     from pynetdicom import timer
 
-    timer.time = SimpleNamespace(time=time.monotonic)
+    timer.time = SimpleNamespace(time=time.monotonic)  # type: ignore[assignment]  # all that it uses of the module

@@ -27,6 +27,7 @@ from scarnode.config import (
     StudySection,
     WebSection,
 )
+from scarnode.errors import ScarnodeError
 from scarnode.jobs import queries
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
 from scarnode.logs import keep_quiet_about_patients
@@ -118,8 +119,10 @@ def _pacs() -> Iterator[tuple[Inbox, int]]:
     inbox = Inbox()
     entity = AE("DEMOPACS")
     for context in AllStoragePresentationContexts:
-        entity.add_supported_context(context.abstract_syntax)
+        entity.add_supported_context(str(context.abstract_syntax))
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, inbox.take)])
+    if server is None or server.socket is None:
+        raise ScarnodeError("the demo's PACS did not start", "127.0.0.1", "Try again")
     try:
         yield inbox, server.socket.getsockname()[1]
     finally:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -134,8 +135,10 @@ class Node:
         for listener in self._listeners:
             listener.shutdown()
             for association in listener.active_associations:  # one that hangs would keep this process alive
-                with suppress(OSError, AttributeError):
-                    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+                line = association.dul.socket
+                if line is not None and line.socket is not None:
+                    with suppress(OSError, AttributeError):
+                        line.socket.shutdown(socket.SHUT_RDWR)
         self._registrar.stop()
         self._associations.summarise(end=True)
         self._audit.note(events.stopped(self._audit.source))
@@ -181,8 +184,8 @@ class Node:
         if requeued or found:
             log.info("taken up again: %d jobs, %d instances that the ledger did not know", requeued, found)
 
-    def _tasks(self) -> dict[str, partial]:
-        tasks = {
+    def _tasks(self) -> dict[str, Callable[[], None]]:
+        tasks: dict[str, Callable[[], None]] = {
             "search": partial(self._search),
             "leases": partial(self._end_lost_leases),
             "disks": partial(self._disks.look),

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import track
@@ -15,6 +16,9 @@ from scarnode.analyse import analyse, job_key, write_objects
 from scarnode.errors import InputError, ScarnodeError
 from scarnode.report import KINDS, USUAL, Provenance, save_page
 from scarnode.stack import Rules, Stack, Verdict, find_stacks, input_digest
+
+if TYPE_CHECKING:
+    from scarnode.segment import Segmenter
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def analyse_files(
     return Outcome(tuple(stacks), tuple(rejected))
 
 
-def _analyse_one(stack: Stack, segmenter: object, output: Path, kinds: Collection[str]) -> StackOutcome:
+def _analyse_one(stack: Stack, segmenter: Segmenter, output: Path, kinds: Collection[str]) -> StackOutcome:
     from scarnode.config import Settings
 
     digest = input_digest(stack)

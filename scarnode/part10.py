@@ -139,7 +139,8 @@ def read(source: Path | BinaryIO, tags: Collection[str] = (), pixels: bool = Fal
         Whatever pydicom's parser meets in damaged files.
     """
     with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
-        open_dataset(stream, [tag_for_keyword(keyword) for keyword in tags])
+        known = (tag_for_keyword(keyword) for keyword in tags)
+        open_dataset(stream, [tag for tag in known if tag is not None])
         stream.seek(0)
     return dcmread(source, stop_before_pixels=not pixels, specific_tags=list(tags) or None)
 

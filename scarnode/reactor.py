@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from pynetdicom.association import Association
 
@@ -56,7 +57,8 @@ def hold_reactor(association: Association) -> None:
     association : pynetdicom.association.Association
         One that we requested.
     """
-    checkpoint = association._reactor_checkpoint
+    checkpoint: Any = association._reactor_checkpoint  # pynetdicom knows a threading.Event there
     if not isinstance(checkpoint, _Checkpoint):
-        association._reactor_checkpoint = checkpoint = _Checkpoint()
+        checkpoint = _Checkpoint()
+        association._reactor_checkpoint = checkpoint
     checkpoint.hold(association)

@@ -21,6 +21,6 @@ def printable(value: str, besides: str = "") -> str:
 class Table(table.Table):
     """A table of plain text: no markup, no control characters in its cells."""
 
-    def add_row(self, *cells: str) -> None:
+    def add_row(self, *cells: str) -> None:  # type: ignore[override]  # on purpose: plain text alone
         """Add a row of strings."""
         super().add_row(*(Text(printable(cell)) for cell in cells))

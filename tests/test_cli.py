@@ -118,8 +118,9 @@ def test_segment_gives_the_same_objects_without_a_network(scarnode, lge, tmp_pat
     assert stack["lge_percent"] == pytest.approx(100 * stack["scar_volume_cm3"] / stack["myocardium_volume_cm3"])
     assert all(Path(stack[kind]).stat().st_size > 1000 for kind in ("seg", "sr", "sc", "png"))
     assert RESEARCH_USE in outcome["notice"]
-    again = json.loads(scarnode("segment", lge, "-o", tmp_path / "again", "--json").stdout)
-    assert again["stacks"][0]["scar_volume_cm3"] == stack["scar_volume_cm3"]
+    table = scarnode("segment", lge, "-o", tmp_path / "again").stdout
+    assert f"{stack['scar_volume_cm3']:.1f}" in table
+    assert RESEARCH_USE in table
 
 
 def test_segment_knows_the_kinds_of_object(scarnode, lge, tmp_path):

@@ -91,8 +91,15 @@ def parse_url(url: str) -> tuple[str, str, int]:
         port = parts.port
     except ValueError:
         raise ValueError(wanted) from None
-    usable = parts.scheme in PORTS and parts.hostname and port != 0 and url.isascii() and url.isprintable()
-    if not usable or parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
+    usable = parts.scheme in PORTS and port != 0 and url.isascii() and url.isprintable()
+    if (
+        not usable
+        or not parts.hostname
+        or parts.username is not None
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError(wanted)
     return parts.scheme, parts.hostname, port or PORTS[parts.scheme]
 

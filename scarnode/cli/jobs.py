@@ -89,8 +89,8 @@ def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = Fal
         table.add_row(row.destination, row.kind, row.state, str(row.attempts), row.detail, commitment)
     out.print(table)
     story = Table("When", "Who", "From", "To", "Why", title="Story")
-    for row in events:
-        story.add_row(time_of(row.at), row.actor, row.from_state, row.to_state, row.why)
+    for event in events:
+        story.add_row(time_of(event.at), event.actor, event.from_state, event.to_state, event.why)
     out.print(story)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -49,7 +49,14 @@ def train(
     """
     from scarnode.lab.run import plan, train_and_pack
 
-    options = {"emidec": emidec, "acdc": acdc, "initial": initial, "steps": steps, "dims": dims, "held_out": held_out}
+    options: dict[str, Any] = {
+        "emidec": emidec,
+        "acdc": acdc,
+        "initial": initial,
+        "steps": steps,
+        "dims": dims,
+        "held_out": held_out,
+    }
     settings = plan(cases or [], output, preset_name=preset, seed=seed, threads=threads, **options)
     command = " ".join(["scarnode", *(Path(word).name for word in sys.argv[1:])])  # paths would tell of the machine
     columns = (TextColumn("{task.fields[loss]}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"))

@@ -15,6 +15,7 @@ from scarnode.cli.terms import (
     ConfigOption,
     JsonOption,
     err,
+    number,
     out,
 )
 from scarnode.terminal import Table
@@ -59,9 +60,9 @@ def segment(
 
 def _print_outcome(outcome: Any) -> None:
     table = Table("Stack", "Slices", "Scar cm³", "Myocardium cm³", "%LGE", "Flags", "Result", title=RESEARCH_USE)
-    for number, stack in enumerate(outcome.stacks, 1):
+    for place, stack in enumerate(outcome.stacks, 1):
         table.add_row(
-            str(number),
+            str(place),
             str(stack.slices),
             number(stack.scar_volume_cm3),
             number(stack.myocardium_volume_cm3),

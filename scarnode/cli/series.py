@@ -48,8 +48,8 @@ def series_list(
     out.print(table)
     if unreadable:
         table = Table("SOP Instance UID", "From", "Received", "Problem", title="Not readable")
-        for row in unreadable:
-            table.add_row(row.sop_instance_uid, row.calling_ae, time_of(row.received_at), row.problem)
+        for one in unreadable:
+            table.add_row(one.sop_instance_uid, one.calling_ae, time_of(one.received_at), one.problem)
         out.print(table)
 
 

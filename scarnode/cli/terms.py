@@ -24,7 +24,7 @@ ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="SCARNODE_CONFIG", help="The node's config.ini.", show_default=True)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-PLAIN = {"markup": False, "highlight": False, "soft_wrap": True}
+PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 CONFIG = Path("/etc/scarnode/config.ini")
 
 

@@ -50,7 +50,8 @@ Callers = Annotated[tuple[Caller, ...], BeforeValidator(_callers)]
 CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Kinds = Annotated[tuple[Literal[KINDS], ...], BeforeValidator(split_words), Field(min_length=1)]
+_Kind = Literal[KINDS]  # type: ignore[valid-type]  # pydantic reads the tuple when it runs
+Kinds = Annotated[tuple[_Kind, ...], BeforeValidator(split_words), Field(min_length=1)]
 
 
 class Section(BaseModel):

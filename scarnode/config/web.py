@@ -49,7 +49,7 @@ class WebSection(Section):
     """Address to listen on."""
     names: Annotated[Words, AfterValidator(_names)] = ()
     """Host names by which browsers reach it, besides localhost, this machine's name and plain addresses."""
-    users: Annotated[tuple[Account, ...], BeforeValidator(_accounts)] = Field((), repr=False)
+    users: Annotated[tuple[Account, ...], BeforeValidator(_accounts)] = Field(default=(), repr=False)
     """Who may log in by password, one ``NAME ROLE HASH`` a line."""
 
     @field_validator("proxy")

@@ -114,12 +114,16 @@ class Outline:
         shape = (len(stack.frames), stack.rows, stack.columns)
         masks = {meaning: np.zeros(shape, bool) for meaning in self.meanings}
         nearest: dict[tuple[int, int], float] = {}
-        placed, lost = [], []
+        placed: list[tuple[Frame, int, float]] = []
+        lost: list[tuple[Frame, None, float]] = []
         normal = stack.normal
         depths = np.array([frame.position for frame in stack.frames]) @ normal
         for frame in self.frames:
             slice_number, distance = self._slice_of(frame, stack, normal, depths)
-            (placed if slice_number is not None else lost).append((frame, slice_number, distance))
+            if slice_number is None:
+                lost.append((frame, None, distance))
+            else:
+                placed.append((frame, slice_number, distance))
         for frame, slice_number, distance in sorted(placed, key=lambda entry: entry[2]):
             key = (frame.meaning, slice_number)
             if distance <= nearest.setdefault(key, distance) + 0.05:  # of a finer SEG the frame nearest to the slice
@@ -231,14 +235,18 @@ def _plane(own: Dataset, shared: Dataset) -> Plane:
     orientation = _item(own, shared, "PlaneOrientationSequence")
     measures = _item(own, shared, "PixelMeasuresSequence")
     identification = _item(own, shared, "SegmentIdentificationSequence")
-    along_row = along_column = np.zeros(3)
-    if position is not None:
-        cosines = np.array(orientation.ImageOrientationPatient, float)
-        between_rows, between_columns = (float(size) for size in measures.PixelSpacing)
-        along_row, along_column = cosines[:3] * between_columns, cosines[3:] * between_rows
-        position = np.array(position.ImagePositionPatient, float)
     number = None if identification is None else int(identification.ReferencedSegmentNumber)
-    return Plane(number, position, along_row, along_column, tuple(_sources(own, shared)))
+    sources = tuple(_sources(own, shared))
+    if position is None:
+        return Plane(number, None, np.zeros(3), np.zeros(3), sources)
+    if orientation is None or measures is None:
+        raise InputError(
+            "a frame of the SEG has a position, but no orientation or no pixel size", "", "export it again"
+        )
+    cosines = np.array(orientation.ImageOrientationPatient, np.float64)
+    between_rows, between_columns = (float(size) for size in measures.PixelSpacing)
+    start = np.array(position.ImagePositionPatient, np.float64)
+    return Plane(number, start, cosines[:3] * between_columns, cosines[3:] * between_rows, sources)
 
 
 def _frames(seg: Dataset, meanings: Mapping[int, int]) -> tuple[Frame, ...]:
@@ -253,7 +261,7 @@ def _frames(seg: Dataset, meanings: Mapping[int, int]) -> tuple[Frame, ...]:
     for plane, stored in zip(planes(seg), pixels, strict=True):
         if seg.SegmentationType == "LABELMAP":
             frames += [Frame(stored == number, meaning, plane) for number, meaning in meanings.items()]
-        elif plane.segment in meanings:
+        elif plane.segment is not None and plane.segment in meanings:
             frames.append(Frame(stored >= half, meanings[plane.segment], plane))
     return tuple(frames)
 

@@ -89,13 +89,12 @@ def write_case(
     )
     model = found.model
     buffer = BytesIO()
-    np.savez_compressed(
-        buffer,
-        **npz_arrays(case),
-        network_label=found.labels,
-        network=np.array([model.name, model.version, model.sha256]),
-        corrected_on=_day(corrected.origin, made_at),
-    )
+    arrays = npz_arrays(case) | {
+        "network_label": found.labels,
+        "network": np.array([model.name, model.version, model.sha256]),
+        "corrected_on": _day(corrected.origin, made_at),
+    }
+    np.savez_compressed(buffer, **arrays)
     folder = results / CASES
     make_folder(folder)
     path = folder / f"{case.name}.npz"

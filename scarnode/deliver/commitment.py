@@ -10,7 +10,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_context, evt
 from pynetdicom.events import Event
-from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made when pynetdicom is imported
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+)
 from pynetdicom.status import GENERAL_STATUS
 
 from scarnode.deliver.line import Line, association, refusal, silence

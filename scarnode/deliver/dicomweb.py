@@ -6,14 +6,16 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from dicomweb_client import DICOMwebClient
 from pydicom import dcmread, dcmwrite
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
@@ -80,7 +82,7 @@ def send(paths: Sequence[Path], destination: WebDestination) -> tuple[Outcome, .
             outcomes.append(replace(ended, path=path))
         else:
             limit = patience(found.size, destination.timeout)
-            answer = ask(destination, limit, lambda client, one=found: client.store_instances([one.dataset]))
+            answer = ask(destination, limit, partial(_store, found.dataset))
             if isinstance(answer, Silence):
                 about = About.OBJECT if answer.connected else About.DESTINATION
                 outcomes.append(unable(path, answer.why, about=about))
@@ -88,6 +90,10 @@ def send(paths: Sequence[Path], destination: WebDestination) -> tuple[Outcome, .
                 outcomes.append(_stored(path, found.uid, answer, destination))
             ended = _end(answer, outcomes[-1], destination)
     return tuple(outcomes)
+
+
+def _store(dataset: Dataset, client: DICOMwebClient) -> None:
+    client.store_instances([dataset])
 
 
 def _end(answer: Answer | Silence, outcome: Outcome, destination: WebDestination) -> Outcome | None:

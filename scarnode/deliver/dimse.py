@@ -16,7 +16,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 from pynetdicom import _config, build_context
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when pynetdicom is imported
 from pynetdicom.status import STATUS_SUCCESS, STATUS_WARNING, STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
 from scarnode.deliver.line import Line, association, refusal, silence
@@ -129,8 +129,8 @@ def read_item(path: Path) -> Item | Outcome:
     try:
         size = path.stat().st_size
         meta = read_file_meta_info(path)
-        uids = (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID)
-        item = Item(path, *map(UID, uids), size)
+        sop_class, instance = UID(meta.MediaStorageSOPClassUID), UID(meta.MediaStorageSOPInstanceUID)
+        item = Item(path, sop_class, instance, UID(meta.TransferSyntaxUID), size)
         build_context(item.sop_class_uid, item.transfer_syntax_uid)
     except FileNotFoundError:
         return unable(path, "The file is missing.", permanent=True)

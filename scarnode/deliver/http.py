@@ -16,6 +16,7 @@ from typing import Any
 import requests
 from dicomweb_client import DICOMwebClient
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
@@ -109,7 +110,7 @@ def _session(destination: WebDestination, line: _Line) -> requests.Session:
         session.cert = (str(destination.identity.certificate), str(destination.identity.private_key))
     session.headers.update({"Accept": MEDIA_TYPES, "User-Agent": IMPLEMENTATION_VERSION_NAME})
     if destination.user:
-        session.auth = (destination.user.encode(), destination.password.encode())
+        session.auth = HTTPBasicAuth(destination.user.encode(), destination.password.encode())
     elif destination.token:
         session.headers["Authorization"] = f"Bearer {destination.token}"
     session.mount("http://", _Adapter(line))
@@ -149,8 +150,8 @@ class _Line:
             twin.close()
 
 
-class _Watched:
-    """Makes a urllib3 connection one that a `_Line` knows."""
+class _Plain(HTTPConnection):
+    """HTTP, on a connection that a `_Line` knows."""
 
     def __init__(self, line: _Line, **options: Any) -> None:
         super().__init__(**options)
@@ -164,14 +165,11 @@ class _Watched:
         super().connect()  # TLS included
         self._line.connected = True
         self.timeout = self._line.limit
-        self.sock.settimeout(self._line.limit)
+        if self.sock is not None:
+            self.sock.settimeout(self._line.limit)
 
 
-class _Plain(_Watched, HTTPConnection):
-    """HTTP."""
-
-
-class _Secure(_Watched, HTTPSConnection):
+class _Secure(_Plain, HTTPSConnection):
     """HTTP over TLS."""
 
 
@@ -185,7 +183,8 @@ class _Adapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         """Give the pool for a request."""
         pool = super().get_connection_with_tls_context(*args, **options)
-        pool.ConnectionCls = partial(_Secure if pool.scheme == "https" else _Plain, self._line)
+        kind = partial(_Secure if pool.scheme == "https" else _Plain, self._line)
+        pool.ConnectionCls = kind  # type: ignore[attr-defined]  # requests' hint names the base class
         return pool
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:

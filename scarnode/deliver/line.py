@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -58,7 +59,10 @@ class Line:
         writes, and Nagle's algorithm with the peer's delayed ACK costs 40 ms for each object.
         """
         self.connected = True
-        link = event.assoc.dul.socket.socket
+        own = event.assoc.dul.socket
+        if own is None or own.socket is None:  # it ended as it opened
+            return
+        link = own.socket
         link.settimeout(self.destination.timeout)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.cut = threading.Timer(self.longest, hang_up, [link])
@@ -76,7 +80,7 @@ class Line:
             return None
 
         class Socket(ssl.SSLSocket):
-            def connect(self, addr: tuple) -> None:
+            def connect(self, addr: Any) -> None:
                 with line.noting():
                     super().connect(addr)
 

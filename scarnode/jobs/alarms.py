@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from scarnode.jobs.reception import Reception
 from scarnode.jobs.tables import Alarm, Job, JobState
@@ -86,5 +87,5 @@ class Alarms(Reception):
             return len(jobs)
 
 
-def _standing(name: str):  # noqa: ANN202 (SQLAlchemy's Select of Alarm)
+def _standing(name: str) -> Select[Any]:
     return select(Alarm).where(Alarm.name == name, Alarm.cleared_at.is_(None)).with_for_update()

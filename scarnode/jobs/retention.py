@@ -7,8 +7,9 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, Select, exists, select
 
 from scarnode.jobs.deliveries import settled
 from scarnode.jobs.reception import Reception
@@ -104,8 +105,8 @@ class Retention(Reception):
                 query = select(Instance).where(Instance.study_id == study_id, Instance.removed_at.is_(None))
                 instances = list(session.scalars(query))
             if results_before is not None and session.scalar(_this(study_id, _older(results_before))):
-                query = select(Result).join(Job, Job.id == Result.job_id)
-                results = list(session.scalars(query.where(Job.study_id == study_id, Result.removed_at.is_(None))))
+                of_study = select(Result).join(Job, Job.id == Result.job_id).where(Job.study_id == study_id)
+                results = list(session.scalars(of_study.where(Result.removed_at.is_(None))))
             removal = Removal(
                 study_id,
                 tuple((row.path, row.received_at) for row in instances),
@@ -113,8 +114,8 @@ class Retention(Reception):
             )
             for row in instances:
                 row.removed_at, row.path = now, f"{row.path}#{row.id}"
-            for row in results:
-                row.removed_at = now
+            for result in results:
+                result.removed_at = now
             if instances:
                 study.sources_removed_at = now
                 amount = f"{sum(row.size for row in instances) / 1e6:.1f} MB"
@@ -163,7 +164,7 @@ def _has_results() -> ColumnElement[bool]:
     return select(Result.id).join(Job).where(Job.study_id == Study.id, Result.removed_at.is_(None)).exists()
 
 
-def _this(study_id: int, condition: ColumnElement[bool]):  # noqa: ANN202 (SQLAlchemy's Select)
+def _this(study_id: int, condition: ColumnElement[bool]) -> Select[Any]:
     return select(Study.id).where(Study.id == study_id, condition)
 
 

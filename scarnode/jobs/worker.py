@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from errno import ENOSPC
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import scarnode
 from scarnode.disk import NO_FLOOR, NO_ROOM, Floor
@@ -94,7 +94,7 @@ class Worker:
         self._time_limit = time_limit
         self._process: multiprocessing.process.BaseProcess | None = None
         self._line: socket.socket | None = None
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Start the process and wait until the network is loaded.
@@ -104,7 +104,7 @@ class Worker:
         WorkerError
             It could not load the network, or `stop` was called.
         """
-        if self._stopped:
+        if self._stopped.is_set():
             raise WorkerError("the node stops")
         if self._process is not None and self._process.is_alive():
             return
@@ -117,7 +117,7 @@ class Worker:
         )
         self._process.start()
         theirs.close()  # so that a dead process reads as end of file
-        if self._stopped:  # meanwhile: that call found no process to end
+        if self._stopped.is_set():  # meanwhile: that call found no process to end
             self.kill()
         answer = self._answer(self._line, "loading the network", LOADING_LIMIT)
         if answer.failure is not None:
@@ -149,7 +149,7 @@ class Worker:
 
     def stop(self) -> None:
         """End the process for good: a job that is to be run next has none. Safe to call from another thread."""
-        self._stopped = True
+        self._stopped.set()
         self.kill()
 
     def kill(self) -> None:
@@ -229,7 +229,8 @@ def _end_with_the_node() -> None:
 
 def _named(claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | NoRoom) -> Answer:
     field = {Analysed: "analysed", Failure: "failure", Nothing: "nothing", NoRoom: "no_room"}[type(outcome)]
-    return Answer(job=claimed.id, attempt=claimed.attempt, **{field: outcome})
+    named: dict[str, Any] = {field: outcome}
+    return Answer(job=claimed.id, attempt=claimed.attempt, **named)
 
 
 def _attempt(
@@ -286,11 +287,12 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         analysis = analyse(stack, segmenter, provenance, settings.kinds)
     else:
         seg, again = settings.spool / claimed.correction.path, claimed.revises_correction
-        analysis = analyse_correction(
+        corrected = analyse_correction(
             stack, seg, segmenter, provenance, settings.results, settings.kinds, even_if_unchanged=again
         )
-        if analysis is None:
+        if corrected is None:
             return Nothing("the corrected SEG holds what the network found: nothing was corrected")
+        analysis = corrected
     settings.results.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not settings.floor.room(settings.results).for_work:  # what came meanwhile may have taken it
         raise OSError(ENOSPC, "below the floor of free disk space")

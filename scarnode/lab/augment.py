@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -109,7 +110,7 @@ def crop(
     return torch.stack(images), torch.stack(labels)
 
 
-def _retint(x: torch.Tensor, label: torch.Tensor, uniform: callable) -> torch.Tensor:
+def _retint(x: torch.Tensor, label: torch.Tensor, uniform: Callable[[float, float], torch.Tensor]) -> torch.Tensor:
     """Shift the brightness of blood, normal myocardium and scar, scar staying brighter than normal myocardium."""
     masks = {tissue: (label == tissue).float() for tissue in (Tissue.BLOOD, Tissue.MYOCARDIUM, Tissue.SCAR)}
     level = {tissue: _mean(x, mask > 0) for tissue, mask in masks.items()}
@@ -135,7 +136,7 @@ def _coarser(x: torch.Tensor, factor: float) -> torch.Tensor:
     return F.interpolate(small, x.shape[-2:], mode="bicubic", align_corners=False)
 
 
-def _border(x: torch.Tensor, uniform: callable) -> torch.Tensor:
+def _border(x: torch.Tensor, uniform: Callable[[float, float], torch.Tensor]) -> torch.Tensor:
     """Black borders as on rectangular fields of view."""
     rows, columns = (torch.linspace(-1, 1, size) for size in x.shape[-2:])
     edge = torch.where(uniform(0, 1) < 0.12, uniform(0.55, 1.1), 2.0)

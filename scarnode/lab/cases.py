@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -128,13 +129,13 @@ def read_npz_file(path: Path, source: str) -> Case:
     missing = {"image", "label", "pixel_spacing", "slice_distance"} - set(arrays)
     if missing:
         raise InputError(f"{', '.join(sorted(missing))} missing", str(path), "write the case with `write_npz`")
-    spacing = tuple(float(s) for s in arrays["pixel_spacing"])
+    between_rows, between_columns = (float(s) for s in arrays["pixel_spacing"])
     right = arrays["right_ventricle"].astype(bool) if "right_ventricle" in arrays else None
     vendor, site, patient = (str(arrays.get(key, "")) for key in ("vendor", "site", "patient"))
     return Case(
         arrays["image"].astype(np.float32),
         arrays["label"].astype(np.uint8),
-        spacing,
+        (between_rows, between_columns),
         float(arrays["slice_distance"]),
         path.stem,
         source,
@@ -154,7 +155,7 @@ def write_npz(case: Case, folder: Path) -> Path:
     return path
 
 
-def npz_arrays(case: Case) -> dict[str, np.ndarray | str | bool]:
+def npz_arrays(case: Case) -> dict[str, Any]:
     """Give what `read_npz_file` reads of a case; the image in half precision, scaled down where it is too bright."""
     right = {} if case.right_ventricle is None else {"right_ventricle": case.right_ventricle}
     brightest = float(np.abs(case.image).max(initial=0.0))

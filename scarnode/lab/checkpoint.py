@@ -53,9 +53,9 @@ def made_with(settings: TrainSettings) -> dict[str, Any]:
         `settings.initial` is missing.
     """
     given = {key: value for key, value in asdict(settings).items() if key not in _FREE}
-    initial = settings.initial
-    if initial is not None:
-        file = initial / "checkpoint.pt" if initial.is_dir() else initial
+    initial = None
+    if (start := settings.initial) is not None:
+        file = start / "checkpoint.pt" if start.is_dir() else start
         if not file.is_file():
             raise InputError("there is no such file", str(file), "give a weight file or the folder of a run")
         initial = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -123,7 +123,7 @@ def evaluate(
         began = time.monotonic()
         found = segmenter.segment(case.image, case.pixel_spacing)
         seconds = time.monotonic() - began
-        told = {"flags": found.flags, "center": found.heart_center, "interval": found.lge_interval}
+        told: dict[str, Any] = {"flags": found.flags, "center": found.heart_center, "interval": found.lge_interval}
         results.append(compare(case, found.labels, reader, look=name, seconds=seconds, **told))
         if methods:
             results += _inside(case, found.labels, reader, methods, name)
@@ -163,7 +163,9 @@ def compare(
     scar, own_scar = truth == Tissue.SCAR, labels == Tissue.SCAR
     voxel = float(np.prod(case.pixel_spacing)) * case.slice_distance / 1000
     masks = (scar, own_scar, wall, own_wall, own_scar & ~scar)
-    volumes = [float(mask.sum()) * voxel if case.pixel_size_known else None for mask in masks]
+    scar_volume, own_scar_volume, wall_volume, own_wall_volume, false_scar = (
+        float(mask.sum()) * voxel if case.pixel_size_known else None for mask in masks
+    )
     true_center, error = ventricle_center(truth), None
     if true_center is not None and center is not None:
         error = float(np.hypot(*np.multiply(np.subtract(center, true_center), case.pixel_spacing)))
@@ -184,7 +186,11 @@ def compare(
         lge_percent(truth),
         lge_percent(labels),
         interval,
-        *volumes,
+        scar_volume,
+        own_scar_volume,
+        wall_volume,
+        own_wall_volume,
+        false_scar,
         error,
         seconds,
         flags,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def draw_agreement(results: Sequence[CaseResult], path: Path) -> None:
 
     Scar volume is left out where the pixel size is unknown.
     """
-    quantities = [("%LGE", [(r.lge_expert, r.lge_reader) for r in results])]
+    quantities: list[tuple[str, list]] = [("%LGE", [(r.lge_expert, r.lge_reader) for r in results])]
     if all(r.scar_expert is not None for r in results):
         quantities.insert(0, ("Scar volume (mL)", [(r.scar_expert, r.scar_reader) for r in results]))
     first, count = results[0], len(quantities)
@@ -132,7 +132,13 @@ def _bland_altman(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, vendors:
     _points(axes, (x + y) / 2, y - x, vendors)
     found = st.bland_altman(x, y)
     lines = (("bias", found.bias, "-"), ("−1.96 SD", found.lower, "--"), ("+1.96 SD", found.upper, "--"))
-    text = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom", "fontsize": 8, "color": _INK}
+    text: dict[str, Any] = {
+        "transform": axes.get_yaxis_transform(),
+        "ha": "right",
+        "va": "bottom",
+        "fontsize": 8,
+        "color": _INK,
+    }
     for name, line, style in lines:
         if line.value is not None:
             axes.axhline(line.value, color=_INK, linewidth=1.0, linestyle=style)

@@ -227,10 +227,7 @@ class _Set:
         for attribute in ("vendor", "site"):
             found = by(self.first, attribute)
             if len(found) > 1 or any(getattr(r, attribute) for r in self.first):
-                groups += [
-                    (f"{attribute} {name}", lambda r, a=attribute, rs=frozenset(r.name for r in members): r.name in rs)
-                    for name, members in found.items()
-                ]
+                groups += [(f"{attribute} {name}", _among(members)) for name, members in found.items()]
         groups.append(("all", lambda r: True))
         rows = []
         for label, belongs in groups:
@@ -302,7 +299,7 @@ class _Set:
         for name, s in self.summaries.items():
             count = s.interval_width.n
             if count:
-                held = share(s.interval_holds, round(s.interval_holds.value * count), count)
+                held = share(s.interval_holds, round((s.interval_holds.value or 0.0) * count), count)
                 rows.append((self.tagged(name), held, f"{number(s.interval_width.median, 1)} points"))
         if not rows:
             return []
@@ -336,7 +333,7 @@ class _Set:
         return lines
 
     def _pair(self, d: Difference) -> list[str]:
-        rows = [
+        rows: list[tuple[str, ...]] = [
             ("scar Dice, mean difference", interval(d.dice, 3, sign=True), f"signed rank {p_value(d.wilcoxon)}",
              f"Kruskal-Wallis {p_value(d.kruskal)}"),
             ("myocardium Dice", "", f"signed rank {p_value(d.wilcoxon_myocardium)}", ""),
@@ -469,6 +466,11 @@ class _Set:
                     rows.append((self.tagged(name), flag, *row))
         header = ("reader", "flag", "cases", "myocardium Dice", "scar Dice", "hearts lost")
         return ["### Quality flags", "", *table(header, rows)]
+
+
+def _among(members: Sequence[CaseResult]) -> Callable[[CaseResult], bool]:
+    names = frozenset(r.name for r in members)
+    return lambda r: r.name in names
 
 
 def _in_order(methods: dict[str, list[CaseResult]]) -> list[tuple[str, list[CaseResult]]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from scarnode.lab import statistics as st
 from scarnode.lab.evaluate import CaseResult
+
+_T = TypeVar("_T")
 
 LARGE_SCAR = 15.0
 """%LGE from which scar counts as large (Chan et al., Circulation 2014;130:484)."""
@@ -166,7 +169,7 @@ def summarise_group(results: Sequence[CaseResult]) -> GroupSummary:
             sum(not r.flags for r in above),
         ),
         _volumes(results, lambda r: (r.false_scar,), lambda one: st.spread(one[0])),
-        st.classify(*_pairs(results, lambda r: (r.lge_expert, r.lge_reader)), LARGE_SCAR),
+        st.classify([r.lge_expert for r in results], [r.lge_reader for r in results], LARGE_SCAR),
         st.proportion(sum(low <= expert <= high for low, high, expert in bounds), len(bounds)),
         st.spread([high - low for low, high, _ in bounds]),
     )
@@ -180,8 +183,10 @@ def compare_readers(first: Sequence[CaseResult], second: Sequence[CaseResult], s
         raise ValueError("the two readers have no case in common")
     sides = [a for a, _ in matched], [b for _, b in matched]
     dice = [_scar_dice([r for r in side if r.has_scar]) for side in sides]
-    lge = [[r.lge_expert for r in sides[0]], *([r.lge_reader for r in side] for side in sides)]
-    scar = [[r.scar_expert for r in sides[0]], *([r.scar_reader for r in side] for side in sides)]
+    lge = [r.lge_expert for r in sides[0]]
+    first_lge, second_lge = ([r.lge_reader for r in side] for side in sides)
+    scar = [r.scar_expert for r in sides[0]]
+    first_scar, second_scar = ([r.scar_reader for r in side] for side in sides)
     return Difference(
         sides[0][0].reader,
         sides[1][0].reader,
@@ -190,8 +195,8 @@ def compare_readers(first: Sequence[CaseResult], second: Sequence[CaseResult], s
         st.wilcoxon(*dice),
         st.wilcoxon(*([r.dice_myocardium for r in side] for side in sides)),
         st.kruskal_wallis({"first": dice[0], "second": dice[1]}),
-        _slopes_and_correlations(*lge, seed),
-        None if None in scar[0] else _slopes_and_correlations(*scar, seed),
+        _slopes_and_correlations(lge, first_lge, second_lge, seed),
+        None if None in scar else _slopes_and_correlations(scar, first_scar, second_scar, seed),
     )
 
 
@@ -213,12 +218,12 @@ def _scar_dice(scarred: Sequence[CaseResult]) -> list[float]:
     return [r.dice_scar or 0.0 for r in scarred]
 
 
-def _pairs(results: Sequence[CaseResult], pick: Callable[[CaseResult], tuple]) -> list[list]:
+def _pairs(results: Sequence[CaseResult], pick: Callable[[CaseResult], tuple]) -> list[list[Any]]:
     """Columns of what is picked from each result."""
     return [list(column) for column in zip(*map(pick, results), strict=True)]
 
 
-def _volumes(results: Sequence[CaseResult], pick: Callable, describe: Callable) -> object:
+def _volumes(results: Sequence[CaseResult], pick: Callable, describe: Callable[[list], _T]) -> _T | None:
     """What is said of volumes, or None where they can not be told."""
     if not results or any(r.scar_expert is None for r in results):
         return None
@@ -226,7 +231,7 @@ def _volumes(results: Sequence[CaseResult], pick: Callable, describe: Callable) 
 
 
 def _slopes_and_correlations(
-    expert: list[float], first: list[float], second: list[float], seed: int
+    expert: list[Any], first: list[Any], second: list[Any], seed: int
 ) -> SlopesAndCorrelations:
     n = len(expert)
     r1, r2 = st.correlation(expert, first), st.correlation(expert, second)

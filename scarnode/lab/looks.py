@@ -68,14 +68,14 @@ def bordered(case: Case) -> Case:
 def off_center(case: Case) -> Case:
     """The heart a fifth of the field of view farther to one side; what leaves the image comes in on the other."""
 
-    def roll(volume: np.ndarray | None) -> np.ndarray | None:
-        return None if volume is None else np.roll(volume, case.image.shape[2] // 5, axis=2)
+    def roll(volume: np.ndarray) -> np.ndarray:
+        return np.roll(volume, case.image.shape[2] // 5, axis=2)
 
     return replace(
         case,
         image=roll(case.image),
         label=roll(case.label),
-        right_ventricle=roll(case.right_ventricle),
+        right_ventricle=None if case.right_ventricle is None else roll(case.right_ventricle),
         source=f"{case.source}-off-center",
     )
 

@@ -29,7 +29,7 @@ def percent(value: float | None) -> str:
 
 def share(found: st.Estimate, count: int, of: int) -> str:
     """A share of counts with its interval, percent."""
-    if found.value is None:
+    if found.value is None or found.low is None or found.high is None:
         return f"- ({count}/{of})"
     low, high = (f"{100 * bound:.1f}" for bound in (found.low, found.high))
     return f"{100 * found.value:.1f} % ({count}/{of}; {low} to {high})"

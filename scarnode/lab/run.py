@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from scarnode.lab.parts import read_part
 from scarnode.lab.train import TrainSettings, load_cases, preset, train
 from scarnode.segment.card import read_card, shipped_weights
 
-FINE_TUNING = {"steps": 600, "rate": 3e-4, "average": 0.99, "decay": 0.5}
+FINE_TUNING: dict[str, Any] = {"steps": 600, "rate": 3e-4, "average": 0.99, "decay": 0.5}
 """Deviations from a preset where training starts from given weights: shorter and gentler."""
 SHIPPED = "shipped"
 

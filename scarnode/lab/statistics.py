@@ -249,7 +249,7 @@ def welch_slopes(a: Slope, b: Slope) -> Test:
     t = (b1 - b2) / sqrt(s1^2 + s2^2), df = (s1^2 + s2^2)^2 / (s1^4 / df1 + s2^4 / df2), where df1 and df2 are those of
     the slopes (n - 2 for ordinary ones). The publication's test. Source: B. L. Welch, Biometrika 1947;34:28-35.
     """
-    if not a.standard_error or not b.standard_error:
+    if not a.standard_error or not b.standard_error or a.slope.value is None or b.slope.value is None:
         return Test()
     v1, v2 = a.standard_error**2, b.standard_error**2
     if not v1 + v2:

@@ -319,7 +319,7 @@ class _Run:
     done: int = 0
 
     def state(self) -> dict[str, Any]:
-        parts = {"network": self.network, "average": self.average, "optimiser": self.optimiser}
+        parts: dict[str, Any] = {"network": self.network, "average": self.average, "optimiser": self.optimiser}
         return {**{name: part.state_dict() for name, part in parts.items()}, "step": self.done}
 
 

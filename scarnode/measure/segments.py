@@ -119,7 +119,9 @@ def segment_map(stack: Stack, labels: np.ndarray, right_ventricle: float | None)
     """
     numbers = np.zeros(labels.shape, np.uint8)
     levels = find_levels(stack, labels)
-    turn = 0 if right_ventricle is None else _turn_to_anterior(stack, right_ventricle)
+    if right_ventricle is None:
+        return numbers
+    turn = _turn_to_anterior(stack, right_ventricle)
     if turn == 0 or np.count_nonzero(levels < Level.CAP) < FEWEST_SLICES:
         return numbers
     for label, number, level in zip(labels, numbers, levels, strict=True):

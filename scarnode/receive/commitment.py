@@ -10,13 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_context, evt
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.events import Event
-from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made when pynetdicom is imported
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    Verification,
+)
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +93,7 @@ def answer_report(event: Event, take: TakeReport) -> tuple[int, Dataset | None]:
 
     An exception of `take` is answered as a processing failure by pynetdicom: the peer may report again.
     """
-    request = event.request
+    request = cast(N_EVENT_REPORT, event.request)
     if request.AffectedSOPClassUID != StorageCommitmentPushModel:
         return NO_SUCH_CLASS, None
     if request.AffectedSOPInstanceUID != StorageCommitmentPushModelInstance:
@@ -121,7 +126,7 @@ def _read(information: Dataset) -> CommitmentReport:
 def _offer(event: Event, reporters: Reporters) -> None:
     """Support the SOP class on this one association where a destination proposes itself as its SCP."""
     peer, us = event.assoc.requestor, event.assoc.acceptor
-    title = (peer.primitive.calling_ae_title or "").strip()
+    title = ((peer.primitive and peer.primitive.calling_ae_title) or "").strip()
     if title in reporters.only:
         us.supported_contexts = [
             context for context in us.supported_contexts if context.abstract_syntax == Verification

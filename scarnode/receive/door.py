@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pynetdicom import evt
 from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from scarnode.receive.limits import LONGEST_PDU, Limits, Places, WaitingRoom
 from scarnode.receive.line import Line
@@ -131,7 +131,8 @@ class Listener(ThreadedAssociationServer):
 
     def __init__(self, *args: Any, door: Door, tls: ssl.SSLContext | None = None, **kwargs: Any) -> None:
         self.door, self.tls = door, tls
-        super().__init__(*args, request_handler=_Association, **kwargs)
+        kwargs["request_handler"] = _Association
+        super().__init__(*args, **kwargs)
 
     @property
     def port(self) -> int:
@@ -184,7 +185,7 @@ class Listener(ThreadedAssociationServer):
             door.refuse(_refusal(why, client_address, asked))
 
         try:
-            self.RequestHandlerClass((asked.pdu, connection, cut_off), client_address, self)
+            self.RequestHandlerClass((asked.pdu, connection, cut_off), client_address, cast(Any, self))
         finally:
             door.places.give_back(address)
             hang_up(connection)
@@ -208,7 +209,9 @@ class _Association(RequestHandler):
     def handle(self) -> None:
         """Give the association its line, and wait for its end."""
         association = self._create_association()
-        line = Line(association.dul.socket, self._first, self.server.door.limits, self._cut_off)
+        line = Line(
+            cast(AssociationSocket, association.dul.socket), self._first, self.server.door.limits, self._cut_off
+        )
         association.dul.socket = line
         association.bind(evt.EVT_DIMSE_RECV, _message_complete, [line])
         evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
@@ -265,8 +268,9 @@ def _decode(request: Request) -> None:
 
 
 def _refusal(reason: Reason, client_address: Any, request: Request | None, detail: str = "") -> Refusal:
-    titles = (request.calling_ae_title, request.called_ae_title) if request else ("", "")
-    return Refusal(reason, str(plain_address(client_address[0])), client_address[1], *map(printable, titles), detail)
+    calling, called = (request.calling_ae_title, request.called_ae_title) if request else ("", "")
+    address, port = str(plain_address(client_address[0])), client_address[1]
+    return Refusal(reason, address, port, printable(calling), printable(called), detail)
 
 
 def _read_exactly(connection: socket.socket, size: int, deadline: float) -> bytes:

@@ -86,7 +86,7 @@ def describe(spool: Path, path: Path) -> ReceivedInstance:
             raise  # the disk's; pydicom raises OSErrors of its own for what it does not find in the bytes
         problem = f"the header can not be read ({type(error).__name__})"
     try:
-        meta = read_file_meta_info(path)  # `Spool.store` wrote it
+        meta: Dataset = read_file_meta_info(path)  # `Spool.store` wrote it
     except Exception as error:  # but a disk, or an older node, may have spoilt it
         if isinstance(error, OSError) and error.errno is not None:
             raise

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from errno import EADDRINUSE
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -24,8 +24,9 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when pynetdicom is imported
 
 from scarnode.clock import steady_association_timers
 from scarnode.disk import NO_ROOM
@@ -116,14 +117,17 @@ def listen(
     entity.maximum_associations = door.limits.max_associations
     entity.add_supported_context(Verification)
     for context in AllStoragePresentationContexts:
-        entity.add_supported_context(context.abstract_syntax, list(TRANSFER_SYNTAXES))
+        entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
     handlers: list[Any] = [
         (evt.EVT_C_ECHO, _echo),
         (evt.EVT_C_STORE, _store, [spool, stored, audit]),
         *commitment_handlers(reporters),
     ]
     try:
-        server = entity.make_server((host, port), evt_handlers=handlers, server_class=Listener, door=door, tls=tls)
+        server = cast(
+            Listener,
+            entity.make_server((host, port), evt_handlers=handlers, server_class=Listener, door=door, tls=tls),
+        )
     except OSError as error:
         reason = "the port is in use" if error.errno == EADDRINUSE else f"can not listen there ({error.strerror})"
         raise ScarnodeError(
@@ -141,7 +145,7 @@ def _echo(_event: Event) -> int:
 
 def _store(event: Event, spool: Spool, stored: Callable[[Path], None], audit: AssociationAudit | None) -> int | Dataset:
     """Make one instance durable, then answer."""
-    request = event.request
+    request = cast(C_STORE, event.request)
     dataset = event.encoded_dataset(include_meta=False)
     if dataset.startswith(FILE_META):
         return _refusal("The dataset begins with file meta information", CANNOT_UNDERSTAND)

@@ -66,8 +66,11 @@ def build_results(
     from scarnode.report.sr import build_sr
 
     header = read_header(stack)
-    seg = None if provenance.correction else build_seg(stack, segmentation, header, provenance)
-    source = seg or referenced_seg(provenance, header)
+    seg = None
+    if provenance.correction:
+        source = referenced_seg(provenance.correction, header)
+    else:
+        source = seg = build_seg(stack, segmentation, header, provenance)
     sr = build_sr(stack, segmentation, measurements, source, header, provenance)
     page = draw_sheet(stack, volume, segmentation, measurements, header, provenance)
     sc, pdf = _pages(page, stack, segmentation.model, header, provenance, kinds)

@@ -38,7 +38,8 @@ _OVERSAMPLING = 2
 def shade(lge_percent: float) -> Color:
     """Give the colour of a %LGE: the more, the darker."""
     points, colors = zip(*STOPS, strict=True)
-    return tuple(round(float(np.interp(lge_percent, points, channel))) for channel in zip(*colors, strict=True))
+    red, green, blue = (round(float(np.interp(lge_percent, points, channel))) for channel in zip(*colors, strict=True))
+    return red, green, blue
 
 
 def draw_bullseye(segments: Sequence[AhaSegment], reason: str) -> Image.Image:
@@ -159,8 +160,8 @@ def _legend(draw: ImageDraw.ImageDraw, left: int) -> None:
         draw.line((left, top + y, left + 26, top + y), fill=shade(last * (y / (height - 1)) ** 2))
     draw.rectangle((left, top, left + 26, top + height - 1), outline=LINE)
     for value, _ in STOPS:
-        y = top + (height - 1) * math.sqrt(value / last)
-        draw.line((left + 27, y, left + 32, y), fill=MUTED)
+        at = top + (height - 1) * math.sqrt(value / last)
+        draw.line((left + 27, at, left + 32, at), fill=MUTED)
         draw_text(draw, (left + 38, y - 9), f"{value:.0f}", 15, TEXT)
     top += height + 24
     draw_text(draw, (left, top), "Share of the wall's", 15, MUTED)

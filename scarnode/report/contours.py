@@ -70,8 +70,8 @@ def region(labels: np.ndarray, tissue: Tissue | None, taken: Container[int] = ()
     for wanted in (labels == tissue if tissue is not None else None, labels != Tissue.BACKGROUND):
         if wanted is not None and wanted.any():
             counts = np.count_nonzero(wanted, axis=(1, 2))
-            free = [index for index in np.flatnonzero(counts) if index not in taken] or np.flatnonzero(counts)
-            index = int(max(free, key=lambda index: counts[index]))
+            shown = np.flatnonzero(counts).tolist()
+            index = max([place for place in shown if place not in taken] or shown, key=lambda place: counts[place])
             return index, outlines(wanted[index])[0]
     free = [index for index in range(len(labels)) if index not in taken]
     return min(free or [0], key=lambda index: abs(index - len(labels) // 2)), _middle(labels.shape[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 
 from PIL import ImageDraw, ImageFont
 
@@ -32,7 +33,7 @@ _SMALLEST_NAME = 20
 @lru_cache(maxsize=64)
 def font(size: int) -> ImageFont.FreeTypeFont:
     """Give Pillow's built-in face (Latin only), so that a picture looks the same on every machine."""
-    return ImageFont.load_default(size)
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))  # given a size
 
 
 def draw_text(
@@ -144,7 +145,7 @@ def draw_name(
         small -= 2
     x = at[0]
     for group in drawn:
-        face = _face_for(group, small)
+        face = _face_for(group, small) or font(small)
         shortened = _shorten(group, face, at[0] + max_width - x)
         draw.text((x, at[1] + (size - small) // 2), shortened, font=face, fill=color)
         x += int(face.getlength(shortened)) + small // 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from highdicom.sr import (
@@ -93,7 +94,7 @@ class Groups:
         ]
         if measurements.burden is not None:
             evaluations.append(QualitativeEvaluation(codes.BURDEN, codes.BURDENS[measurements.burden]))
-        if lge is not None and measurements.lge_interval is not None:
+        if lge is not None and measurements.lge_percent is not None and measurements.lge_interval is not None:
             lower, upper = measurements.lge_interval
             lge[0].ContentSequence.extend(_uncertainty(measurements.lge_percent, lower, upper))
             evaluations.append(_text(codes.INTERVAL, f"{lower:.1f} to {upper:.1f} %, {INTERVAL_RULE}"))
@@ -232,7 +233,7 @@ class Groups:
         if segment_number is None:
             return self._group(segment.label, segment.type, numbers, self._place(tissue), evaluations)
         series = self.stack.series_instance_uids
-        source: dict[str, object] = (
+        source: dict[str, Any] = (
             {"source_series": SourceSeriesForSegmentation(series[0])}
             if len(series) == 1
             else {
@@ -263,7 +264,7 @@ class Groups:
         finding: Code,
         numbers: Sequence[Measurement | None],
         place: tuple[int, np.ndarray],
-        evaluations: Sequence[QualitativeEvaluation] = (),
+        evaluations: Sequence[QualitativeEvaluation | TextContentItem] = (),
         algorithm: AlgorithmIdentification | None = None,
         site: Code = codes.LEFT_VENTRICLE,
     ) -> Group:

@@ -15,14 +15,14 @@ from pydicom.sr.codedict import codes as dicom_codes
 from pydicom.sr.coding import Code
 from pydicom.valuerep import PersonName
 
+from scarnode.correct.model import Origin
 from scarnode.report import codes, stamp
 from scarnode.report.model import Provenance
 from scarnode.segment.model import ModelIdentity, Tissue
 
 
-def referenced_seg(provenance: Provenance, header: Dataset) -> Dataset:
+def referenced_seg(origin: Origin, header: Dataset) -> Dataset:
     """Give what an SR needs of the corrected SEG, to name it as its evidence and source."""
-    origin = provenance.correction
     seg = Dataset()
     seg.update({element.tag: element for element in header})
     seg.SOPClassUID, seg.SOPInstanceUID = origin.sop_class_uid, origin.sop_instance_uid
@@ -73,11 +73,11 @@ def observers(model: ModelIdentity, provenance: Provenance) -> ObservationContex
         ),
     )
     person = None
-    if not network and provenance.correction.creator.strip("^= "):
+    if provenance.correction is not None and provenance.correction.creator.strip("^= "):
         person = ObserverContext(
             observer_type=dicom_codes.DCM.Person,
             observer_identifying_attributes=PersonObserverIdentifyingAttributes(
-                name=PersonName(provenance.correction.creator)
+                name=PersonName(provenance.correction.creator)  # type: ignore[arg-type]  # highdicom's hint is too narrow
             ),
         )
     return ObservationContext(observer_person_context=person, observer_device_context=device)

@@ -101,7 +101,7 @@ def capture(page: Image.Image, stack: Stack, model: ModelIdentity, header: Datas
     pydicom.Dataset
         Secondary Capture Image Storage, explicit VR little endian, with BurnedInAnnotation YES.
     """
-    dataset = SCImage(
+    dataset: Dataset = SCImage(
         pixel_array=np.asarray(page),
         photometric_interpretation="RGB",
         bits_allocated=8,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
@@ -112,7 +113,7 @@ def _build(
     segmentation: Segmentation,
     kind: stamp.Kind,
     pixels: np.ndarray,
-    form: Mapping[str, object],
+    form: Mapping[str, Any],
     header: Dataset,
     provenance: Provenance,
 ) -> Dataset:

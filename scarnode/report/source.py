@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
-from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 from pydicom.valuerep import DA, TM, format_number_as_ds
 
@@ -182,7 +184,7 @@ def _nameless(header: Dataset) -> Dataset:
     copy = Dataset()
     copy.update(header)
     for keyword in ("PatientName", "ReferringPhysicianName"):
-        copy.add_new(tag_for_keyword(keyword), "PN", None)  # a new element: `update` shares the header's own
+        copy.add_new(keyword, "PN", None)  # a new element: `update` shares the header's own
     return copy
 
 
@@ -193,7 +195,7 @@ def _series(stack: Stack) -> tuple[str, ...]:
 def _value(source: Dataset, keyword: str) -> object:
     """Read one value, None where it is absent or can not be decoded."""
     try:
-        element = source.get(tag_for_keyword(keyword))
+        element = source.get(Tag(keyword))
         return None if element is None else element.value
     except Exception:  # whatever a broken value raises: results never fail on a name
         return None
@@ -247,7 +249,7 @@ def _sex(value: object) -> str:
     return text if text in {"M", "F", "O"} else ""
 
 
-def _decimal(value: object) -> str:
+def _decimal(value: Any) -> str:
     """Keep a finite decimal, in at most 16 characters."""
     try:
         return format_number_as_ds(float(value))

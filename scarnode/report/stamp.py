@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 from highdicom import ContributingEquipment
 from pydicom import dcmread
@@ -72,7 +73,7 @@ def series_description(kind: Kind, stack: Stack, provenance: Provenance) -> str:
     return f"scarnode LGE {kind.name}{psir}{' (corrected)' if provenance.correction else ''}"
 
 
-def equipment(model: ModelIdentity, provenance: Provenance) -> dict[str, object]:
+def equipment(model: ModelIdentity, provenance: Provenance) -> dict[str, Any]:
     """General Equipment arguments shared by highdicom's constructors: the network, or the program that measured."""
     network, software = provenance.correction is None, f"scarnode {provenance.software_version}"[:64]
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -38,7 +38,7 @@ class Calibration:
     scar_below: float
 
     @classmethod
-    def from_card(cls, card: Mapping[str, object]) -> Calibration | None:
+    def from_card(cls, card: Mapping[str, Any]) -> Calibration | None:
         """Calibration in a model card; None where the card has none."""
         stored = card.get("calibration")
         return cls(**{key: float(stored[key]) for key in cls.__dataclass_fields__}) if stored else None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -70,13 +71,13 @@ class Engine:
         self._device, self._depth, self._dtype = device, depth, dtype
         levels = network.settings.levels
         planar = [network.settings.depth(level) == 1 for level in range(levels)]
-        self._down = [
-            _Down(*(self._conv(*pair, planar[level]) for pair in _pairs(block)), planar[level])
-            for level, block in enumerate(network.down)
-        ]
+        self._down = [self._downward(cast(Block, block), planar[level]) for level, block in enumerate(network.down)]
         upwards = zip(range(levels - 2, -1, -1), network.reduce, network.up, strict=True)
-        self._up = [self._upward(reduce, block, planar[level]) for level, reduce, block in upwards]
-        self._head = self._stored(network.head.weight), self._stored(network.head.bias)
+        self._up = [
+            self._upward(cast(nn.Conv2d, reduce), cast(Block, block), planar[level]) for level, reduce, block in upwards
+        ]
+        weight, bias = _values(network.head)
+        self._head = self._stored(weight), self._stored(bias)
 
     def __call__(self, stack: torch.Tensor, windows: list[list[int]]) -> torch.Tensor:
         """Class logits of windows of a stack.
@@ -96,7 +97,7 @@ class Engine:
         seen = torch.tensor(windows, device=self._device).flatten()
         x = stack[:, None].to(self._device, self._dtype).contiguous(memory_format=torch.channels_last)
         beside = False  # whether the slices of a window stand beside each other, as channels
-        skips = []
+        skips: list[torch.Tensor] = []
         for level in self._down:
             if skips:
                 x = F.max_pool2d(x, 2)
@@ -106,25 +107,30 @@ class Engine:
             skips.append(x)
         skips.pop()
         by_window = beside
-        for level in self._up:
-            x = F.linear(_last(x, self._depth if beside else 1), *level.reduce)
-            if beside and level.planar:
+        for up in self._up:
+            x = F.linear(_last(x, self._depth if beside else 1), *up.reduce)
+            if beside and up.planar:
                 x, beside = x.permute(0, 3, 1, 2, 4).flatten(0, 1), False
             x = F.interpolate(x.flatten(3).permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
-            across = level.across(skips.pop())
-            if by_window and level.planar:
+            across = up.across(skips.pop())
+            if by_window and up.planar:
                 across = across[seen]
-            x = level.second(level.below(x).add_(across).relu_()).relu_()
+            x = up.second(up.below(x).add_(across).relu_()).relu_()
         if beside:
             x = _last(x, self._depth).permute(0, 3, 4, 1, 2).flatten(0, 1)
         logits = F.conv2d(x, *self._head).float()
         return (logits if by_window else logits[seen]).unflatten(0, (-1, self._depth)).transpose(1, 2)
 
+    def _downward(self, block: Block, planar: bool) -> _Down:
+        first, second = self._conv(block.conv1, block.norm1, planar), self._conv(block.conv2, block.norm2, planar)
+        return _Down(first, second, planar)
+
     def _upward(self, reduce: nn.Conv2d, block: Block, planar: bool) -> _Up:
         weight, bias = _folded(block.conv1, block.norm1)
+        across, of_across = _values(reduce)
         half = weight.shape[1] // 2
         return _Up(
-            (self._stored(reduce.weight[:, :, 0, 0]), self._stored(reduce.bias)),
+            (self._stored(across[:, :, 0, 0]), self._stored(of_across)),
             self._conv_of(weight[:, :half], bias, planar),
             self._conv_of(weight[:, half:], torch.zeros_like(bias), planar),
             self._conv(block.conv2, block.norm2, planar),
@@ -164,10 +170,20 @@ def _pairs(block: Block) -> tuple[tuple[SliceConv, nn.BatchNorm2d], ...]:
     return (block.conv1, block.norm1), (block.conv2, block.norm2)
 
 
+def _values(conv: nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias of a convolution that has a bias."""
+    if conv.bias is None:
+        raise TypeError("a convolution without bias")
+    return conv.weight, conv.bias
+
+
 def _folded(conv: SliceConv, norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias of a convolution and the normalisation after it, in one."""
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return conv.weight * scale[:, None, None, None, None], norm.bias - norm.running_mean * scale
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise TypeError("a normalisation without running statistics")
+    scale = norm.weight / torch.sqrt(variance + norm.eps)
+    return conv.weight * scale[:, None, None, None, None], norm.bias - mean * scale
 
 
 def _banded(weight: torch.Tensor, depth: int) -> torch.Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from scarnode.segment.windows import normalise
 RIGHT_VENTRICLE = 4
 """The finder's class beside those of `Tissue`."""
 FINDER_CLASSES = 5
+_T = TypeVar("_T")
 _REACH = 45.0
 """mm around the brightest place of the summed map that belongs to the heart: a large left ventricle's radius."""
 
@@ -65,11 +67,12 @@ def find_heart(
     Heart or None
         None where nothing looks like a left ventricle.
     """
-    shape = volume.shape[1:]
+    shape = (volume.shape[1], volume.shape[2])
     # Whole field of view, as many pixels as it needs: rounded up to what four levels of pooling can halve.
-    patch = tuple(max(64, 8 * int(np.ceil(n * s / spacing / 8))) for n, s in zip(shape, pixel_spacing, strict=True))
-    center = tuple((n - 1) / 2 for n in shape)
-    grid = Grid(center, tuple(shape), pixel_spacing, spacing, patch)
+    sides = (max(64, 8 * int(np.ceil(n * s / spacing / 8))) for n, s in zip(shape, pixel_spacing, strict=True))
+    patch = _pair(sides)
+    center = _pair((n - 1) / 2 for n in shape)
+    grid = Grid(center, shape, pixel_spacing, spacing, patch)
     images = normalise(grid.to_network(volume[:, None])[:, 0])
     parts = [network(part, [[i] for i in range(len(part))]).softmax(dim=1) for part in images.split(16)]
     probability = torch.cat(parts)[:, :, 0]
@@ -83,12 +86,17 @@ def find_heart(
     near = np.hypot(rows - peak[0], columns - peak[1]) * spacing <= _REACH
     weight = (ventricle.sum(axis=0) * near).astype(float)
     found = [float((weight * axis).sum() / weight.sum()) for axis in (rows, columns)]
-    at = tuple(
+    at = _pair(
         c + (f - (n - 1) / 2) * spacing / s for c, f, n, s in zip(center, found, patch, pixel_spacing, strict=True)
     )
     if probability.shape[1] < FINDER_CLASSES:
         return Heart(at, None)
     return Heart(at, _side(probability[:, RIGHT_VENTRICLE].cpu().numpy(), found, spacing))
+
+
+def _pair(values: Iterable[_T]) -> tuple[_T, _T]:
+    row, column = values
+    return row, column
 
 
 def _side(right: np.ndarray, center: list[float], spacing: float) -> float | None:

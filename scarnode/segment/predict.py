@@ -96,16 +96,16 @@ class Segmenter:
         guess = heart.center
         # A first outline says where the heart is better than the finder can: outline again around it where it is off.
         for _ in range(2):
-            grid = Grid(guess, tuple(stack.shape[1:]), spacing, self._spacing, (WINDOW, WINDOW))
+            grid = Grid(guess, (stack.shape[1], stack.shape[2]), spacing, self._spacing, (WINDOW, WINDOW))
             images = normalise(grid.to_network(stack[:, None])[:, 0])
             first = self._windows(images, ())
             coarse = ventricle_center(most_likely(keep_largest(merge(*first, len(stack))), 1))
             if coarse is None:
                 return nothing
-            off = [(c - (WINDOW - 1) / 2) * self._spacing for c in coarse]
-            if np.hypot(*off) < 8.0:
+            down, right = ((c - (WINDOW - 1) / 2) * self._spacing for c in coarse)
+            if np.hypot(down, right) < 8.0:
                 break
-            guess = tuple(g + o / s for g, o, s in zip(guess, off, spacing, strict=True))
+            guess = (guess[0] + down / spacing[0], guess[1] + right / spacing[1])
         windows = [first, *(self._windows(images, mirror) for mirror in MIRRORS[1:])]
         merged = torch.stack([merge(*one, len(stack), self._scar_merge) for one in windows]).mean(dim=0)
         probabilities = keep_largest(merged)

@@ -124,7 +124,7 @@ class UNet(nn.Module):
         """Logits of windows, see the class."""
         slices = x.shape[2]
         x = x.flatten(0, 2)[:, None]
-        skips = []
+        skips: list[torch.Tensor] = []
         for block in self.down:
             x = block(x if not skips else F.max_pool2d(x, 2), slices)
             skips.append(x)

@@ -107,7 +107,7 @@ def _age(part: Part) -> tuple:
 
 def _alike_in_space(parts: list[Part], rules: Rules) -> list[list[Part]]:
     """Group parts by pixel spacing and orientation."""
-    labels = geometry.cluster_orientations([part.orientation for part in parts], rules.split)
+    labels = geometry.cluster_orientations([part.plane for part in parts], rules.split)
     groups: list[tuple[int, list[Part]]] = []
     for part, label in zip(parts, labels, strict=True):
         for own, group in groups:
@@ -157,7 +157,7 @@ def _absorb(seeds: list[list[Part]], small: list[Part], rules: Rules) -> list[li
 
 def _depths(parts: Sequence[Part], normal: np.ndarray, rules: Rules) -> np.ndarray:
     """Distinct depths of all frames along one normal."""
-    positions = [frame.position for part in parts for frame in part.frames]
+    positions = [frame.geometry.position for part in parts for frame in part.frames]
     found = geometry.locations(positions, normal, rules.same_location)
     return np.array([positions[location[0]] for location in found]) @ normal
 

@@ -125,7 +125,7 @@ def _say_whose(judged: dict[int, _Judged], frames: Iterable[Frame]) -> bool:
 def _incomplete(part: Part, rules: Rules) -> tuple[Verdict, str, str] | None:
     """Say what keeps the slices from being one stack."""
     widest = max(
-        geometry.plane_angle(geometry.normal(frame.orientation), geometry.normal(part.orientation))
+        geometry.plane_angle(geometry.normal(frame.geometry.orientation), geometry.normal(part.plane))
         for frame in part.frames
     )
     if widest > rules.parallel:
@@ -143,6 +143,7 @@ def _stack(found: Acquisition, lost: Sequence[Frame], rules: Rules) -> Stack:
     frames = [latest(location) for location in part.locations]
     first = frames[0]
     flags = _flags(found, rules) | _losses(part, frames, lost, rules)
+    between_rows, between_columns = np.median([frame.geometry.pixel_spacing for frame in frames], axis=0)
     return Stack(
         study_instance_uid=first.study_instance_uid,
         frame_of_reference_uid=first.frame_of_reference_uid,
@@ -150,8 +151,8 @@ def _stack(found: Acquisition, lost: Sequence[Frame], rules: Rules) -> Stack:
         description=first.description,
         rows=first.rows,
         columns=first.columns,
-        pixel_spacing=tuple(float(value) for value in np.median([frame.pixel_spacing for frame in frames], axis=0)),
-        orientation=geometry.mean_orientation([frame.orientation for frame in frames]),
+        pixel_spacing=(float(between_rows), float(between_columns)),
+        orientation=geometry.mean_orientation([frame.geometry.orientation for frame in frames]),
         slice_thickness=first.slice_thickness,
         spacing_between_slices=first.spacing_between_slices,
         frames=tuple(_source(frame) for frame in frames),
@@ -166,7 +167,7 @@ def _source(frame: Frame) -> SourceFrame:
         sop_instance_uid=frame.sop_instance_uid,
         series_instance_uid=frame.series_instance_uid,
         frame_number=frame.frame_number,
-        position=frame.position,
+        position=frame.geometry.position,
     )
 
 

@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 
 from scarnode.part10 import read
@@ -32,7 +33,7 @@ def main() -> None:
         os.dup2(2, 1)
         _limit_memory()
         warnings.simplefilter("ignore")
-        known, dataset = None, None
+        known, dataset = None, Dataset()
         wanted = json.load(sys.stdin)
         _limit_time(len(wanted))
         for path, index in wanted:

@@ -57,7 +57,7 @@ def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
     DecodeError
         For the first frame that can not be decoded.
     """
-    frames: list[np.ndarray | None] = [None] * len(wanted)
+    frames: list[np.ndarray] = [_NOTHING] * len(wanted)
     by_path: dict[Path, list[int]] = defaultdict(list)
     for which, (path, _) in enumerate(wanted):
         by_path[path].append(which)
@@ -77,6 +77,9 @@ def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
         for which, frame in zip(apart, _decode_apart([wanted[which] for which in apart], apart), strict=True):
             frames[which] = frame
     return frames
+
+
+_NOTHING = np.empty(0)
 
 
 def _needs_codec(path: Path) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pydicom.charset
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 
 _BINARY = {"FD": "d", "FL": "f", "US": "H", "SS": "h", "UL": "I", "SL": "i", "US or SS": "H"}
@@ -82,7 +82,7 @@ def items(dataset: Dataset, tag: int) -> list[Dataset]:
         return []
 
 
-def _element(dataset: Dataset, tag: int) -> object | None:
+def _element(dataset: Dataset, tag: int) -> DataElement | RawDataElement | None:
     try:
         return dataset.get_item(tag)
     except Exception:

@@ -48,7 +48,8 @@ def mean_orientation(orientations: Sequence[Orientation]) -> Orientation:
     """Average nearly equal orientations; the nearest orthonormal pair to the mean, by polar decomposition."""
     mean = np.mean(np.array(orientations, float).reshape(-1, 2, 3), axis=0)
     left, _, right = np.linalg.svd(mean, full_matrices=False)
-    return tuple(float(value) for value in (left @ right).ravel())
+    x1, y1, z1, x2, y2, z2 = (float(value) for value in (left @ right).ravel())
+    return x1, y1, z1, x2, y2, z2
 
 
 def normal(orientation: Sequence[float]) -> np.ndarray:

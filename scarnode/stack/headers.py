@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -27,6 +27,7 @@ from scarnode.errors import InputError
 from scarnode.part10 import Dataset10, NotPart10Error, OversizedError, open_dataset
 from scarnode.stack.codestream import HEAD, stated_size
 from scarnode.stack.elements import integer, items, number, numbers, text, texts
+from scarnode.stack.geometry import Orientation
 from scarnode.stack.model import Vector
 from scarnode.stack.patient import TAGS as PATIENT_TAGS
 from scarnode.stack.patient import Patient, read_patient
@@ -56,6 +57,14 @@ _RLE_GROWTH, _RLE_HEADER = 2, 4096
 """PackBits grows noise by 1 % (PS3.5 G.3.1), a careless encoder of single bytes twofold."""
 _MAX_COORDINATE = 1e5
 """mm; a patient is smaller."""
+
+
+class Geometry(NamedTuple):
+    """Where a sound frame lies; the attributes are those of `Frame`."""
+
+    position: Vector
+    orientation: Orientation
+    pixel_spacing: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,7 @@ class Frame:
     image_type: tuple[str, ...]
     complex_component: str
     position: Vector | None
-    orientation: tuple[float, float, float, float, float, float] | None
+    orientation: Orientation | None
     pixel_spacing: tuple[float, float] | None
     slice_thickness: float | None
     spacing_between_slices: float | None
@@ -135,6 +144,13 @@ class Frame:
     acquired: tuple[str, float]
     fault: str = ""
     fault_detail: str = ""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Place, directions and pixel size of a sound frame; ValueError where one is missing."""
+        if self.position is None or self.orientation is None or self.pixel_spacing is None:
+            raise ValueError("a frame without geometry")
+        return Geometry(self.position, self.orientation, self.pixel_spacing)
 
 
 def read_frames(path: Path) -> tuple[Frame, ...]:
@@ -239,7 +255,7 @@ def _pixel_fault(opened: Dataset10, dataset: Dataset) -> tuple[str, str]:
     stream = opened.stream
     head = stream.read(8)
     order = ">" if opened.transfer_syntax_uid == ExplicitVRBigEndian else "<"
-    byteorder = "big" if order == ">" else "little"
+    byteorder: Literal["big", "little"] = "big" if order == ">" else "little"
     if len(head) < 8:
         return "NO_PIXEL_DATA", "the file ends before its pixel data"
     explicit = head[4:6].isalpha() and opened.transfer_syntax_uid != ImplicitVRLittleEndian
@@ -465,7 +481,7 @@ def _geometry_fault(frame: Frame) -> tuple[str, str]:
         )
         if value is None
     ]
-    if missing:
+    if missing or frame.position is None or frame.pixel_spacing is None:
         return "NO_GEOMETRY", f"{', '.join(missing)} absent or not numbers"
     if not all(abs(value) <= _MAX_COORDINATE for value in frame.position):  # False for NaN too
         return "BAD_GEOMETRY", "ImagePositionPatient is not a place in a patient"

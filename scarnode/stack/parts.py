@@ -51,15 +51,22 @@ class Part:
     base: np.ndarray
     same_location: float
 
+    @property
+    def plane(self) -> geometry.Orientation:
+        """The orientation, of a part of sound frames; ValueError where it has none."""
+        if self.orientation is None:
+            raise ValueError("a part without geometry")
+        return self.orientation
+
     @cached_property
     def normal(self) -> np.ndarray:
         """Unit normal towards the base, shape (3,)."""
-        return geometry.towards_base(self.orientation, self.base)
+        return geometry.towards_base(self.plane, self.base)
 
     @cached_property
     def locations(self) -> tuple[tuple[Frame, ...], ...]:
         """Frames by location, base to apex."""
-        found = geometry.locations([frame.position for frame in self.frames], self.normal, self.same_location)
+        found = geometry.locations([frame.geometry.position for frame in self.frames], self.normal, self.same_location)
         return tuple(tuple(self.frames[index] for index in location) for location in found)
 
     @cached_property
@@ -120,7 +127,7 @@ def stem(frame: Frame) -> str:
 def same_grid(first: Frame, second: Frame) -> bool:
     """Tell whether two frames have equal rows, columns and (within 1 %) pixel spacing."""
     return (first.rows, first.columns) == (second.rows, second.columns) and all(
-        abs(a - b) <= 0.01 * a for a, b in zip(first.pixel_spacing, second.pixel_spacing, strict=True)
+        abs(a - b) <= 0.01 * a for a, b in zip(first.geometry.pixel_spacing, second.geometry.pixel_spacing, strict=True)
     )
 
 
@@ -149,14 +156,14 @@ def join(parts: Iterable[Part]) -> Part:
     """Make one part of several that share component, grid and (nearly) orientation."""
     parts = list(parts)
     frames = tuple(frame for part in parts for frame in part.frames)
-    orientation = geometry.mean_orientation([frame.orientation for frame in frames])
+    orientation = geometry.mean_orientation([frame.geometry.orientation for frame in frames])
     return replace(parts[0], frames=frames, orientation=orientation)
 
 
 def _checked(frame: Frame, rules: Rules) -> Frame:
     if frame.fault or frame.sop_class_uid not in SUPPORTED:
         return frame
-    if not geometry.is_orthonormal(frame.orientation, rules.orthonormality):
+    if not geometry.is_orthonormal(frame.geometry.orientation, rules.orthonormality):
         return replace(
             frame,
             fault="BAD_GEOMETRY",
@@ -178,10 +185,10 @@ def _by_spacing(frames: list[Frame]) -> list[list[Frame]]:
 
 
 def _by_orientation(frames: list[Frame], component: str, moco: bool, rules: Rules) -> list[Part]:
-    labels = geometry.cluster_orientations([frame.orientation for frame in frames], rules.split)
+    labels = geometry.cluster_orientations([frame.geometry.orientation for frame in frames], rules.split)
     parts = []
     for label in range(labels.max() + 1):
         members = tuple(frame for frame, own in zip(frames, labels, strict=True) if own == label)
-        mean = geometry.mean_orientation([frame.orientation for frame in members])
+        mean = geometry.mean_orientation([frame.geometry.orientation for frame in members])
         parts.append(Part(members, component, moco, mean, rules.base, rules.same_location))
     return parts

@@ -190,7 +190,7 @@ def draw_heart(
     rv = np.clip(rv, 0, None)
     rv_wall = rng.uniform(2, 5) * np.clip(rv / 5, 0, 1)
     # Fat lies thickest in the grooves, over the insertions and towards the base.
-    groove = sum(_bump(_around(theta, a), 0.0, 0.35) for a in insertions)[None]
+    groove = np.sum([_bump(_around(theta, a), 0.0, 0.35) for a in insertions], axis=0)[None]
     fat = rng.uniform(0, 7) * np.clip(0.5 + 0.5 * noise(12, 22), 0, None) + rng.uniform(1, 8) * groove
     fat = np.clip(fat * (1.2 - 0.5 * np.clip(z / length, 0, 1))[:, None], 0.3, 14) * cap(bottom + 14) ** 0.5
     effusion = np.zeros_like(fat)

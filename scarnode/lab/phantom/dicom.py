@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -17,7 +18,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 from scarnode.errors import InputError
 from scarnode.lab.phantom.cohort import published_test_set
 from scarnode.lab.phantom.make import make_cine, make_phantom
-from scarnode.lab.phantom.model import Phantom
+from scarnode.lab.phantom.model import Phantom, PhantomSettings
 from scarnode.lab.phantom.vendors import VENDORS, VendorProfile
 from scarnode.uids import derived_uid
 
@@ -183,7 +184,9 @@ def write_cine(
     return paths
 
 
-def write_cohort(folder: Path, count: int, seed: int = 0, vendor: str = "mix", settings: object = None) -> list[Path]:
+def write_cohort(
+    folder: Path, count: int, seed: int = 0, vendor: str = "mix", settings: PhantomSettings | None = None
+) -> list[Path]:
     """Write `count` synthetic patients, one sub-folder each, with the LGE series and the true SEG.
 
     Parameters
@@ -227,7 +230,7 @@ def _write_patient(folder: Path, phantom: Phantom, vendor: str, site: str) -> Pa
 def _components(phantom: Phantom, twin: bool) -> list[Phantom]:
     if not twin:
         return [phantom]
-    other = "psir" if phantom.component == "magnitude" else "magnitude"
+    other: Literal["magnitude", "psir"] = "psir" if phantom.component == "magnitude" else "magnitude"
     return [phantom, make_phantom(phantom.seed, replace(phantom.settings, component=other))]
 
 

@@ -77,6 +77,7 @@ def make_phantom(seed: int, settings: PhantomSettings | None = None, device: tor
         image = signal if scene.component == "psir" else signal.abs()
         image = store(image, scene.component, 1.0, acquisition.full_scale)
     sequence = contrast.sequence
+    first, second = scene.heart.insertions
     return Phantom(
         seed=seed,
         settings=settings,
@@ -89,7 +90,7 @@ def make_phantom(seed: int, settings: PhantomSettings | None = None, device: tor
         component=scene.component,
         phenotype=scene.heart.phenotype,
         pattern=scene.scar.pattern,
-        insertion_angles=tuple(plan.septum + angle for angle in scene.heart.insertions),
+        insertion_angles=(plan.septum + first, plan.septum + second),
         inversion_time=round(sequence.inversion_time, 1),
         repetition_time=round(sequence.pulse_spacing, 2),
         echo_time=round(sequence.echo_time, 2),

@@ -47,10 +47,10 @@ class _Canvas:
         if across > 0:
             field = gaussian_filter1d(field, across, axis=0, mode="nearest")
         field /= max(float(field.std()), 1e-6)
-        down, across = (
+        down, along = (
             _spread(len(axis), count).to(self.device) for axis, count in zip((self.v, self.u), shape, strict=True)
         )
-        return down @ (torch.from_numpy(field).to(self.device) @ across.T)
+        return down @ (torch.from_numpy(field).to(self.device) @ along.T)
 
     def paint(self, distance: Tensor, value: Tensor | float) -> Tensor:
         """Lay `value` where `distance` (mm, positive inside) says; return the mask."""

@@ -29,7 +29,7 @@ _SEGMENTS = (
 """Label, category, type and display colour, in the order of `scarnode.segment.model.Tissue` from 1."""
 
 
-def truth_segmentation(phantom: Phantom, sources: list[Path]) -> hd.seg.Segmentation:
+def truth_segmentation(phantom: Phantom, sources: list[Path]) -> Dataset:
     """Give the true labels as a binary SEG that references the source instances. See `dicom.write_truth`."""
     from scarnode.lab.phantom.dicom import slice_position
 
@@ -68,9 +68,9 @@ def truth_segmentation(phantom: Phantom, sources: list[Path]) -> hd.seg.Segmenta
     ]
     sources_of_seg = [found[i] for i in order]
     series = [str(image.SeriesInstanceUID) for image in sources_of_seg]
-    for image in sources_of_seg:  # highdicom wants one series; the references are put right below
-        image.SeriesInstanceUID = series[0]
-    seg = hd.seg.Segmentation(
+    for source in sources_of_seg:  # highdicom wants one series; the references are put right below
+        source.SeriesInstanceUID = series[0]
+    seg: Dataset = hd.seg.Segmentation(
         source_images=sources_of_seg,
         pixel_array=labels,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,

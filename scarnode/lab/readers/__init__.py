@@ -88,7 +88,10 @@ def _readers(folder: Path, source: str, legend: Mapping[str, int]) -> dict[str, 
     if npz:
         from scarnode.lab.readers.labels import read_npz_case
 
-        return {path.stem: lambda path=path: [read_npz_case(path, source, legend)] for path in npz}
+        def reader(path: Path) -> Reader:
+            return lambda: [read_npz_case(path, source, legend)]
+
+        return {path.stem: reader(path) for path in npz}
     if nifti:
         from scarnode.lab.readers.nifti import nifti_readers
 

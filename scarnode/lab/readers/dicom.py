@@ -122,12 +122,13 @@ def _header(path: Path) -> _Header | None:
     keywords = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Manufacturer", "InstitutionName", "StationName")
     try:
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=[*keywords, "PatientID"])
-        uids = [str(dataset.get(keyword, "")) for keyword in keywords[:3]]
+        sop_class, instance, series = (str(dataset.get(keyword, "")) for keyword in keywords[:3])
         vendor, site, station = (str(dataset.get(keyword) or "").strip() for keyword in keywords[3:])
         patient = str(dataset.get("PatientID") or "").strip()
     except Exception:  # no DICOM, or damaged: the search for stacks names it where it matters
         return None
-    return _Header(path, *uids, vendor_name(vendor), site or station, uid_hash(patient) if patient else "")
+    who = uid_hash(patient) if patient else ""
+    return _Header(path, sop_class, instance, series, vendor_name(vendor), site or station, who)
 
 
 def _match(outlines: Sequence[Outline], headers: Sequence[_Header]) -> list[tuple[Stack, list[Outline]]]:
