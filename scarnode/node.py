@@ -41,6 +41,7 @@ from scarnode.ourselves import own_callers
 from scarnode.receive import Caller, CommitmentReport, Door, Listener, Reporters, Spool, listen, read_place
 from scarnode.segment import read_identity
 from scarnode.tls import server_context
+from scarnode.watch.keeper import Watch
 from scarnode.web import serve_web
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class Node:
         self._disks = DiskWatch(self.ledger, self._spool, settings.folders())
         self._audit = settings.audit_trail()
         self._associations = AssociationAudit(self._audit, settings.spool.path)
+        self._watch = Watch(self.ledger, lambda: self.settings)
         self._registrar = Registrar(self.ledger, self._spool)
         self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
         searching = threading.Lock()
@@ -190,6 +192,7 @@ class Node:
             "leases": partial(self._end_lost_leases),
             "disks": partial(self._disks.look),
             "retention": partial(self._janitor.look),
+            **self._watch.tasks(),
         }
         for slot, worker in enumerate(self._workers):
             tasks[f"work-{slot}"] = partial(self._work, slot, worker)

@@ -10,6 +10,7 @@ from scarnode import RESEARCH_USE, __version__
 from scarnode.jobs import Ledger
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness import free_port
+from tests.harness.mail import mail_server
 from tests.jobs.builders import STUDY, TO_PACS, analysed, plan, received, verdict
 
 
@@ -147,3 +148,18 @@ def test_segment_refuses_what_is_no_dicom(scarnode, tmp_path):
 def test_phantom_writes_patients(scarnode, tmp_path):
     scarnode("phantom", "-o", tmp_path, "-n", 1, "--seed", 4, "--vendor", "ge")
     assert len(list(tmp_path.rglob("*.dcm"))) > 5
+
+
+def test_a_test_message_says_what_went_wrong(scarnode, tmp_path):
+    config = tmp_path / "config.ini"
+    config.write_text("[spool]\npath = spool\n")
+    assert "nobody is told" in scarnode("alarms", "--test", "-c", config, code=1).stdout
+    mail = "mail_server = smtp://127.0.0.1:{}\nmail_from = a@example.org\nmail_to = b@example.org\n"
+    with mail_server() as box:
+        config.write_text("[notify]\n" + mail.format(box.port))
+        assert scarnode("alarms", "--test", "-c", config).stdout == "mail: sent.\n"
+        assert "test message" in box.mails[0]["Subject"]
+        config.write_text(f"[notify]\n{mail.format(box.port)}webhook_url = http://127.0.0.1:1/\n")
+        told = scarnode("alarms", "--test", "-c", config, code=1).stdout
+    assert "mail: sent." in told
+    assert "webhook: NOT SENT. webhook: no connection: refused" in told

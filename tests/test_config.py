@@ -75,12 +75,20 @@ def test_a_destination_is_given_as_the_deliver_room_takes_it(tmp_path):
 def test_secrets_stand_in_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SCARNODE_DESTINATION_MY_PACS_PASSWORD", "secret")
     monkeypatch.setenv("SCARNODE_DESTINATION_MY_PACS_2_TOKEN", "token")
+    monkeypatch.setenv("SCARNODE_NOTIFY_MAIL_PASSWORD", "pw")
+    monkeypatch.setenv("SCARNODE_NOTIFY_WEBHOOK_SECRET", "key")
     settings = read(
         tmp_path,
+        "[notify]\nmail_server = starttls://mail\nmail_user = me\nmail_from = a@b.c\nmail_to = d@e.f, g@h.i\n"
+        "webhook_url = https://hook\n"
         "[destination:my-pacs]\nurl = http://pacs\nuser = me\n[destination:my-pacs-2]\nurl = http://pacs\n",
     )
     assert settings.destinations["my-pacs"].peer("").password == "secret"
     assert settings.destinations["my-pacs-2"].peer("").token == "token"
+    mail, hook = settings.notify.mail(), settings.notify.webhook()
+    assert (mail.port, mail.recipients, mail.password) == (587, ("d@e.f", "g@h.i"), "pw")
+    assert (hook.url, hook.secret) == ("https://hook", "key")
+    assert not [word for word in ("pw", "key") if f"'{word}'" in repr((settings, mail, hook))]
 
 
 def test_no_fault_tells_a_secret(tmp_path):
@@ -88,6 +96,14 @@ def test_no_fault_tells_a_secret(tmp_path):
         with pytest.raises(ConfigError) as error:
             read(tmp_path, f"[destination:x]\nurl = http://pacs\n{line}\n")
         assert "(secret)" in str(error.value)
+        assert "s3cr" not in str(error.value)
+    for line in (
+        "mail_password = s3cret",
+        "webhook_url = ftp://s3cret",
+        "mail_user = me\nmail_server = x\nmail_password = s3cret",
+    ):
+        with pytest.raises(ConfigError) as error:
+            read(tmp_path, f"[notify]\n{line}\nwebhook_secret = s3cret\n")
         assert "s3cr" not in str(error.value)
 
 
@@ -169,6 +185,13 @@ def test_the_environment_replaces_a_value(tmp_path, monkeypatch):
         ),
         ("[audit]\nurl = https://audit\n", ("[audit] url = 'https://audit'", "syslog-tls://audit.example.org:6514")),
         ("[audit]\nurl = syslog-tls://audit:six\n", ("[audit] url", "syslog-udp://")),
+        ("[notify]\nmail_server = mail:25\n", ("[notify] mail_server = 'mail:25'", "starttls://mail.example.org:587")),
+        ("[notify]\nmail_server = smtp://mail\nmail_from = a@b.c\n", ("[notify] mail_to", "go together")),
+        ("[notify]\nmail_to = a@b.c\n", ("[notify] mail_to", "go together")),
+        ("[notify]\nmail_server = smtp://mail\nmail_from = Me <a@b.c>\n", ("[notify] mail_from", "admin@example.org")),
+        ("[notify]\nmail_server = smtp://mail\nmail_user = a\nmail_password = b\n", ("mail_password", "smtps://")),
+        ("[notify]\nmail_user = a\n", ("[notify] mail_password", "together")),
+        ("[notify]\nlink = node:8104\n", ("[notify] link = 'node:8104'", "https://")),
         ("[destination:x]\nurl = pacs\n", ("[destination:x] url = 'pacs'", "https://")),
         ("[destination:x]\nurl = http://pacs\nport = 1\n", ("[destination:x] port: no such key", "url, user")),
         ("[destination:x]\nurl = http://pacs\nuser = me\n", ("[destination:x] password", "together")),

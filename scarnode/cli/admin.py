@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -72,10 +73,19 @@ def db_upgrade(config: ConfigOption = CONFIG) -> None:
 def alarms(
     config: ConfigOption = CONFIG,
     past: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a test message by mail and webhook, as [notify] says.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List what needs an admin, e.g. a disk that is near full. Exit code 1: an alarm stands."""
+    """List what needs an admin, e.g. a disk that is near full. Exit code 1: an alarm stands.
+
+    With --test nothing is listed, and exit code 1: the message could not be sent.
+    """
     from scarnode.jobs import queries
+
+    if test:
+        raise typer.Exit(0 if _test_channels(config) else 1)
 
     rows = queries.list_alarms(open_ledger(config)[1], past)
     if as_json:
@@ -88,3 +98,23 @@ def alarms(
             )
         out.print(table if rows else "no alarm")
     raise typer.Exit(1 if any(row.cleared_at is None for row in rows) else 0)
+
+
+def _test_channels(config: Path) -> bool:
+    """Send a test message by every channel, and say what became of it."""
+    import socket
+
+    from scarnode.config import read_settings
+    from scarnode.watch import Message
+    from scarnode.watch.notifier import CHANNELS, channel_of
+
+    settings = read_settings(config)
+    channels = {name: channel for name in CHANNELS if (channel := channel_of(settings, name))}
+    if not channels:
+        out.print("nobody is told of alarms: set mail_server or webhook_url in [notify]", **PLAIN)
+        return False
+    message = Message(settings.node.ae_title, socket.gethostname(), link=settings.notify.link)
+    sendings = {name: channel.send(message) for name, channel in channels.items()}
+    for name, sending in sendings.items():
+        out.print(f"{name}: {'sent' if sending.ok else 'NOT SENT'}. {sending.trouble}".rstrip(), **PLAIN)
+    return all(sending.ok for sending in sendings.values())

@@ -1,6 +1,7 @@
 """config.ini, read once into typed settings."""
 
 from scarnode.config.destinations import DestinationSection, WebDestinationSection
+from scarnode.config.notify import NotifySection
 from scarnode.config.read import SECTIONS, read_settings
 from scarnode.config.sections import (
     AuditSection,
@@ -27,6 +28,7 @@ __all__ = [
     "LedgerSection",
     "LogSection",
     "NodeSection",
+    "NotifySection",
     "ReportSection",
     "ResultsSection",
     "RetentionSection",

@@ -26,7 +26,7 @@ SECTIONS = {
 }
 DESTINATION = "destination:"
 PEM_FILES = ("certificate", "private_key", "ca_file")
-SECRETS = ("password", "token", "users")
+SECRETS = ("password", "token", "users", "mail_password", "webhook_secret", "webhook_url")
 """Keys whose values stand in no message."""
 
 
@@ -100,7 +100,7 @@ def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, An
     anchored: dict[str, Any] = {key: value for key, value in items.items() if value != ""}
     if section in ("spool", "results") and "path" in anchored:
         anchored["path"] = folder / anchored["path"]
-    if section.startswith(DESTINATION) or section in ("tls", "audit"):
+    if section.startswith(DESTINATION) or section in ("tls", "audit", "notify"):
         anchored |= {key: folder / value for key, value in anchored.items() if key in PEM_FILES}
     if section == "segment" and "weights" in anchored:
         anchored["weights"] = folder / anchored["weights"]

@@ -13,6 +13,7 @@ from pydantic import (
 
 from scarnode.audit import AuditTrail, Source
 from scarnode.config.destinations import DestinationSection, WebDestinationSection
+from scarnode.config.notify import NotifySection
 from scarnode.config.sections import (
     AuditSection,
     DeliverSection,
@@ -49,6 +50,7 @@ class Settings(BaseModel):
     deliver: DeliverSection = DeliverSection()
     report: ReportSection = ReportSection()
     web: WebSection = WebSection()
+    notify: NotifySection = NotifySection()
     audit: AuditSection = AuditSection()
     log: LogSection = LogSection()
     recognition: Rules = Rules()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -44,14 +45,37 @@ class Alarms(Reception):
             alarm.cleared_at = time.time()
             return True
 
-    def set_alarm(self, name: str, detail: str) -> None:
-        """Have an alarm stand where there is a detail, and none where it is empty."""
-        if (name in self.standing_alarms()) == bool(detail):  # asked often: do not take the write lock for nothing
-            return
-        if detail:
+    def set_alarm(self, name: str, detail: str, anew: Callable[[str, str], bool] | None = None) -> None:
+        """Have an alarm stand where there is a detail, and none where it is empty.
+
+        Parameters
+        ----------
+        name, detail : str
+            As of `raise_alarm`.
+        anew : callable, optional
+            Says of the detail that stands and of this one whether the alarm is to be raised anew, so that people hear
+            of it again; where it says no, the new detail takes the old one's place. None: the old one stays.
+        """
+        with self.reading() as session:  # asked often: do not take the write lock for nothing
+            former = session.scalar(select(Alarm.detail).where(Alarm.name == name, Alarm.cleared_at.is_(None)))
+        if not detail:
+            if former is not None:
+                self.clear_alarm(name)
+        elif former is None:
             self.raise_alarm(name, detail)
-        else:
-            self.clear_alarm(name)
+        elif anew is not None and detail != former:
+            self._change_alarm(name, detail, anew(former, detail))
+
+    def _change_alarm(self, name: str, detail: str, anew: bool) -> None:
+        with self._writing() as session:
+            alarm = session.scalar(_standing(name))
+            if alarm is not None and not anew:
+                alarm.detail = detail
+                return
+            now = time.time()
+            if alarm is not None:
+                alarm.cleared_at = now
+            session.add(Alarm(name=name, raised_at=now, cleared_at=None, detail=detail))
 
     def standing_alarms(self) -> set[str]:
         """Give the names of the alarms that stand."""

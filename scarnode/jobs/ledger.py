@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session, aliased
 from scarnode.clock import AT_ONCE, steady
 from scarnode.correct.model import SEG_CLASSES, ReceivedSeg
 from scarnode.errors import LedgerError
-from scarnode.jobs.alarms import Alarms
 from scarnode.jobs.commitments import Commitments
 from scarnode.jobs.deliveries import LONGEST_PAUSE_SECONDS, MOVES
 from scarnode.jobs.model import (
@@ -27,6 +26,7 @@ from scarnode.jobs.model import (
     ResultFile,
     ReturnedObject,
 )
+from scarnode.jobs.notices import Notices
 from scarnode.jobs.retention import Retention
 from scarnode.jobs.tables import (
     ROUTINE,
@@ -69,7 +69,7 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Commitments, Alarms, Retention):
+class Ledger(Commitments, Notices, Retention):
     """The job database: what came (`Reception`), is sent (`Deliveries`), committed, deleted (`Retention`), and jobs.
 
     Parameters

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from sqlalchemy import Boolean, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy import Enum as EnumColumn
-from sqlalchemy import Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -256,8 +256,24 @@ class Alarm(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), index=True)
     raised_at: Mapped[float] = mapped_column(Float)
-    cleared_at: Mapped[float | None] = mapped_column(Float)
+    cleared_at: Mapped[float | None] = mapped_column(Float, index=True)
     detail: Mapped[str] = mapped_column(Text)
+
+
+class Told(Base):
+    """The last message on an alarm that a channel (mail, webhook) sent."""
+
+    __tablename__ = "told"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    channel: Mapped[str] = mapped_column(String(16))
+    alarm: Mapped[str] = mapped_column(String(64))
+    """Its name; empty in the row that says up to which alarm everything was told and is over."""
+    alarm_id: Mapped[int] = mapped_column(Integer)
+    """id of the alarm's latest row then."""
+    over: Mapped[bool] = mapped_column(Boolean)
+    """Whether it was told to be over."""
+    told_at: Mapped[float] = mapped_column(Float)
+    __table_args__ = (UniqueConstraint("channel", "alarm"),)
 
 
 class Event(Base):

@@ -1,0 +1,74 @@
+"""Messages as a POST of JSON, signed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import ssl
+
+import requests
+
+from scarnode.uids import IMPLEMENTATION_VERSION_NAME
+from scarnode.watch.model import Message, Sending, Webhook
+from scarnode.watch.words import as_json
+
+SIGNATURE = "X-Scarnode-Signature-256"
+"""Header: ``sha256=`` and the hex HMAC-SHA256 of the body under the secret, as GitHub's webhooks have it."""
+
+
+def post(message: Message, hook: Webhook) -> Sending:
+    """Post a message; never raises, ends in time.
+
+    Parameters
+    ----------
+    message : Message
+    hook : Webhook
+
+    Returns
+    -------
+    Sending
+        ``ok`` where the answer was 2xx. Redirections are not followed.
+    """
+    body = json.dumps(as_json(message)).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": IMPLEMENTATION_VERSION_NAME}
+    if hook.secret:
+        headers[SIGNATURE] = sign(body, hook.secret)
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy, no .netrc: what config.ini says, and nothing else
+            session.verify = str(hook.ca_file) if hook.ca_file else True
+            with session.post(
+                hook.url, body, headers=headers, timeout=hook.timeout, allow_redirects=False, stream=True
+            ) as answer:
+                status = answer.status_code
+    except Exception as error:  # what requests, urllib3, ssl and http.client raise for what a peer does
+        return Sending(False, f"{hook}: {_why(error, hook)}.")
+    if 200 <= status < 300:
+        return Sending(True)
+    return Sending(False, f"{hook}: it answered with status {status}.")
+
+
+def sign(body: bytes, secret: str) -> str:
+    """Give the value of the header `SIGNATURE`."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def _why(error: Exception, hook: Webhook) -> str:
+    """Say what went wrong; never in a library's words, which quote the address."""
+    cause: BaseException | None = error
+    while cause is not None:
+        reason = getattr(cause, "reason", None)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted: {cause.verify_message.rstrip('.')}"
+        inner = reason if isinstance(reason, BaseException) else cause.args[0] if cause.args else None
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__
+    if isinstance(error, requests.exceptions.SSLError):
+        return "TLS with it failed"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {hook.timeout:g} s"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection: refused, unknown host, or no way there"
+    if isinstance(error, OSError) and "certificate" in str(error):
+        return "the certificates of ca_file can not be read"
+    return f"no answer ({type(error).__name__})"
