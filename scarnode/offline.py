@@ -1,4 +1,4 @@
-"""`scarnode segment`: the same analysis as the node's, on files, without a network."""
+"""One study without a network: the same search and analysis as the node's, on files."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import track
-
 from scarnode import RESEARCH_USE, __version__
 from scarnode.analyse import analyse, job_key, write_objects
 from scarnode.errors import InputError, ScarnodeError
-from scarnode.report import KINDS, USUAL, Provenance, save_page
+from scarnode.report import USUAL, Provenance, save_page
 from scarnode.stack import Rules, Stack, Verdict, find_stacks, input_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scarnode.segment import Segmenter
 
 
@@ -52,36 +51,33 @@ class RejectedSeries:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `scarnode segment` prints."""
+    """What became of a set of files."""
 
     stacks: tuple[StackOutcome, ...]
     rejected: tuple[RejectedSeries, ...]
     notice: str = RESEARCH_USE
 
 
-def analyse_files(
-    paths: Sequence[Path],
+FAILED = "FAILED"
+"""Reason of what should have been analysed and could not be."""
+
+
+def analyse_study(
+    files: Sequence[Path],
     output: Path,
-    weights: Path | None,
-    device: str,
-    console: Console,
+    segmenter: Callable[[], Segmenter],
     rules: Rules | None = None,
     kinds: Collection[str] = USUAL,
 ) -> Outcome:
-    """Find and analyse every short-axis LGE stack in files and folders.
+    """Find and analyse every short-axis LGE stack among a study's files.
 
     Parameters
     ----------
-    paths : sequence of Path
-        DICOM files, or folders searched to any depth.
+    files : sequence of Path
     output : Path
         Gets one sub-folder per stack with ``seg.dcm``, ``sr.dcm``, ``sc.dcm`` and ``sheet.png``.
-    weights : Path or None
-        None: the shipped ones.
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-    console : rich.console.Console
-        For the progress bar.
+    segmenter : callable
+        Gives the network; called only where there is a stack.
     rules : Rules, optional
         How a stack is recognised.
     kinds : collection of str
@@ -90,20 +86,8 @@ def analyse_files(
     Returns
     -------
     Outcome
-
-    Raises
-    ------
-    InputError
-        There is no such kind, no file is there, or none of them is readable DICOM.
     """
-    if unknown := set(kinds) - set(KINDS):
-        raise InputError(f"no such kind of object: {', '.join(sorted(unknown))}", todo=f"Known: {', '.join(KINDS)}")
-    rules = rules or Rules()
-    found = find_stacks(list_files(paths), rules)
-    if not found.series:
-        raise InputError(
-            f"none of the {len(found.unreadable)} files is readable DICOM", _names(paths), "Give DICOM files or folders"
-        )
+    found = find_stacks(files, rules or Rules())
     rejected = [
         RejectedSeries(series.series_instance_uid, series.reason, series.detail)
         for series in found.series
@@ -111,15 +95,12 @@ def analyse_files(
     ]
     rejected += [RejectedSeries(str(path), "UNREADABLE", why) for path, why in found.unreadable]
     stacks: list[StackOutcome] = []
-    if found.stacks:
-        from scarnode.segment import Segmenter
-
-        segmenter = Segmenter(weights, device)
-        for stack in track(found.stacks, "Analysing", console=console, transient=True):
-            try:
-                stacks.append(_analyse_one(stack, segmenter, output, kinds))
-            except ScarnodeError as error:
-                rejected.append(RejectedSeries(stack.series_instance_uids[0], "FAILED", str(error)))
+    for stack in found.stacks:
+        network = segmenter()
+        try:
+            stacks.append(_analyse_one(stack, network, output, kinds))
+        except ScarnodeError as error:
+            rejected.append(RejectedSeries(stack.series_instance_uids[0], FAILED, str(error)))
     return Outcome(tuple(stacks), tuple(rejected))
 
 
@@ -163,9 +144,10 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
         else:
             raise InputError("there is no such file or folder", str(path), "Give DICOM files or folders")
     if not files:
-        raise InputError("there is no file", _names(paths), "Give DICOM files or folders")
+        raise InputError("there is no file", names(paths), "Give DICOM files or folders")
     return files
 
 
-def _names(paths: Sequence[Path]) -> str:
+def names(paths: Sequence[Path]) -> str:
+    """Give paths for a sentence."""
     return ", ".join(str(path) for path in paths)

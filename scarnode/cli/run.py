@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scarnode import RESEARCH_USE
 from scarnode.cli.terms import (
@@ -41,21 +43,48 @@ def segment(
     objects: Annotated[
         str, typer.Option(help="Made besides seg, sr and sc: pdf, labelmap, probability (comma-separated).")
     ] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Processes; each holds the network.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Analyse files without a network.
+    """Analyse files without a network: a study, or an archive of thousands.
+
+    OUT gets a folder per stack, results.csv, and studies.jsonl, which says what is done: the same command goes on
+    where it was stopped, and analyses only what is new, changed or failed.
 
     Exit code 0: at least one stack was analysed. 3: nothing is a short-axis LGE stack. 2: unusable input.
     """
-    from scarnode.offline import analyse_files
+    from scarnode.backfill import analyse_files
+    from scarnode.study_process import Order
 
-    kinds = [kind for word in objects.split(",") if (kind := word.strip())]
-    outcome = analyse_files(paths, output, weights, device, err, kinds=kinds)
+    kinds = tuple(kind for word in objects.split(",") if (kind := word.strip()))
+    order = Order(output, weights, device, kinds, workers)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("to go"), console=err, transient=True) as bar:
+        try:
+            outcome = analyse_files(paths, order, _watched(bar))
+        except KeyboardInterrupt:
+            bar.stop()
+            err.print(f"stopped; the same command goes on with what lies in {output}", highlight=False)
+            raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(dataclasses.asdict(outcome), indent=2, default=str))
     else:
         _print_outcome(outcome)
     raise typer.Exit(0 if outcome.stacks else 3)
+
+
+def _watched(bar: Progress) -> Callable[[str, int, int], None]:
+    """Show how far an analysis is, how fast, and how long it will take."""
+    task = bar.add_task("Looking for files", total=None, rate="")
+
+    def watch(what: str, done: int, total: int) -> None:
+        if bar.tasks[0].description != what:  # what was done before says nothing of today's pace
+            bar.reset(task, total=total, completed=done, description=what)
+        speed = bar.tasks[0].speed
+        per_minute = f"{60 * speed:.0f} a minute" if speed else ""
+        bar.update(task, completed=done, total=total, rate=per_minute)
+
+    return watch
 
 
 def _print_outcome(outcome: Any) -> None:

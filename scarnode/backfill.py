@@ -1,0 +1,234 @@
+"""`scarnode segment`: from one study to a whole archive of files, in processes of their own, and resumable."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import queue
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TextIO
+
+from pydantic import TypeAdapter, ValidationError
+
+from scarnode import RESEARCH_USE, __version__
+from scarnode.durable import replace_durably
+from scarnode.errors import InputError
+from scarnode.offline import FAILED, Outcome, list_files, names
+from scarnode.part10 import read
+from scarnode.report import KINDS
+from scarnode.segment import read_identity
+from scarnode.study_process import Order, StudyProcess
+
+JOURNAL = "studies.jsonl"
+"""In the output folder: a line for every study that is done."""
+
+TABLE = "results.csv"
+"""In the output folder: a row for every stack, and for every study without one."""
+
+Watch = Callable[[str, int, int], None]
+"""Told what is done ("Reading headers", "Analysing"), how much of it, and of how much."""
+
+
+@dataclass(frozen=True)
+class _Study:
+    """Files of one Study Instance UID (empty: of none); the key changes with whatever would change the result."""
+
+    uid: str
+    files: tuple[Path, ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A line of the journal."""
+
+    key: str
+    study_uid: str
+    outcome: Outcome
+
+
+def analyse_files(paths: Sequence[Path], order: Order, watch: Watch = lambda what, done, total: None) -> Outcome:
+    """Find and analyse every short-axis LGE stack in files and folders, study by study.
+
+    What is done is written down: asked again with the same output folder, weights and version, only what is new,
+    changed, or failed is analysed. A study that brings its process down fails alone.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        DICOM files, or folders searched to any depth.
+    order : Order
+    watch : callable
+        Told of the progress.
+
+    Returns
+    -------
+    Outcome
+        Of all studies, also those that were done before.
+
+    Raises
+    ------
+    InputError
+        There is no such kind, no file is there, or none of them is readable DICOM.
+    WeightsError
+        The network can not be loaded.
+    """
+    if unknown := set(order.kinds) - set(KINDS):
+        raise InputError(f"no such kind of object: {', '.join(sorted(unknown))}", todo=f"Known: {', '.join(KINDS)}")
+    studies = _studies(list_files(paths), order, watch)
+    order.output.mkdir(parents=True, exist_ok=True, mode=0o700)
+    done = {entry.key: entry for entry in _read_journal(order.output / JOURNAL)}
+    waiting = [study for study in studies if study.key not in done or _failed(done[study.key].outcome)]
+    with _open_journal(order.output / JOURNAL) as journal:
+        for number, (study, outcome) in enumerate(_analysed(waiting, order), 1):
+            done[study.key] = _Done(study.key, study.uid, outcome)
+            _write_line(journal, done[study.key])
+            watch("Analysing", len(studies) - len(waiting) + number, len(studies))
+    ended = [done[study.key] for study in studies]
+    _write_table(ended, order.output / TABLE)
+    stacks = tuple(stack for entry in ended for stack in entry.outcome.stacks)
+    rejected = tuple(series for entry in ended for series in entry.outcome.rejected)
+    if not stacks and all(series.reason == "UNREADABLE" for series in rejected):
+        raise InputError(
+            f"none of the {len(rejected)} files is readable DICOM", names(paths), "Give DICOM files or folders"
+        )
+    return Outcome(stacks, rejected)
+
+
+def _studies(files: Sequence[Path], order: Order, watch: Watch) -> list[_Study]:
+    """Sort files by study; what is no DICOM stays together, to be told why."""
+    by_uid: dict[str, list[Path]] = defaultdict(list)
+    for number, file in enumerate(files, 1):
+        try:
+            uid = str(read(file, ["StudyInstanceUID"]).get("StudyInstanceUID") or "")
+        except Exception:  # what a parser says of it is said again, in words, by `find_stacks`
+            uid = ""
+        by_uid[uid].append(file)
+        if number % 100 == 0 or number == len(files):
+            watch("Reading headers", number, len(files))
+    network = read_identity(order.weights).sha256
+    return [_Study(uid, tuple(mine), _key(uid, mine, network, order)) for uid, mine in by_uid.items()]
+
+
+def _key(uid: str, files: Sequence[Path], network: str, order: Order) -> str:
+    digest = hashlib.sha256("\n".join((uid, network, __version__, *sorted(order.kinds))).encode())
+    for file in sorted(files):
+        state = file.stat()
+        digest.update(f"\n{file.absolute()}\t{state.st_size}\t{state.st_mtime_ns}".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _failed(outcome: Outcome) -> bool:
+    return any(series.reason == FAILED for series in outcome.rejected)
+
+
+def _analysed(studies: Sequence[_Study], order: Order) -> Iterator[tuple[_Study, Outcome]]:
+    """Analyse studies in as many processes as asked for; give each as it ends."""
+    with _processes(min(order.workers, len(studies)), order) as analyse, ThreadPoolExecutor(order.workers) as threads:
+        running = {threads.submit(analyse, study): study for study in studies}
+        try:
+            for ended in as_completed(running):
+                yield running[ended], ended.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _processes(count: int, order: Order) -> Iterator[Callable[[_Study], Outcome]]:
+    """Give a function that analyses a study in a process that is free."""
+    threads = max(1, (os.cpu_count() or 1) // max(1, count))
+    everybody = [StudyProcess(order, threads) for _ in range(count)]
+    free: queue.SimpleQueue[StudyProcess] = queue.SimpleQueue()
+    for process in everybody:
+        free.put(process)
+
+    def analyse(study: _Study) -> Outcome:
+        process = free.get()
+        try:
+            return process.analyse(study.uid, study.files)
+        finally:
+            free.put(process)
+
+    try:
+        yield analyse
+    finally:
+        for process in everybody:
+            process.end()
+
+
+def _read_journal(path: Path) -> Iterator[_Done]:
+    """Read what is done; a line that was cut off by a crash is as if it had not been written."""
+    if not path.exists():
+        return
+    shape = TypeAdapter(_Done)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValidationError):
+            yield shape.validate_json(line)
+
+
+def _open_journal(path: Path) -> TextIO:
+    """Open the journal for more; a line that was cut off is ended, so that the next one is not lost with it."""
+    journal = path.open("a+", encoding="utf-8")
+    journal.seek(0)
+    if (written := journal.read()) and not written.endswith("\n"):
+        print(file=journal)
+    return journal
+
+
+def _write_line(journal: TextIO, done: _Done) -> None:
+    print(json.dumps(asdict(done)), file=journal, flush=True)
+    os.fsync(journal.fileno())
+
+
+COLUMNS = (
+    "study_instance_uid",
+    "series_instance_uids",
+    "status",
+    "slices",
+    "scar_volume_cm3",
+    "myocardium_volume_cm3",
+    "lge_percent",
+    "flags",
+    "reasons",
+    "seg",
+    "notice",
+)
+
+
+def _write_table(ended: Sequence[_Done], path: Path) -> None:
+    """Write the table of results: readable by its owner alone, for it names studies."""
+    text = StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="")
+    writer.writeheader()
+    for entry in ended:
+        for row in _rows(entry):
+            writer.writerow({"study_instance_uid": entry.study_uid, "notice": RESEARCH_USE, **row})
+    replace_durably(path, [text.getvalue().encode()])
+
+
+def _rows(entry: _Done) -> Iterator[dict[str, object]]:
+    for stack in entry.outcome.stacks:
+        yield {
+            "series_instance_uids": " ".join(stack.series_uids),
+            "status": "analysed",
+            "slices": stack.slices,
+            "scar_volume_cm3": f"{stack.scar_volume_cm3:.3f}",
+            "myocardium_volume_cm3": f"{stack.myocardium_volume_cm3:.3f}",
+            "lge_percent": "" if stack.lge_percent is None else f"{stack.lge_percent:.3f}",
+            "flags": " ".join(stack.flags),
+            "seg": stack.seg,
+        }
+    failed = [series for series in entry.outcome.rejected if series.reason == FAILED]
+    for series in failed:
+        yield {"series_instance_uids": series.series_uid, "status": "failed", "reasons": series.detail}
+    if not entry.outcome.stacks and not failed:
+        reasons = dict.fromkeys(series.reason for series in entry.outcome.rejected)
+        yield {"status": "no stack", "reasons": " ".join(reasons)}
