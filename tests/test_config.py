@@ -236,3 +236,21 @@ def test_an_audit_repository_is_given_as_the_audit_room_takes_it(tmp_path):
     repository = settings.audit.repository(settings.tls)
     assert repository.ca_file == authority.ca_file
     assert repository.identity == Identity(ours.certificate, ours.private_key)
+
+
+def test_config_init_writes_the_shipped_file_and_never_changes_one(scarnode, tmp_path):
+    shipped = SHIPPED.read_text()
+    assert scarnode("config", "init", "-").stdout == shipped
+    file = tmp_path / "new" / "config.ini"
+    scarnode("config", "init", file)
+    assert file.read_text() == shipped
+    assert file.stat().st_mode & 0o777 == 0o644
+    file.write_text("mine")
+    assert "there already" in scarnode("config", "init", file, code=2).stderr
+    assert file.read_text() == "mine"
+    assert "can not be written" in scarnode("config", "init", file / "below", code=2).stderr
+
+
+def test_config_unit_is_the_shipped_one(scarnode, tmp_path):
+    scarnode("config", "unit", tmp_path / "scarnode.service")
+    assert "serve --config /etc/scarnode/config.ini" in (tmp_path / "scarnode.service").read_text()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scarnode import RESEARCH_USE, __version__
-from scarnode.cli import admin, jobs, learn, run, series, transfer
+from scarnode.cli import admin, jobs, learn, run, series, shipped, transfer
 from scarnode.cli.terms import err, out
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import printable
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 for commands in (run, transfer, learn, admin):
     app.add_typer(commands.app)
-for name, group in (("jobs", jobs.app), ("series", series.app), ("config", admin.config_app), ("db", admin.db_app)):
+for name, group in (("jobs", jobs.app), ("series", series.app), ("config", shipped.config_app), ("db", admin.db_app)):
     app.add_typer(group, name=name)
 
 

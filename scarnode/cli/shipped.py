@@ -1,0 +1,57 @@
+"""`scarnode config init` and `config unit`: a first config.ini and the systemd unit, for who has installed by pip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scarnode.cli.admin import config_app
+from scarnode.cli.terms import CONFIG, PLAIN, out
+from scarnode.errors import ScarnodeError
+
+UNIT = Path("/etc/systemd/system/scarnode.service")
+
+
+@config_app.command("init")
+def config_init(
+    path: Annotated[Path, typer.Argument(help="Where to write it; - prints it.")] = CONFIG,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder for spool, results and ledger, instead of /var/lib/scarnode.")
+    ] = None,
+) -> None:
+    """Write the commented config.ini that comes with scarnode. A file that is there is never changed."""
+    from scarnode.config.shipped import shipped_config
+
+    if _write(shipped_config(data), path):
+        out.print(f"{path} written. Set [destination:pacs], then: scarnode config check -c {path}", **PLAIN)
+
+
+@config_app.command("unit")
+def config_unit(path: Annotated[Path, typer.Argument(help="Where to write it; - prints it.")] = UNIT) -> None:
+    """Write the systemd unit that runs this scarnode. A file that is there is never changed."""
+    from scarnode.config.shipped import shipped_unit
+
+    if _write(shipped_unit(), path):
+        out.print(f"{path} written. Then: systemctl daemon-reload && systemctl enable --now scarnode", **PLAIN)
+
+
+def _write(text: str, path: Path) -> bool:
+    """Write a new file, or print; gives whether a file was written."""
+    if str(path) == "-":
+        print(text, end="")
+        return False
+    if path.exists():
+        todo = "Choose another path, or compare with what '-' instead of a path prints"
+        raise ScarnodeError("the file is there already", str(path), todo)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:  # x: nor one that came this moment
+            file.write(text)
+        path.chmod(0o644)
+    except OSError as error:
+        raise ScarnodeError(
+            f"can not be written ({error.strerror})", str(path), "Run as root, or choose another path"
+        ) from None
+    return True

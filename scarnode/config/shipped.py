@@ -1,0 +1,35 @@
+"""config.ini and the systemd unit as they come with scarnode."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_INSTALLED = Path(__file__).parent / "shipped"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_DATA = "/var/lib/scarnode"
+_PROGRAM = "/opt/scarnode/bin/scarnode"
+
+
+def shipped_config(data: Path | None = None) -> str:
+    """Give the commented config.ini.
+
+    Parameters
+    ----------
+    data : Path, optional
+        Folder for spool, results and ledger, instead of /var/lib/scarnode.
+    """
+    text = _text("config.ini")
+    return text if data is None else text.replace(_DATA, str(data.absolute()))
+
+
+def shipped_unit() -> str:
+    """Give the systemd unit, with the path of the scarnode that runs this where it is not that of the guide."""
+    program = Path(sys.prefix, "bin", "scarnode")
+    text = _text("systemd/scarnode.service")
+    return text.replace(_PROGRAM, str(program)) if program.exists() else text
+
+
+def _text(name: str) -> str:
+    installed = _INSTALLED / Path(name).name
+    return (installed if installed.is_file() else _CHECKOUT / name).read_text(encoding="utf-8")
