@@ -9,12 +9,14 @@ import typer
 
 from scarnode import RESEARCH_USE, __version__
 from scarnode.cli import admin, jobs, learn, run, series, shipped, transfer
+from scarnode.cli.guide import ROOT, add_examples
 from scarnode.cli.terms import err, out
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import printable
 
 app = typer.Typer(
     help=f"Measures scar in late-gadolinium-enhancement short-axis stacks, as a DICOM node. {RESEARCH_USE}.",
+    epilog=ROOT,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # they would print patient data
 )
@@ -22,6 +24,7 @@ for commands in (run, transfer, learn, admin):
     app.add_typer(commands.app)
 for name, group in (("jobs", jobs.app), ("series", series.app), ("config", shipped.config_app), ("db", admin.db_app)):
     app.add_typer(group, name=name)
+add_examples(app)
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def jobs_list(
     state: Annotated[str, typer.Option(help="queued, running, delivering, done, failed, held or superseded.")] = "",
     patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
     accession: Annotated[str, typer.Option(help="Accession number.")] = "",
-    limit: Annotated[int, typer.Option(min=1)] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many rows.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, the newest first."""

@@ -30,7 +30,7 @@ def series_list(
     study: Annotated[str, typer.Option(help="Study Instance UID.")] = "",
     accession: Annotated[str, typer.Option(help="Accession number.")] = "",
     patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
-    limit: Annotated[int, typer.Option(min=1)] = 200,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many rows.")] = 200,
     as_json: JsonOption = False,
 ) -> None:
     """List every series received and what became of it; then what could not be read at all."""
