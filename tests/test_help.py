@@ -51,12 +51,6 @@ def test_the_usual_exit_codes_are_those(scarnode, tmp_path):
     scarnode("config", "check", "--no-such-option", code=2)
 
 
-def test_docs_commands_is_what_the_help_says():
-    from docs.make_commands import text
-
-    assert (ROOT / "docs" / "commands.md").read_text() == text(), "run: python docs/make_commands.py"
-
-
 def test_bash_completes_commands_and_options(tmp_path):
     """In a real bash, with the function that --show-completion prints."""
     bash = shutil.which("bash")

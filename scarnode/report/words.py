@@ -6,7 +6,7 @@ from scarnode.segment import quality
 from scarnode.segment.model import Segmentation
 from scarnode.stack.model import Flag, Stack
 
-_WORDS: dict[str, str] = {
+WORDS: dict[str, str] = {
     Flag.FEW_SLICES: "Only one or two slices: the volumes are those of a part of the ventricle.",
     Flag.MISSING_SLICE: "A slice is missing between two others: its neighbours stand for it in the volumes.",
     Flag.UNEQUAL_SPACING: "The slices are not equally far apart; each counts with its own share of the distance.",
@@ -40,4 +40,4 @@ def flags_in_words(stack: Stack, segmentation: Segmentation | None) -> list[tupl
         Flag and sentence; the sentence is empty for a flag that is not known here.
     """
     names = [flag.value for flag in stack.flags] + list(segmentation.flags if segmentation else ())
-    return [(name, _WORDS.get(name, "")) for name in dict.fromkeys(names)]
+    return [(name, WORDS.get(name, "")) for name in dict.fromkeys(names)]
