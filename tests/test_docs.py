@@ -13,11 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
+from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from docs import make
 from scarnode.config import read_settings
 from scarnode.jobs import Ledger
+from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness.commands import check_arguments, commands
+from tests.harness.dcmtk import storescu
+from tests.harness.orthanc import Orthanc
+from tests.harness.tools import wait_until
 from tests.jobs.builders import analysed, plan, received, verdict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,6 +209,35 @@ def test_every_alarm_is_explained():
         }
     assert {"failed_jobs", "worker", "destination", "audit_repository", "disk_ledger"} <= used
     assert used <= named, f"docs/troubleshooting.md does not explain {sorted(used - named)}"
+
+
+def test_orthanc_is_as_the_guide_has_it(tmp_path):
+    """The configuration and the script of docs/connect-pacs.md in a real Orthanc: images come on, results do not."""
+    page = ROOT / "docs" / "connect-pacs.md"
+    [configuration], [script] = blocks(page, "json"), blocks(page, "lua")
+    came = []
+
+    def store(event: evt.Event) -> int:
+        came.append(event.request.AffectedSOPInstanceUID)
+        return 0
+
+    node = AE("SCARNODE")
+    node.supported_contexts = AllStoragePresentationContexts
+    server = node.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
+    own = json.loads(configuration)
+    own["DicomModalities"]["scarnode"] |= {"Host": "127.0.0.1", "Port": server.socket.getsockname()[1]}
+    (tmp_path / "to-scarnode.lua").write_text(script)
+    for place in ("DicomAet", "DicomPort"):
+        del own[place]  # the harness has its own
+    files = write_dicom(make_phantom(1, PhantomSettings(matrix=(32, 32), slices=2, component="magnitude")), tmp_path)
+    with Orthanc(tmp_path / "orthanc", LuaScripts=[str(tmp_path / "to-scarnode.lua")], **own) as orthanc:
+        for path, title in zip(files, ("SCARNODE", "MR1"), strict=True):  # the second proves that the script runs
+            done = storescu(orthanc.host, orthanc.port, [path], orthanc.ae_title, title)
+            assert done.returncode == 0, done.stderr
+        wait_until(lambda: came, 20, "what Orthanc forwards")
+        orthanc.wait_for(2)
+    server.shutdown()
+    assert came == [dcmread(files[1]).SOPInstanceUID]
 
 
 def test_the_site_builds(tmp_path):
