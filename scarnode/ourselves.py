@@ -30,8 +30,17 @@ def own_place(host: str) -> Network | str:
 
 
 def own_callers(settings: Settings) -> tuple[Caller, ...]:
-    """Give who calls the node from this machine: `scarnode send`, `pull` and `doctor`, under the node's own title."""
-    return (Caller(settings.node.ae_title, own_place(settings.node.host)),)
+    """Give who calls the node because of itself.
+
+    `scarnode send`, `pull` and `doctor` from this machine, under the node's own title; `pull` by C-GET, in the name of
+    the archive; and the archives that are asked to send (C-MOVE), each from its own address.
+    """
+    here = own_place(settings.node.host)
+    archives = [
+        Caller(source.ae_title, here if source.how == "get" else read_place(source.host))
+        for source in settings.sources.values()
+    ]
+    return (Caller(settings.node.ae_title, here), *archives)
 
 
 def own_node(settings: Settings, timeout: float = 60.0) -> Destination:

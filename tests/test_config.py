@@ -1,11 +1,20 @@
 """config.ini: what is right is typed, what is wrong is named."""
 
 import re
+from datetime import date, time
 from pathlib import Path
 
 import pytest
 
-from scarnode.config import DestinationSection, Settings, TlsSection, WebDestinationSection, read_settings
+from scarnode.config import (
+    DestinationSection,
+    PullSection,
+    Settings,
+    SourceSection,
+    TlsSection,
+    WebDestinationSection,
+    read_settings,
+)
 from scarnode.deliver import Destination, WebDestination
 from scarnode.errors import ConfigError
 from scarnode.tls import Identity, Protection
@@ -29,11 +38,14 @@ def test_the_shipped_file_says_what_the_defaults_are(tmp_path):
 def test_the_shipped_file_names_every_key():
     text = SHIPPED.read_text()
     for section, field in Settings.model_fields.items():
-        if section not in ("recognition", "destinations"):
+        if section not in ("recognition", "destinations", "sources", "pulls"):
             for key in field.annotation.model_fields:
                 assert re.search(rf"^{key} =", text, re.MULTILINE), f"[{section}] {key} is not in config.ini"
     for key in {**DestinationSection.model_fields, **WebDestinationSection.model_fields}:
         assert re.search(rf"^(# )?{key} =", text, re.MULTILINE), f"[destination:NAME] {key} is not in config.ini"
+    for name, kind in (("source", SourceSection), ("pull", PullSection)):
+        for key in kind.model_fields:
+            assert re.search(rf"^# {key} =", text.partition(f"# [{name}:")[2], re.MULTILINE), f"[{name}:NAME] {key}"
 
 
 def test_relative_paths_count_from_the_file(tmp_path):
@@ -70,6 +82,34 @@ def test_a_destination_is_given_as_the_deliver_room_takes_it(tmp_path):
     assert settings.objects() == {"one": ("seg", "labelmap"), "two": ("pdf",)}
     assert settings.kinds() == ("seg", "sr", "sc", "pdf", "labelmap")
     assert "p%s" not in repr(settings)
+
+
+def test_archives_and_rules(tmp_path):
+    source = "[source:a]\nhost = h\nport = 104\nae_title = A\nhow = get\n"
+    settings = read(tmp_path, source + "[pull:n]\nsource = a\nsince = 2026-01-31\nat = 23:30\nmodality =\n")
+    assert settings.archives()["a"].how == "get"
+    rule = settings.pull_rules()["n"]
+    assert (rule.since, rule.at, rule.modality) == (date(2026, 1, 31), time(23, 30), "MR")
+    assert str(rule.wanted(date(2026, 3, 1)).period) == "20260131-"
+    week = read(tmp_path, source + "[pull:n]\nsource = a\n").pull_rules()["n"]
+    assert str(week.wanted(date(2026, 3, 10)).period) == "20260303-"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("[pull:n]\nsource = b\n", "[pull:n] source = 'b': allowed: a"),
+        ("[pull:n]\nsource = a\nat = 25:00\n", "at = '25:00': allowed: a time of day like 02:30"),
+        ("[pull:n]\nsource = a\nsince = ever\n", "allowed: a number of days, or a date like 2026-01-31"),
+        ("[source:b]\nhost = h\nport = 1\nae_title = A\nhow = beg\n", "how = 'beg'"),
+        ("[source:b]\nhost = h\nport = 1\nae_title = A\ncharacter_set = UTF8\n", "ISO_IR 192"),
+        ("[source:b]\nhost = h\nport = 1\nae_title = A\ntls_name = x\n", "this key where tls = yes"),
+    ],
+)
+def test_faults_of_archives_and_rules(tmp_path, lines, said):
+    with pytest.raises(ConfigError) as error:
+        read(tmp_path, "[source:a]\nhost = h\nport = 104\nae_title = A\n" + lines)
+    assert said in str(error.value)
 
 
 def test_secrets_stand_in_the_environment(tmp_path, monkeypatch):

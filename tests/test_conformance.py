@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,14 @@ from pydicom.uid import AllTransferSyntaxes, ExplicitVRLittleEndian, UID_diction
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.sop_class import Verification
 
-from scarnode.config import SECTIONS, DestinationSection, WebDestinationSection
+from scarnode.config import SECTIONS, DestinationSection, PullSection, SourceSection, WebDestinationSection
 from scarnode.deliver import About, Destination, WebDestination, echo, send
 from scarnode.deliver.commitment import PERMANENT_ANSWERS
 from scarnode.deliver.dicomweb import DUPLICATES, PERMANENT_HTTP, PERMANENT_REASONS
 from scarnode.jobs.commitments import FINAL_REASONS
+from scarnode.query import Archive, Wanted, find_series, find_studies
+from scarnode.query.model import Unit
+from scarnode.query.retrieve import PASSING, PERMANENT, get, move
 from scarnode.receive import listen
 from scarnode.report import KINDS, USUAL, build_results
 from tests.harness.peers import make_object
@@ -224,6 +229,56 @@ def test_what_refuses_storage_commitment_for_good():
     assert set(codes(said[1][0])) == FINAL_REASONS
 
 
+# --- QUERY-SCU
+
+
+def test_what_is_asked_of_an_archive():
+    asked: dict[str, list] = {"FIND": [], "MOVE": [], "GET": []}
+    proposed: list = []
+    roles: list = []
+
+    def requested(event: evt.Event) -> None:
+        peer = event.assoc.requestor
+        proposed.append({c.abstract_syntax: tuple(c.transfer_syntax) for c in peer.requested_contexts})
+        roles.append(peer.role_selection)
+
+    def find(event: evt.Event) -> Any:
+        asked["FIND"].append(event.identifier)
+        yield 0x0000, None
+
+    ae = AE("ARCHIVE")
+    rows = {row[0].rsplit(" ", 1)[1]: (ticked(row[1])[0], tuple(ticked(row[2]))) for row in table("Table 12a")[:3]}
+    for uid, _ in rows.values():
+        ae.add_supported_context(uid)
+    server = ae.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_REQUESTED, requested), (evt.EVT_C_FIND, find)]
+    )
+    peer = Destination("archive", "127.0.0.1", server.server_address[1], "ARCHIVE")
+    archive, never = Archive("archive", peer), threading.Event()
+    find_studies(archive, Wanted(accession="A"), "SCARNODE")
+    find_series(archive, "1.2.3", "SCARNODE")
+    node = Destination("node", "127.0.0.1", 1, "SCARNODE")
+    for retrieve in (move, get):
+        retrieve(archive, Unit("1.2.3"), node, "SCARNODE", lambda counts: None, never)
+    server.shutdown()
+    assert proposed[:3] == [dict([rows["FIND"]])] * 2 + [dict([rows["MOVE"]])]
+    assert proposed[3].pop(rows["GET"][0]) == rows["GET"][1]
+    assert set(proposed[3].values()) == {tuple(ticked(row[1])[0] for row in table("Table 4"))}
+    said = next(row[0] for row in table("Table 12a")[3:])
+    assert len(proposed[3]) == int(said.split()[0]) == len(roles[3])
+    assert all(role.scp_role and not role.scu_role for role in roles[3].values())
+    for question, row in zip(asked["FIND"], table("Table 12b"), strict=True):
+        keys = {element.keyword for element in question} - {"QueryRetrieveLevel"}
+        assert question.QueryRetrieveLevel == row[0]
+        assert keys == {*ticked(row[1]), *ticked(row[2])}
+
+
+def test_what_ends_a_retrieval():
+    rows = table("Table 12c")
+    assert set(codes(rows[1][0])) == set(PERMANENT)
+    assert set(PASSING) <= set(codes(rows[2][0]))
+
+
 # --- STOW-RS
 
 
@@ -268,6 +323,8 @@ def test_parameters_and_their_defaults():
     }
     for kind, model in kinds.items():
         true |= {(f"`[destination:NAME]`, {kind}", key): shown(field) for key, field in model.model_fields.items()}
+    for section, model in (("source", SourceSection), ("pull", PullSection)):
+        true |= {(f"`[{section}:NAME]`", key): shown(field) for key, field in model.model_fields.items()}
     assert written == true
 
 
@@ -280,6 +337,10 @@ def shown(field: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         value = ", ".join(value)
+    if isinstance(value, timedelta):
+        value = value.days
+    if isinstance(value, time):
+        value = f"{value:%H:%M}"
     return f"{value:g}" if isinstance(value, float) else str(value) if value not in (None, "") else "none"
 
 

@@ -25,6 +25,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "scarnode send study/ --to PACS1@10.20.30.40:11112",
         "scarnode send out/ --to pacs --json",
     ),
+    "pull": (
+        "scarnode pull --accession A123",
+        "scarnode pull --date 20260101-20260131 --description '*cardiac*' --from archive --dry-run",
+        "scarnode pull --patient P-1 --from archive --get --json",
+    ),
     "train": (
         "scarnode train our-contours -o tuned --initial shipped",
         "scarnode train our-contours --emidec data/emidec -o run",

@@ -18,6 +18,7 @@ from scarnode.config.sections import (
     TlsSection,
 )
 from scarnode.config.settings import Settings
+from scarnode.config.sources import PullSection, SourceSection
 from scarnode.config.web import WebSection
 
 __all__ = [
@@ -29,11 +30,13 @@ __all__ = [
     "LogSection",
     "NodeSection",
     "NotifySection",
+    "PullSection",
     "ReportSection",
     "ResultsSection",
     "RetentionSection",
     "SegmentSection",
     "Settings",
+    "SourceSection",
     "SpoolSection",
     "StudySection",
     "TlsSection",

@@ -16,15 +16,18 @@ from pydantic import (
 
 from scarnode.config.destinations import DestinationSection, WebDestinationSection
 from scarnode.config.settings import Settings
+from scarnode.config.sources import PullSection, SourceSection
+from scarnode.config.types import Section
 from scarnode.errors import ConfigError
 from scarnode.stack import Rules
 
 SECTIONS = {
     name: field.annotation
     for name, field in Settings.model_fields.items()
-    if name not in ("recognition", "destinations")
+    if name not in ("recognition", "destinations", "sources", "pulls")
 }
-DESTINATION = "destination:"
+NAMED = {"destination:": "destinations", "source:": "sources", "pull:": "pulls"}
+"""How sections begin of which there may be several, and where `Settings` has them."""
 PEM_FILES = ("certificate", "private_key", "ca_file")
 SECRETS = ("password", "token", "users", "mail_password", "webhook_secret", "webhook_url")
 """Keys whose values stand in no message."""
@@ -51,13 +54,14 @@ def read_settings(path: Path) -> Settings:
     """
     raw = _parse(path)
     faults: list[str] = []
-    values: dict[str, Any] = {"destinations": {}}
+    values: dict[str, Any] = {field: {} for field in NAMED.values()}
     for section, items in raw.items():
-        if section.startswith(DESTINATION):
-            name = section.removeprefix(DESTINATION).strip()
-            kind = WebDestinationSection if items.get("url") else DestinationSection
+        prefix = section.partition(":")[0] + ":"
+        if prefix in NAMED:
+            name = section.removeprefix(prefix).strip()
+            kind = _kind(prefix, items)
             if value := _validated(kind, section, _anchored(section, items, path.parent), path, faults):
-                values["destinations"][name] = value
+                values[NAMED[prefix]][name] = value
         elif section == "recognition":
             values[section] = _validated(Rules, section, _listed(items), path, faults)
         elif section in SECTIONS:
@@ -65,14 +69,25 @@ def read_settings(path: Path) -> Settings:
                 SECTIONS[section], section, _anchored(section, items, path.parent), path, faults
             )
         else:
-            allowed = ", ".join([*SECTIONS, "recognition", DESTINATION + "NAME"])
+            allowed = ", ".join([*SECTIONS, "recognition", *(prefix + "NAME" for prefix in NAMED)])
             faults.append(f"{path}: [{section}]: no such section; allowed: {allowed}")
     web, tls = values.get("web"), values.get("tls")
     if web and web.tls and not (tls and tls.identity()):
         faults.append(f"{path}: [web] tls = 'yes': allowed: yes where [tls] has certificate and private_key")
+    for name, rule in values["pulls"].items():
+        if rule.source not in values["sources"]:
+            known = ", ".join(values["sources"]) or "there is no [source:NAME] yet"
+            faults.append(f"{path}: [pull:{name}] source = {rule.source!r}: allowed: {known}")
     if faults:
         raise ConfigError("\n".join(faults), todo="Correct the file and run: scarnode config check")
     return Settings(**values)
+
+
+def _kind(prefix: str, items: dict[str, str]) -> type[Section]:
+    """Give the type of a named section."""
+    if prefix == "destination:":
+        return WebDestinationSection if items.get("url") else DestinationSection
+    return SourceSection if prefix == "source:" else PullSection
 
 
 def _parse(path: Path) -> dict[str, dict[str, str]]:
@@ -100,7 +115,7 @@ def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, An
     anchored: dict[str, Any] = {key: value for key, value in items.items() if value != ""}
     if section in ("spool", "results") and "path" in anchored:
         anchored["path"] = folder / anchored["path"]
-    if section.startswith(DESTINATION) or section in ("tls", "audit", "notify"):
+    if section.startswith(("destination:", "source:")) or section in ("tls", "audit", "notify"):
         anchored |= {key: folder / value for key, value in anchored.items() if key in PEM_FILES}
     if section == "segment" and "weights" in anchored:
         anchored["weights"] = folder / anchored["weights"]

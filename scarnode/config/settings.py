@@ -28,8 +28,10 @@ from scarnode.config.sections import (
     StudySection,
     TlsSection,
 )
+from scarnode.config.sources import PullSection, SourceSection
 from scarnode.config.web import WebSection
 from scarnode.deliver import Destination, WebDestination
+from scarnode.query.model import Archive, PullRule
 from scarnode.report import KINDS, USUAL
 from scarnode.stack import Rules
 
@@ -55,6 +57,8 @@ class Settings(BaseModel):
     log: LogSection = LogSection()
     recognition: Rules = Rules()
     destinations: dict[str, DestinationSection | WebDestinationSection] = {}
+    sources: dict[str, SourceSection] = {}
+    pulls: dict[str, PullSection] = {}
 
     def digest(self) -> str:
         """Give the hex digest of the settings that change a result (not where it is stored or sent)."""
@@ -63,6 +67,14 @@ class Settings(BaseModel):
     def peers(self) -> dict[str, Destination | WebDestination]:
         """Give the destinations as the deliver room takes them."""
         return {name: section.peer(name, self.tls) for name, section in self.destinations.items()}
+
+    def archives(self) -> dict[str, Archive]:
+        """Give the sources as the query room takes them."""
+        return {name: section.archive(name, self.tls) for name, section in self.sources.items()}
+
+    def pull_rules(self) -> dict[str, PullRule]:
+        """Give the nightly rules as the query room takes them."""
+        return {name: section.rule(name) for name, section in self.pulls.items()}
 
     def folders(self) -> dict[str, Path]:
         """Give the folders of spool, results and, where it is a file, the ledger."""

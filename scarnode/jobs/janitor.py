@@ -12,6 +12,7 @@ from scarnode.clock import steady
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.retention import delete_files
+from scarnode.jobs.selftests import delete_left_over
 from scarnode.receive import Spool
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Janitor:
             self._by_age()
         if self._settings.free_when_full:
             self._for_room()
+        self._forget_self_tests()
 
     def _by_age(self) -> None:
         sources, results = self._before(self._settings.sources_days), self._before(self._settings.results_days)
@@ -84,6 +86,13 @@ class Janitor:
                 tell_deleted(self._audit, [self._spool.root / path for path, _ in removal.sources])
             delete_files(removal, self._spool, self._results)
         return True
+
+    def _forget_self_tests(self) -> None:
+        """Delete what self-tests left: files first, for a file without a row would be taken up at the next start."""
+        for left in self._ledger.ended_self_tests():
+            with self._searching:
+                delete_left_over(left, self._spool.root, self._results)
+                self._ledger.forget_self_test(left.study_id)
 
     @staticmethod
     def _before(days: float) -> float | None:

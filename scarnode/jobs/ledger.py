@@ -27,7 +27,9 @@ from scarnode.jobs.model import (
     ReturnedObject,
 )
 from scarnode.jobs.notices import Notices
+from scarnode.jobs.pulls import Pulls
 from scarnode.jobs.retention import Retention
+from scarnode.jobs.selftests import SelfTests
 from scarnode.jobs.tables import (
     ROUTINE,
     URGENT,
@@ -69,7 +71,7 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Commitments, Notices, Retention):
+class Ledger(Commitments, Notices, Retention, Pulls, SelfTests):
     """The job database: what came (`Reception`), is sent (`Deliveries`), committed, deleted (`Retention`), and jobs.
 
     Parameters

@@ -276,6 +276,50 @@ class Told(Base):
     __table_args__ = (UniqueConstraint("channel", "alarm"),)
 
 
+class Pulled(Base):
+    """A study that was pulled from an archive (`scarnode pull`), so that no rule pulls it twice."""
+
+    __tablename__ = "pulled"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(String(64))
+    study_instance_uid: Mapped[str] = mapped_column(String(128))
+    instances: Mapped[int | None] = mapped_column(Integer)
+    """How many the archive said the study has; another number: it changed. NULL: it does not say."""
+    pulled_at: Mapped[float] = mapped_column(Float)
+    __table_args__ = (UniqueConstraint("source", "study_instance_uid"),)
+
+
+class PullRun(Base):
+    """One run of a rule of config.ini (``[pull:NAME]``)."""
+
+    __tablename__ = "pull_run"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rule: Mapped[str] = mapped_column(String(64), index=True)
+    begun_at: Mapped[float] = mapped_column(Float)
+    ended_at: Mapped[float | None] = mapped_column(Float)
+    """NULL: under way, or the node ended meanwhile."""
+    pulled: Mapped[int] = mapped_column(Integer)
+    failed: Mapped[int] = mapped_column(Integer)
+    left_over: Mapped[int] = mapped_column(Integer)
+    """Beyond the limit of one night."""
+    detail: Mapped[str] = mapped_column(Text)
+
+
+class SelfTest(Base):
+    """A synthetic study that `scarnode doctor` made: nothing of it is sent anywhere, and all of it is deleted.
+
+    The row is written before the study is sent, by who may write the ledger, and is never deleted: no image from the
+    network can be taken for one of a self-test, and none of a self-test for a patient's.
+    """
+
+    __tablename__ = "self_test"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(String(128), unique=True)
+    begun_at: Mapped[float] = mapped_column(Float)
+    ended_at: Mapped[float | None] = mapped_column(Float)
+    """When what it left may be deleted."""
+
+
 class Event(Base):
     """Who changed what, when and why. Never changed, never deleted."""
 

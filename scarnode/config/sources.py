@@ -1,0 +1,93 @@
+"""[source:NAME]: archives that studies are pulled from; [pull:NAME]: what is pulled at night."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+
+from scarnode.config.sections import TlsSection
+from scarnode.config.types import AETitle, CertificatesFile, Port, Seconds, Section
+from scarnode.deliver import Destination
+from scarnode.query.model import CHARACTER_SETS, Archive, PullRule
+from scarnode.tls import Protection
+
+
+def _since(value: Any) -> Any:
+    """Read a number of days, or a date."""
+    text = str(value).strip()
+    if re.fullmatch(r"\d{1,5}", text):
+        return timedelta(days=int(text))
+    try:
+        return datetime.strptime(text.replace("-", ""), "%Y%m%d").date()
+    except ValueError:
+        raise ValueError("a number of days, or a date like 2026-01-31") from None
+
+
+def _time_of_day(value: Any) -> Any:
+    if isinstance(value, time):
+        return value
+    try:
+        return datetime.strptime(str(value).strip(), "%H:%M").time()
+    except ValueError:
+        raise ValueError("a time of day like 02:30") from None
+
+
+def _known_character_set(value: str) -> str:
+    if value not in CHARACTER_SETS:
+        raise ValueError(f"one of {', '.join(CHARACTER_SETS)}")
+    return value
+
+
+class SourceSection(Section):
+    """[source:NAME]: an archive that is asked for studies (C-FIND) and gives them (C-MOVE or C-GET)."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+    ae_title: AETitle
+    how: Literal["move", "get"] = "move"
+    """By C-MOVE the archive sends to this node, whose address it must know; by C-GET on the node's own association."""
+    tls: bool = False
+    ca_file: CertificatesFile | None = None
+    tls_name: str = ""
+    timeout_seconds: Seconds = 30.0
+    character_set: Annotated[str, AfterValidator(_known_character_set)] = "ISO_IR 192"
+    """Specific Character Set of questions that are not plain ASCII."""
+    most_answers: Annotated[int, Field(ge=0)] = 0
+    """Answers after which the archive stops without a word; 0: it says so."""
+
+    @field_validator("ca_file", "tls_name")
+    @classmethod
+    def _is_for_tls(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("tls") is False:
+            raise ValueError("this key where tls = yes")
+        return value
+
+    def archive(self, name: str, tls: TlsSection = TlsSection()) -> Archive:  # noqa: B008 (frozen)
+        """Give the archive as the query room takes it."""
+        protection = Protection(tls.identity(), self.ca_file or tls.ca_file, self.tls_name) if self.tls else None
+        peer = Destination(name, self.host, self.port, self.ae_title, timeout=self.timeout_seconds, tls=protection)
+        return Archive(name, peer, self.how, self.character_set, self.most_answers)
+
+
+class PullSection(Section):
+    """[pull:NAME]: a rule by which studies are pulled every night."""
+
+    source: Annotated[str, Field(min_length=1)]
+    modality: str = "MR"
+    description: str = ""
+    """Pattern of the Study Description, with * and ?; empty: any."""
+    since: Annotated[timedelta | date, BeforeValidator(_since)] = timedelta(days=7)
+    at: Annotated[time, BeforeValidator(_time_of_day)] = time(2, 0)
+    limit: Annotated[int, Field(ge=1)] = 50
+    """Studies a night."""
+    pause_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    """Between two studies."""
+
+    def rule(self, name: str) -> PullRule:
+        """Give the rule as the query room takes it."""
+        return PullRule(
+            name, self.source, self.modality, self.description, self.since, self.at, self.limit, self.pause_seconds
+        )
