@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from scarnode.jobs.reception import Reception
 from scarnode.jobs.tables import Instance, Pulled, PullRun, Study
@@ -72,8 +72,10 @@ class Pulls(Reception):
         query = select(PullRun).where(PullRun.rule == rule).order_by(PullRun.id.desc()).limit(1)
         with self.reading() as session:
             row = session.scalar(query)
-            return row and Run(row.rule, row.begun_at, row.ended_at, row.pulled, row.failed, row.left_over, row.detail)
+            if row is None:
+                return None
+            return Run(row.rule, row.begun_at, row.ended_at, row.pulled, row.failed, row.left_over, row.detail)
 
 
-def _pulled(source: str, study_uid: str):  # noqa: ANN202 (SQLAlchemy's Select of Pulled)
+def _pulled(source: str, study_uid: str) -> Select[Pulled]:
     return select(Pulled).where(Pulled.source == source, Pulled.study_instance_uid == study_uid)

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_context
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND  # noqa: N814
 
 from scarnode.deliver.line import association, refusal, silence
 from scarnode.query.model import (
@@ -28,7 +27,10 @@ from scarnode.reactor import hold_reactor
 LONGEST = 3600.0
 """Seconds that one question may take in all."""
 
-SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
+"""Study Root Query/Retrieve Information Model - FIND."""
+
+SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
 STUDY_KEYS = (
     "PatientName",
@@ -107,8 +109,8 @@ def _find(source: Archive, wanted: Wanted, title: str, hours: tuple[int, int] = 
         for part in (Period(first, middle), Period(middle + timedelta(days=1), last)):
             yield from _find(source, dataclasses.replace(wanted, period=part), title)
     elif hours[1] - hours[0] > 1:
-        middle = sum(hours) // 2
-        for half in ((hours[0], middle), (middle, hours[1])):
+        noon = sum(hours) // 2
+        for half in ((hours[0], noon), (noon, hours[1])):
             yield from _find(source, dataclasses.replace(wanted, period=Period(first, first)), title, half)
     else:
         raise QueryError(

@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import StoragePresentationContexts, build_context, build_role, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET  # noqa: N814
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as MOVE  # noqa: N814
 
 from scarnode.deliver.dimse import Item, exchange
 from scarnode.deliver.line import Line, association, refusal, silence
@@ -37,6 +36,10 @@ CANCEL_PATIENCE = 10.0
 """Seconds that an archive has to end a retrieval that was cancelled."""
 
 MESSAGE_ID = 1
+
+GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
+MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
+"""Study Root Query/Retrieve Information Model - GET, - MOVE."""
 
 OUT_OF_RESOURCES = 0xA700
 CANCELLED = 0xFE00
@@ -62,8 +65,8 @@ MR_CLASSES = (
 )
 """Proposed first: what may hold a stack, or a correction."""
 
-MOST_CLASSES = 127
-"""Beside the context for C-GET itself."""
+MOST_CLASSES = 120
+"""Beside the context for C-GET itself: 128 are the most there can be."""
 
 Watch = Callable[[SubOperations], None]
 
@@ -145,14 +148,14 @@ class _Bridge:
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="scarnode-get-")))
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for _, stack in self._lines.values():
-            stack.close()
+    def __exit__(self, *_error: object) -> None:
+        for _, opened in self._lines.values():
+            opened.close()
         self._stack.close()
 
     def take(self, event: evt.Event) -> int:
         """Answer a C-STORE with what the node answers."""
-        request = event.request
+        request: Any = event.request
         kind = (str(request.AffectedSOPClassUID), str(event.context.transfer_syntax))
         path = self._folder / "image.dcm"
         try:
@@ -232,7 +235,8 @@ def _ask(
     """Make a request, and follow its answers to the last one."""
     link = _established(line)
     link.dimse_timeout = max(SILENCE, line.destination.timeout)
-    counts, status, failed, comment = SubOperations(), None, (), ""
+    counts, status, comment = SubOperations(), None, ""
+    failed: tuple[str, ...] = ()
     started = time.monotonic()
     with _cancelling(link, model, stopping):
         try:
@@ -309,8 +313,9 @@ def _cancelling(link: Association, model: str, stopping: threading.Event) -> Ite
             if stopping.is_set():
                 with suppress(RuntimeError, ValueError):
                     link.send_c_cancel(MESSAGE_ID, query_model=model)
-                if not ended.wait(CANCEL_PATIENCE) and link.dul.socket is not None:
-                    hang_up(link.dul.socket.socket)  # an abort would leave the one who waits for the answer waiting
+                line = link.dul.socket
+                if not ended.wait(CANCEL_PATIENCE) and line is not None and line.socket is not None:
+                    hang_up(line.socket)  # an abort would leave the one who waits for the answer waiting
                 return
 
     thread = threading.Thread(target=watch, name="cancel", daemon=True)
