@@ -167,6 +167,7 @@ class Node:
                 context,
                 reporters,
                 self._associations,
+                node.direct_store,
             )
             for port, context in ports
         ]

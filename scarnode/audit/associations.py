@@ -24,7 +24,8 @@ from scarnode.receive.refusals import Reason, Refusal
 
 if TYPE_CHECKING:  # not for a command that only reads the ledger
     from pynetdicom.association import Association
-    from pynetdicom.events import Event
+
+    from scarnode.receive.spool import Incoming
 
 log = logging.getLogger(__name__)
 
@@ -92,22 +93,21 @@ class AssociationAudit:
         self._lock = threading.Lock()
         self._telling = threading.Lock()
 
-    def stored(self, event: Event, path: Path) -> None:
+    def stored(self, association: Association, path: Path) -> None:
         """Take note of an instance that is durable; quick, and never raises."""
         if self._trail.on:
-            self._note(event.assoc, {"path": str(path.relative_to(self._spool))})
+            self._note(association, {"path": str(path.relative_to(self._spool))})
 
-    def refused(self, event: Event, status: int) -> None:
+    def refused(self, association: Association, incoming: Incoming, status: int) -> None:
         """Take note of an instance that was not taken, and of the status it was answered with; never raises."""
         if not self._trail.on:
             return
         subject = Subject()
         try:
-            subject, _ = read_subject(BytesIO(event.encoded_dataset()))
+            subject, _ = read_subject(BytesIO(incoming.as_file()))
         except Exception:  # no dataset, or one that is none
             log.debug("a refused instance does not say whose it is")
-        sop_class = str(event.request.AffectedSOPClassUID or "")
-        self._note(event.assoc, {"status": status, "sop_class": sop_class, "subject": asdict(subject)})
+        self._note(association, {"status": status, "sop_class": incoming.sop_class_uid, "subject": asdict(subject)})
 
     def turned_away(self, refusal: Refusal) -> None:
         """Tell of a peer that was not let in, at once; of many refusals in a short time, once."""

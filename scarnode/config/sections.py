@@ -47,6 +47,8 @@ class NodeSection(Section):
     """Silence in the middle of a message."""
     idle_timeout_seconds: Seconds = Limits.idle_timeout
     """Silence between two messages."""
+    direct_store: bool = True
+    """Images take the short way from the line into the spool; no: through pynetdicom, like all other messages."""
 
     def limits(self) -> Limits:
         """Give what a peer may take, as the receive room wants it."""

@@ -16,10 +16,12 @@ from pynetdicom import evt
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from scarnode.receive.lane import Lane
 from scarnode.receive.limits import LONGEST_PDU, Limits, Places, WaitingRoom
 from scarnode.receive.line import Line
 from scarnode.receive.peers import Caller, plain_address, recognise
 from scarnode.receive.refusals import Reason, Refusal, printable, write_down
+from scarnode.receive.shelf import Shelf
 from scarnode.tls import explain, hang_up
 
 log = logging.getLogger(__name__)
@@ -122,6 +124,8 @@ class Listener(ThreadedAssociationServer):
     door : Door
     tls : ssl.SSLContext, optional
         To shake hands with.
+    shelf : Shelf, optional
+        Where C-STOREs go by the short way (`Lane`); None: every message goes through pynetdicom.
     *args, **kwargs
         Of `ThreadedAssociationServer`.
     """
@@ -129,8 +133,15 @@ class Listener(ThreadedAssociationServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, *args: Any, door: Door, tls: ssl.SSLContext | None = None, **kwargs: Any) -> None:
-        self.door, self.tls = door, tls
+    def __init__(
+        self,
+        *args: Any,
+        door: Door,
+        tls: ssl.SSLContext | None = None,
+        shelf: Shelf | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.door, self.tls, self.shelf = door, tls, shelf
         kwargs["request_handler"] = _Association
         super().__init__(*args, **kwargs)
 
@@ -209,9 +220,9 @@ class _Association(RequestHandler):
     def handle(self) -> None:
         """Give the association its line, and wait for its end."""
         association = self._create_association()
-        line = Line(
-            cast(AssociationSocket, association.dul.socket), self._first, self.server.door.limits, self._cut_off
-        )
+        lane = Lane(association, self.server.shelf) if self.server.shelf else None
+        plain = cast("AssociationSocket", association.dul.socket)
+        line = Line(plain, self._first, self.server.door.limits, self._cut_off, lane)
         association.dul.socket = line
         association.bind(evt.EVT_DIMSE_RECV, _message_complete, [line])
         evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})

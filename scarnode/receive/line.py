@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from pynetdicom.transport import AssociationSocket
 
+from scarnode.receive.lane import P_DATA_TF, Lane
 from scarnode.receive.limits import LONGEST_MESSAGE, LONGEST_PDU, SLOWEST_SENDER, Limits
 from scarnode.receive.refusals import Reason
 from scarnode.tls import hang_up
 
-_P_DATA_TF = 4
+MOMENT = 0.25
+"""Seconds for which a thread waits for its peer before it looks whether there is anything else to do."""
+
 _PDU_TYPES = range(1, 8)
 
 
@@ -34,14 +39,21 @@ class Line(AssociationSocket):
     limits : Limits
     refuse : callable
         Told the reason where the peer is cut off.
+    lane : Lane, optional
+        Deals with C-STORE messages before pynetdicom sees them.
     """
 
     def __init__(
-        self, plain: AssociationSocket, first: bytes, limits: Limits, refuse: Callable[[Reason], None]
+        self,
+        plain: AssociationSocket,
+        first: bytes,
+        limits: Limits,
+        refuse: Callable[[Reason], None],
+        lane: Lane | None = None,
     ) -> None:
         # super().__init__() would announce the connection to the state machine a second time
         self.__dict__.update(vars(plain))
-        self._limits, self._refuse = limits, refuse
+        self._limits, self._refuse, self._lane = limits, refuse, lane
         self._ahead = first
         self._over = self._told = False  # cut off; and pynetdicom has read so
         self._type: int | None = None  # of the PDU whose body comes next
@@ -59,7 +71,48 @@ class Line(AssociationSocket):
             self._cut(Reason.IDLE if self._began is None else Reason.TOO_SLOW)
         if self._over:
             return not self._told
-        return not self._owed and super().ready
+        if self._lane is None or self._owed or self._type is not None or not self._lane.open():
+            return not self._owed and super().ready
+        return self._served_by(self._lane)
+
+    def _served_by(self, lane: Lane) -> bool:
+        """Let the lane deal with what comes; whether something is left for pynetdicom."""
+        left: bytes | None = None
+        lane.rest()
+        try:
+            # pynetdicom has nothing to send now, so nobody waits for this thread but the peer
+            while left is None and not self._over and lane.open() and self._readable():
+                left = lane.take(self)
+        finally:
+            lane.wake()
+        self._ahead = left or b""
+        return left is not None or (self._over and not self._told)
+
+    def _readable(self) -> bool:
+        """Whether something comes within a moment."""
+        connection = self.socket
+        if connection is None:
+            return False
+        try:
+            if isinstance(connection, ssl.SSLSocket) and connection.pending():
+                return True
+            return bool(select.select([connection], [], [], MOMENT)[0])
+        except (OSError, ValueError):  # closed meanwhile: pynetdicom notices too
+            return False
+
+    def read_header(self) -> bytearray:
+        """Read a PDU's header, for the lane."""
+        return self._header(6)
+
+    def read_body(self, length: int) -> bytearray:
+        """Read a PDU's body, for the lane."""
+        self._type = None
+        return self._read(length)
+
+    def answer(self, pdu: bytes) -> None:
+        """Send the lane's answer to the message that was read."""
+        self.message_complete()
+        self.send(pdu)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read a header or a body; less than that where the connection has ended."""
@@ -73,7 +126,7 @@ class Line(AssociationSocket):
             return self._header(nr_bytes)
         kind, self._type = self._type, None
         body = self._read(nr_bytes)
-        if kind != _P_DATA_TF:  # release, abort: no part of a message
+        if kind != P_DATA_TF:  # release, abort: no part of a message
             self._began = None
         return body
 

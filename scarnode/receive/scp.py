@@ -29,11 +29,11 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when pynetdicom is imported
 
 from scarnode.clock import steady_association_timers
-from scarnode.disk import NO_ROOM
 from scarnode.errors import ScarnodeError
 from scarnode.receive.commitment import Reporters, commitment_handlers
 from scarnode.receive.door import Door, Listener
 from scarnode.receive.limits import MAXIMUM_PDU_LENGTH
+from scarnode.receive.shelf import SUCCESS, Shelf
 from scarnode.receive.spool import Incoming, Spool
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -57,14 +57,6 @@ TRANSFER_SYNTAXES = (
 )
 """What a sender may choose from, for every storage class."""
 
-SUCCESS = 0x0000
-CANNOT_UNDERSTAND = 0xC000
-FILE_META = b"\x02\x00"
-"""Group 0002 has no place in a dataset (PS3.10 7.1): in the spool it would run on from the group written before it, and
-could name another transfer syntax, instance and sender."""
-OUT_OF_RESOURCES = 0xA700
-"""PS3.4 B.2.3: refused, out of resources. The sender keeps the image and may try again."""
-
 
 def listen(
     spool: Spool,
@@ -76,6 +68,7 @@ def listen(
     tls: ssl.SSLContext | None = None,
     reporters: Reporters | None = None,
     audit: AssociationAudit | None = None,
+    direct: bool = True,
 ) -> Listener:
     """Open the AE's port and serve associations in the background until ``shutdown()``.
 
@@ -96,6 +89,8 @@ def listen(
         Who may report on storage commitments; None: nobody.
     audit : AssociationAudit, optional
         Is told what came from whom.
+    direct : bool
+        C-STOREs take the short way (`Lane`); False: through pynetdicom.
 
     Returns
     -------
@@ -118,15 +113,23 @@ def listen(
     entity.add_supported_context(Verification)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
+    shelf = Shelf(spool, stored, audit)
     handlers: list[Any] = [
         (evt.EVT_C_ECHO, _echo),
-        (evt.EVT_C_STORE, _store, [spool, stored, audit]),
+        (evt.EVT_C_STORE, _store, [shelf]),
         *commitment_handlers(reporters),
     ]
     try:
         server = cast(
             Listener,
-            entity.make_server((host, port), evt_handlers=handlers, server_class=Listener, door=door, tls=tls),
+            entity.make_server(
+                (host, port),
+                evt_handlers=handlers,
+                server_class=Listener,
+                door=door,
+                tls=tls,
+                shelf=shelf if direct else None,
+            ),
         )
     except OSError as error:
         reason = "the port is in use" if error.errno == EADDRINUSE else f"can not listen there ({error.strerror})"
@@ -143,37 +146,20 @@ def _echo(_event: Event) -> int:
     return SUCCESS
 
 
-def _store(event: Event, spool: Spool, stored: Callable[[Path], None], audit: AssociationAudit | None) -> int | Dataset:
-    """Make one instance durable, then answer."""
+def _store(event: Event, shelf: Shelf) -> int | Dataset:
+    """Make one instance durable, then answer (where the short way did not take it)."""
     request = cast(C_STORE, event.request)
-    dataset = event.encoded_dataset(include_meta=False)
-    if dataset.startswith(FILE_META):
-        return _refusal("The dataset begins with file meta information", CANNOT_UNDERSTAND)
     incoming = Incoming(
         sop_class_uid=str(request.AffectedSOPClassUID),
         sop_instance_uid=str(request.AffectedSOPInstanceUID),
         transfer_syntax_uid=str(event.context.transfer_syntax),
         calling_ae=event.assoc.requestor.ae_title,
         called_ae=event.assoc.acceptor.ae_title,
-        dataset=dataset,
+        dataset=event.encoded_dataset(include_meta=False),
     )
-    try:
-        path = spool.store(incoming)
-    except OSError as error:
-        if audit:
-            audit.refused(event, OUT_OF_RESOURCES)
-        if error.errno in NO_ROOM:  # an alarm tells it once, not a line for every image
-            return _refusal("Disk space is short: send it again later")
-        log.error("C-STORE refused: the spool can not be written (%s)", error.strerror)
-        return _refusal("The spool can not be written: send it again later")
-    stored(path)
-    if audit:
-        audit.stored(event, path)
-    return SUCCESS
-
-
-def _refusal(comment: str, status: int = OUT_OF_RESOURCES) -> Dataset:
-    """Refuse one instance and keep the association: a rejected one discourages senders for good."""
+    status, comment = shelf.put(incoming, event.assoc)
+    if not comment:
+        return status
     answer = Dataset()
-    answer.Status, answer.ErrorComment = status, comment  # LO: up to 64 characters
+    answer.Status, answer.ErrorComment = status, comment
     return answer

@@ -6,9 +6,11 @@ import errno
 import fcntl
 import hashlib
 import re
+import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -23,6 +25,8 @@ from scarnode.durable import make_folder, sync_folder, write_durably
 from scarnode.errors import SpoolError
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
 
+_GROUP_LENGTH = b"\2\0\0\0UL\4\0"
+_INSTANCE_UID = b"\2\0\3\0UI"
 SAFE_UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -47,6 +51,18 @@ class Incoming:
     calling_ae: str
     called_ae: str
     dataset: bytes
+
+    def head(self) -> bytes:
+        """Give preamble, prefix and group 0002 for the dataset, which came without them."""
+        before, after = _meta_around(self.sop_class_uid, self.transfer_syntax_uid, self.calling_ae, self.called_ae)
+        uid = _safe(self.sop_instance_uid).encode()
+        instance = _INSTANCE_UID + struct.pack("<H", len(uid) + len(uid) % 2) + uid + b"\0" * (len(uid) % 2)
+        group = before + instance + after
+        return b"\0" * 128 + b"DICM" + _GROUP_LENGTH + struct.pack("<L", len(group)) + group
+
+    def as_file(self) -> bytes:
+        """Give the instance as it stands in a DICOM file (PS3.10)."""
+        return self.head() + self.dataset
 
 
 class Spool:
@@ -130,7 +146,7 @@ class Spool:
             raise OSError(errno.ENOSPC, "below the floor of free disk space")
         digest = hashlib.sha256(incoming.dataset).hexdigest()
         path = self.root / digest[:2] / f"{_safe(incoming.sop_instance_uid)}.{digest}.dcm"
-        write_durably(path, self._partial / uuid4().hex, (_file_meta(incoming), incoming.dataset), self._placing)
+        write_durably(path, self._partial / uuid4().hex, (incoming.head(), incoming.dataset), self._placing)
         return path
 
     def remove(self, path: Path, stored_at: float) -> bool:
@@ -180,18 +196,23 @@ def _safe(uid: str) -> UID:
     return UID(uid) if SAFE_UID.fullmatch(uid) and uid.strip(".") else derived_uid("not a UID", uid)
 
 
-def _file_meta(incoming: Incoming) -> bytes:
-    """Give preamble, prefix and group 0002 for a dataset that came without them."""
+@lru_cache(256)
+def _meta_around(sop_class: str, transfer_syntax: str, calling_ae: str, called_ae: str) -> tuple[bytes, bytes]:
+    """Encode group 0002 without its length and instance UID: what stands before that and what behind.
+
+    The instances of an association differ in their UID alone, and pydicom needs a millisecond for each.
+    """
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = _safe(incoming.sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = _safe(incoming.sop_instance_uid)
-    meta.TransferSyntaxUID = UID(incoming.transfer_syntax_uid)
+    meta.MediaStorageSOPClassUID = _safe(sop_class)
+    meta.MediaStorageSOPInstanceUID = UID("0")
+    meta.TransferSyntaxUID = UID(transfer_syntax)
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    meta.SourceApplicationEntityTitle = incoming.calling_ae
-    meta.ReceivingApplicationEntityTitle = incoming.called_ae
+    meta.SourceApplicationEntityTitle = calling_ae
+    meta.ReceivingApplicationEntityTitle = called_ae
     buffer = DicomBytesIO()
-    buffer.write(b"\x00" * 128 + b"DICM")
     write_file_meta_info(buffer, meta, enforce_standard=True)
-    return buffer.getvalue()
+    group = buffer.getvalue()[len(_GROUP_LENGTH) + 4 :]
+    before, _, after = group.partition(_INSTANCE_UID + b"\2\0" + b"0\0")
+    return before, after

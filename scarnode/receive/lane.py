@@ -1,0 +1,273 @@
+"""The short way for C-STORE: read, store and answered in one thread; everything else is pynetdicom's.
+
+pynetdicom hands each message through two threads that look for work a thousand times a second, and decodes it into
+objects: 5 ms of one core for an image, and four idle associations cost a tenth of one (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+import threading
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from pydicom.uid import UID
+from pynetdicom.association import Association
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import uid_to_service_class
+
+from scarnode.receive.shelf import Shelf
+from scarnode.receive.spool import Incoming
+
+log = logging.getLogger(__name__)
+
+P_DATA_TF = 4
+_C_STORE_RQ, _C_STORE_RSP = 0x0001, 0x8001
+"""Command Field (PS3.7 E.1)."""
+_NO_DATASET = 0x0101
+"""Command Data Set Type (PS3.7 E.1)."""
+_PROCESSING_FAILURE = 0xC211
+"""What pynetdicom answers where a handler fails."""
+_COMMAND, _LAST = 1, 2
+"""Bits of a message control header (PS3.8 E.2)."""
+_ROOM_FOR_AN_ANSWER = 1024
+"""A peer that takes shorter PDUs gets its answers from pynetdicom, which cuts them up."""
+_UID = re.compile(rb"[0-9.]{1,64}\0?")
+
+
+class Wire(Protocol):
+    """What a lane reads from and writes to."""
+
+    def read_header(self) -> bytearray:
+        """Give the next PDU's six bytes, less where there is none."""
+
+    def read_body(self, length: int) -> bytearray:
+        """Give as many bytes of its body, less where the connection has ended."""
+
+    def answer(self, pdu: bytes) -> None:
+        """Send the answer to the message that was read."""
+
+
+@dataclass(frozen=True)
+class StoreRequest:
+    """The command set of a C-STORE-RQ; the UIDs as their bytes stand there."""
+
+    message_id: int
+    sop_class_uid: bytes
+    sop_instance_uid: bytes
+
+
+class Lane:
+    """Takes the C-STORE messages of one association before pynetdicom sees them.
+
+    Whatever is not a plain C-STORE-RQ for an accepted presentation context goes to pynetdicom, byte for byte.
+
+    Parameters
+    ----------
+    association : pynetdicom.association.Association
+        One that a peer asked for; not yet started.
+    shelf : Shelf
+        Where instances go.
+    """
+
+    def __init__(self, association: Association, shelf: Shelf) -> None:
+        self._association, self._shelf = association, shelf
+        self._contexts: dict[int, tuple[str, str]] = {}
+        self._gate = association._reactor_checkpoint = _Nap()
+        self._gate.set()
+
+    def open(self) -> bool:
+        """Say whether the next message may be taken here: all is established, and pynetdicom has nothing in hand."""
+        link = self._association
+        if not (link.is_established and link.dul.state_machine.current_state == "Sta6"):
+            return False
+        if not self._contexts:
+            self._contexts = {
+                context.context_id: (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+                for context in link.accepted_contexts
+                if context.context_id is not None
+                and uid_to_service_class(UID(context.abstract_syntax or "")) is StorageServiceClass
+            } or {0: ("", "")}  # no context has the ID 0: all goes to pynetdicom
+        longest = link.requestor.maximum_length or 0
+        return (
+            (longest == 0 or longest >= _ROOM_FOR_AN_ANSWER)
+            and link.dul.to_provider_queue.empty()
+            and link.dul.to_user_queue.empty()
+            and link.dul.event_queue.empty()
+            and link.dimse.msg_queue.empty()
+            and not link.dul._kill_thread
+        )
+
+    def rest(self) -> None:
+        """Let pynetdicom's reactor sleep: there is nothing for it."""
+        self._gate.clear()
+
+    def wake(self) -> None:
+        """Let pynetdicom's reactor run."""
+        self._gate.set()
+
+    def take(self, wire: Wire) -> bytes | None:
+        """Deal with the message that comes next.
+
+        Returns
+        -------
+        bytes or None
+            What was read and is pynetdicom's (nothing, where the connection has ended); None: a C-STORE was answered.
+        """
+        read, message, progress = bytearray(), _Message(self._contexts), _Progress.MORE
+        while progress is _Progress.MORE:
+            header = wire.read_header()
+            read += header
+            if len(header) < 6 or header[0] != P_DATA_TF:
+                return bytes(read)
+            length = int.from_bytes(header[2:6], "big")
+            body = wire.read_body(length)
+            read += body
+            progress = message.add(body) if len(body) == length else _Progress.NOT_OURS
+        if progress is _Progress.NOT_OURS or message.request is None:
+            return bytes(read)
+        wire.answer(self._stored(message.request, message.context, b"".join(message.parts)))
+        return None
+
+    def _stored(self, request: StoreRequest, context: int, dataset: bytes) -> bytes:
+        """Store an instance, and give the PDU that answers."""
+        link = self._association
+        incoming = Incoming(
+            sop_class_uid=_text(request.sop_class_uid),
+            sop_instance_uid=_text(request.sop_instance_uid),
+            transfer_syntax_uid=self._contexts[context][1],
+            calling_ae=link.requestor.ae_title,
+            called_ae=link.acceptor.ae_title,
+            dataset=dataset,
+        )
+        try:
+            status, comment = self._shelf.put(incoming, link)
+        except Exception as error:  # ours to mend; the sender keeps the image
+            log.error("C-STORE: an unexpected %s; answered with 0x%04X", type(error).__name__, _PROCESSING_FAILURE)
+            status, comment = _PROCESSING_FAILURE, ""
+        return _answer(request, context, status, comment)
+
+
+class _Progress(Enum):
+    MORE = auto()
+    WHOLE = auto()
+    NOT_OURS = auto()
+
+
+class _Message:
+    """A C-STORE message that is being put together (PS3.8 Annex E), as long as it looks like one."""
+
+    def __init__(self, contexts: dict[int, tuple[str, str]]) -> None:
+        self._contexts = contexts
+        self._command = bytearray()
+        self._ended = False
+        self.context = 0
+        self.request: StoreRequest | None = None
+        self.parts: list[memoryview] = []
+
+    def add(self, body: bytearray) -> _Progress:
+        """Add a P-DATA-TF PDU."""
+        fragments = _fragments(body)
+        if not fragments:
+            return _Progress.NOT_OURS
+        self.context = self.context or fragments[0][0]
+        ours = self.context in self._contexts and all(self._take(*fragment) for fragment in fragments)
+        if not ours:
+            return _Progress.NOT_OURS
+        return _Progress.WHOLE if self._ended else _Progress.MORE
+
+    def _take(self, context: int, control: int, value: memoryview) -> bool:
+        """Take a fragment; False: it has no place here."""
+        of_command = bool(control & _COMMAND)
+        if self._ended or context != self.context or of_command is not (self.request is None):
+            return False
+        if not of_command:
+            self.parts.append(value)
+            self._ended = bool(control & _LAST)
+            return True
+        self._command += value
+        if control & _LAST:
+            self.request = _store_request(bytes(self._command))
+            return self.request is not None and _text(self.request.sop_class_uid) == self._contexts[context][0]
+        return True
+
+
+class _Nap(threading.Event):
+    """Where pynetdicom's reactor waits while the lane is at work; it looks around now and then all the same."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return super().wait(0.25 if timeout is None else timeout)
+
+
+def _fragments(body: bytearray) -> list[tuple[int, int, memoryview]] | None:
+    """Take the presentation data values out of a P-DATA-TF PDU (PS3.8 9.3.5): context ID, control header, value."""
+    view, start, found = memoryview(body), 0, []
+    while start < len(view):
+        if len(view) - start < 6:
+            return None
+        (length,) = struct.unpack_from(">L", view, start)
+        end = start + 4 + length
+        if length < 2 or end > len(view):
+            return None
+        found.append((view[start + 4], view[start + 5], view[start + 6 : end]))
+        start = end
+    return found
+
+
+def _store_request(command: bytes) -> StoreRequest | None:
+    """Read a command set (implicit VR little endian, PS3.7 6.3.1); None where it is no C-STORE-RQ with a dataset."""
+    values: dict[int, bytes] = {}
+    start = 0
+    while start < len(command):
+        if len(command) - start < 8:
+            return None
+        group, element, length = struct.unpack_from("<HHL", command, start)
+        value = command[start + 8 : start + 8 + length]
+        if group != 0 or len(value) != length or element in values:
+            return None
+        values[element] = value
+        start += 8 + length
+    field, message_id, kind = (values.get(element, b"") for element in (0x0100, 0x0110, 0x0800))
+    sop_class, instance = values.get(0x0002, b""), values.get(0x1000, b"")
+    if not len(field) == len(message_id) == len(kind) == 2 or not (
+        _UID.fullmatch(sop_class) and _UID.fullmatch(instance)
+    ):
+        return None
+    if _number(field) != _C_STORE_RQ or _number(kind) == _NO_DATASET:
+        return None
+    return StoreRequest(_number(message_id), sop_class, instance)
+
+
+def _answer(request: StoreRequest, context: int, status: int, comment: str) -> bytes:
+    """Give the P-DATA-TF PDU of a C-STORE-RSP (PS3.7 9.3.1.2)."""
+    elements = [
+        (0x0002, _text(request.sop_class_uid).encode(), b"\0"),
+        (0x0100, struct.pack("<H", _C_STORE_RSP), b""),
+        (0x0120, struct.pack("<H", request.message_id), b""),
+        (0x0800, struct.pack("<H", _NO_DATASET), b""),
+        (0x0900, struct.pack("<H", status), b""),
+        (0x0902, comment.encode("ascii", "replace"), b" "),
+        (0x1000, _text(request.sop_instance_uid).encode(), b"\0"),
+    ]
+    command = b"".join(_element(number, value, padding) for number, value, padding in elements if value)
+    value = struct.pack("BB", context, _COMMAND | _LAST)
+    value += _element(0x0000, struct.pack("<L", len(command)), b"") + command
+    body = struct.pack(">L", len(value)) + value
+    return struct.pack(">BBL", P_DATA_TF, 0, len(body)) + body
+
+
+def _element(number: int, value: bytes, padding: bytes) -> bytes:
+    if len(value) % 2:
+        value += padding
+    return struct.pack("<HHL", 0, number, len(value)) + value
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "little")
+
+
+def _text(uid: bytes) -> str:
+    return uid.rstrip(b"\0").decode("ascii")
