@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydicom import dcmread
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from docs import make
 from scarnode.config import read_settings
 from scarnode.jobs import Ledger
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
@@ -27,6 +28,7 @@ from tests.harness.tools import wait_until
 from tests.jobs.builders import analysed, plan, received, verdict
 
 ROOT = Path(__file__).resolve().parent.parent
+make = SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "make.py")))
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "model_weights/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
