@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scarnode import RESEARCH_USE, __version__
-from scarnode.cli import admin, jobs, learn, pull, run, series, shipped, transfer
+from scarnode.cli import admin, doctor, jobs, learn, pull, run, series, shipped, transfer
 from scarnode.cli.guide import ROOT, add_examples
 from scarnode.cli.terms import err, out
 from scarnode.errors import ScarnodeError
@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # they would print patient data
 )
-for commands in (run, transfer, pull, learn, admin):
+for commands in (run, transfer, pull, learn, admin, doctor):
     app.add_typer(commands.app)
 for name, group in (("jobs", jobs.app), ("series", series.app), ("config", shipped.config_app), ("db", admin.db_app)):
     app.add_typer(group, name=name)

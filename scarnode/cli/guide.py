@@ -39,6 +39,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "scarnode evaluate cases -o report --weights tuned/weights.safetensors",
         "scarnode evaluate --corrections /var/lib/scarnode/results/corrections -o report",
     ),
+    "doctor": ("scarnode doctor", "scarnode doctor --no-self-test --json"),
     "alarms": ("scarnode alarms", "scarnode alarms --all --json", "scarnode alarms --test"),
     "jobs list": (
         "scarnode jobs list --state failed",

@@ -1,0 +1,77 @@
+"""doctor: looks at everything that a node needs, says what to do about what is amiss, and tries it out.
+
+`examine` gives a `Finding` for each; the last ones are of a self-test: a synthetic study goes through the running node
+to a checked result, and nothing of it is sent anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from scarnode.doctor.model import Finding, fail, warning
+
+__all__ = ["Finding", "examine"]
+
+
+def examine(config: Path, try_out: bool = True, say: Callable[[str], None] = lambda text: None) -> Iterator[Finding]:
+    """Look at a node.
+
+    Parameters
+    ----------
+    config : Path
+        Its config.ini.
+    try_out : bool
+        Also send a synthetic study through the node; where none runs, it is analysed in this process.
+    say : callable
+        Told what is waited for.
+
+    Yields
+    ------
+    Finding
+        As each is known.
+    """
+    from scarnode.config import read_settings
+    from scarnode.doctor import machine, peers
+    from scarnode.errors import ScarnodeError
+
+    try:
+        settings = read_settings(config)
+    except ScarnodeError as error:
+        yield fail("config.ini", str(error.what), error.todo)
+        return
+    yield machine.check_config_file(config)
+    ledger = machine.check_ledger(settings)
+    yield ledger
+    yield from machine.check_folders(settings)
+    weights = machine.check_weights(settings)
+    yield weights
+    device = machine.check_device(settings)
+    yield device
+    yield machine.check_clock(settings)
+    yield machine.check_fonts()
+    yield from machine.check_certificate(settings)
+    from scarnode.deliver import echo
+    from scarnode.ourselves import own_node
+
+    here = echo(own_node(settings, timeout=5.0), settings.node.ae_title).ok
+    if not settings.tls.only:
+        yield machine.check_port("port", settings.node.host, settings.node.port, here)
+    if settings.tls.port:
+        answers = here if settings.tls.only else here and machine.is_open(settings.node.host, settings.tls.port)
+        yield machine.check_port("TLS port", settings.node.host, settings.tls.port, answers)
+    yield from peers.check_destinations(settings)
+    yield from peers.check_archives(settings)
+    if not try_out:
+        return
+    from scarnode.doctor import selftest
+
+    broken = next((one for one in (ledger, weights, device) if one.state == "fail"), None)
+    if broken is not None:
+        yield warning("self-test", "not tried", f"First see to: {broken.what}")
+    elif not here:
+        yield from selftest.in_process(settings)
+    elif ledger.state != "ok":
+        yield warning("self-test", "not tried: the node that runs is of another version", "Restart the node")
+    else:
+        yield from selftest.through_node(settings, say)

@@ -1,0 +1,225 @@
+"""What the doctor looks at on this machine: files, disks, clock, ports, device, fonts."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sqlite3
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from alembic.script import ScriptDirectory
+
+from scarnode.disk import Floor
+from scarnode.doctor.model import Finding, fail, ok, warning
+from scarnode.errors import ScarnodeError
+from scarnode.jobs import database
+from scarnode.tls import check_identity
+
+if TYPE_CHECKING:
+    from scarnode.config import Settings
+
+DAYS = 86400.0
+SOON = 30 * DAYS
+"""A certificate that ends within this time should be renewed."""
+
+CLOCK_TOLERANCE = 120.0
+"""Seconds by which a file may be newer than now: network file systems have clocks of their own."""
+
+SECRET_KEYS = ("password", "token", "secret", "users")
+
+
+def check_config_file(path: Path) -> Finding:
+    """Look at who may read secrets in config.ini."""
+    what = "config.ini"
+    lines = [line.partition("=") for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    secret = any(value.strip() for key, _, value in lines if any(word in key for word in SECRET_KEYS))
+    if secret and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        return warning(what, "holds a secret, and others may read it", f"chmod 600 {path}, or use the environment")
+    return ok(what, f"{path} can be used")
+
+
+def check_ledger(settings: Settings) -> Finding:  # noqa: PLR0911 (one for each answer)
+    """Compare the ledger's schema with this version's, without changing it."""
+    scripts = ScriptDirectory(str(Path(database.__file__).parent / "migrations"))
+    what, head = "ledger", scripts.get_current_head()
+    url = settings.ledger.url
+    if not url.startswith("sqlite:///"):
+        return warning(what, "is no SQLite file: its schema is looked at when the node starts", "scarnode db upgrade")
+    path = Path(url.removeprefix("sqlite:///")).absolute()
+    if not path.exists():
+        return ok(what, f"{path} is made when the node first starts")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as link:
+            [version] = link.execute("SELECT version_num FROM alembic_version").fetchone()
+    except (sqlite3.Error, TypeError) as error:
+        return fail(what, f"{path} can not be read ({error})", "Check its owner; or put back the copy beside it")
+    if version == head:
+        if path.stat().st_mode & 0o077:
+            return warning(
+                what, f"schema {version}; others may read {path}: it holds patient data", f"chmod 600 {path}"
+            )
+        return ok(what, f"schema {version}, {path.stat().st_size / 1e6:.1f} MB")
+    known = {script.revision for script in scripts.walk_revisions()}
+    if version not in known:
+        todo = "Install the newer scarnode again, or put back the copy named after its upgrade"
+        return fail(what, f"schema {version} is of a newer scarnode", todo)
+    return warning(what, f"schema {version}, this version's is {head}", "scarnode db upgrade (the node does so too)")
+
+
+def check_folders(settings: Settings) -> Iterator[Finding]:
+    """Look whether spool, results and the ledger's folder can be written, by this user alone, and have room."""
+    floor = Floor(settings.spool.min_free_percent, settings.spool.min_free_gigabytes)
+    for name, path in settings.folders().items():
+        yield _check_folder(f"folder of {name}", path, floor)
+
+
+def _check_folder(what: str, path: Path, floor: Floor) -> Finding:  # noqa: PLR0911 (one for each answer)
+    if not path.exists():
+        above = next(parent for parent in path.parents if parent.exists())
+        if os.access(above, os.W_OK):
+            return ok(what, f"{path} is made when the node first starts")
+        return fail(what, f"{path} is not there, and {above} can not be written", _give(path))
+    try:
+        status, probe = path.stat(), path / f".probe-{uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        return fail(what, f"{path} can not be written by {getpass.getuser()} ({error.strerror})", _give(path))
+    room = floor.room(path)
+    if room.spare < 0:
+        todo = "Make room, or set [retention], or a smaller [spool] min_free_gigabytes: images are refused until then"
+        return fail(what, f"{room}", todo)
+    if status.st_uid != os.geteuid():
+        return warning(
+            what, f"{path} is another user's (id {status.st_uid})", "Run the doctor as the node's user: sudo -u"
+        )
+    if status.st_mode & 0o077 and "ledger" not in what:
+        return warning(what, f"others may look into {path}: it holds patient data", f"chmod 700 {path}")
+    return ok(what, f"{path}: {room}")
+
+
+def _give(path: Path) -> str:
+    return (
+        f"chown -R {getpass.getuser()} {path}, or run this as the node's user (sudo -u scarnode), or set another path"
+    )
+
+
+def check_weights(settings: Settings) -> Finding:
+    """Compare the weight file with its card."""
+    from scarnode.segment import read_identity
+
+    try:
+        identity = read_identity(settings.segment.weights)
+    except ScarnodeError as error:
+        return fail("weights", f"{error.where}: {error.what}", error.todo)
+    return ok("weights", f"{identity.name} {identity.version}, sha256 {identity.sha256[:12]} as its card says")
+
+
+def check_device(settings: Settings) -> Finding:
+    """Look at what the network will run on; how fast it is, the self-test tells."""
+    import torch
+
+    what, wanted = "device", settings.segment.device
+    if torch.cuda.is_available():
+        if wanted == "cpu":
+            todo = "[segment] device = auto uses it"
+            return warning(what, f"device = cpu, and there is a GPU ({torch.cuda.get_device_name(0)})", todo)
+        return ok(what, f"GPU {torch.cuda.get_device_name(0)}")
+    if wanted.startswith("cuda"):
+        return fail(
+            what, f"device = {wanted}, and PyTorch {torch.__version__} finds no GPU", "Set [segment] device = auto"
+        )
+    flags = ""
+    with suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    fast = "bfloat16" if "amx_bf16" in flags or "avx512_bf16" in flags else "float32"
+    return ok(what, f"CPU, {os.cpu_count()} cores, {fast}; about a GPU: docs/performance.md")
+
+
+def check_clock(settings: Settings) -> Finding:
+    """Look whether the clock is kept right, and has not gone back behind the times of our files."""
+    now = time.time()
+    files = [path for folder in settings.folders().values() if folder.is_dir() for path in folder.iterdir()]
+    newest = max((path.stat().st_mtime for path in files if path.exists()), default=0.0)
+    if newest > now + CLOCK_TOLERANCE:
+        ahead = f"files in spool, results or ledger are {(newest - now) / 3600:.1f} h newer than the clock"
+        return fail("clock", ahead, "Set the clock right (timedatectl set-ntp true); it went back")
+    try:
+        command = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ok("clock", "not behind any of our files; no systemd here that tells whether it is kept right")
+    if said != "yes":
+        return warning("clock", "is not synchronised", "timedatectl set-ntp true, or ask who runs this machine's NTP")
+    return ok("clock", "synchronised (NTP), and not behind any of our files")
+
+
+def check_port(what: str, host: str, port: int, answers: bool) -> Finding:
+    """Look whether a port is our node's, free, or another program's."""
+    if answers:
+        return ok(what, f"our node answers on {port}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+    except PermissionError:
+        return fail(
+            what, f"{port} may not be opened by {getpass.getuser()}", "Set a port above 1023, or give it the right"
+        )
+    except OSError as error:
+        todo = f"See who has it (ss -ltnp 'sport = :{port}'): stop that, or set another port in config.ini"
+        return fail(
+            what, f"{host}:{port} can not be opened ({error.strerror}), and our node does not answer there", todo
+        )
+    return warning(what, f"{port} is free: the node does not run", "systemctl start scarnode, or: scarnode serve")
+
+
+def is_open(host: str, port: int) -> bool:
+    """Tell whether something listens on a port of this machine."""
+    from scarnode.ourselves import own_address
+
+    try:
+        with socket.create_connection((own_address(host), port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def check_certificate(settings: Settings) -> Iterator[Finding]:
+    """Look how long the node's own certificate is valid."""
+    if identity := settings.tls.identity():
+        yield certificate_finding("certificate of [tls]", check_identity(identity))
+
+
+def certificate_finding(what: str, ends: float) -> Finding:
+    """Say when a certificate ends."""
+    day = time.strftime("%Y-%m-%d", time.gmtime(ends))
+    if ends < time.time() + SOON:
+        return warning(what, f"ends on {day}", "Have it renewed; the node reads it when it starts")
+    return ok(what, f"valid until {day}")
+
+
+def check_fonts() -> Finding:
+    """Look whether names in other scripts can be drawn."""
+    from PIL import ImageFont
+
+    from scarnode.report.fonts import NAME_FACES
+
+    found = []
+    for face in NAME_FACES:
+        with suppress(OSError):
+            ImageFont.truetype(face, 12)
+            found.append(face)
+    if not found:
+        todo = "apt-get install fonts-dejavu-core fonts-noto-cjk"
+        return warning("fonts", "none for names beyond plain ASCII: the picture says so in their place", todo)
+    return ok("fonts", ", ".join(found))
