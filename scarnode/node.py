@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from uuid import uuid4
 
 from sqlalchemy.exc import OperationalError
@@ -21,8 +20,9 @@ from sqlalchemy.exc import OperationalError
 from scarnode.audit import AssociationAudit, events
 from scarnode.clock import steady
 from scarnode.config import Settings
+from scarnode.config.live import merge
 from scarnode.deliver import Destination
-from scarnode.disk import NO_ROOM, Floor
+from scarnode.disk import NO_ROOM
 from scarnode.errors import LedgerError, SpoolError
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.failures import write_failure
@@ -36,18 +36,19 @@ from scarnode.jobs.retention import finish_deleting
 from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
-from scarnode.logs import log_to_stderr
 from scarnode.ourselves import own_callers
 from scarnode.receive import Caller, CommitmentReport, Door, Listener, Reporters, Spool, listen, read_place
+from scarnode.receive.refusals import Refusal
 from scarnode.segment import read_identity
+from scarnode.systemd import notify_systemd
 from scarnode.tls import server_context
+from scarnode.watch import Facts
+from scarnode.watch.conditions import certificate_ends
 from scarnode.watch.keeper import Watch
-from scarnode.web import serve_web
+from scarnode.watch.metrics import Metrics
+from scarnode.web import WebServer, serve_web
 
 log = logging.getLogger(__name__)
-
-STOP_SECONDS = 10.0
-"""How long a stop waits for peers that hang, a search or a locked ledger; systemd kills after 60 (TimeoutStopSec)."""
 
 AUDIT_ALARM = "audit_repository"
 """Stands while audit messages wait for their repository."""
@@ -79,36 +80,33 @@ class Node:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self._host = socket.gethostname()
         self._stopping = threading.Event()
         self._load_again: dict[int, float] = {}
         self._untellable: set[int] = set()
+        self._refused: Counter[str] = Counter()
         self._model = read_identity(settings.segment.weights)
-        self._objects = settings.objects()
-        self._destinations = settings.peers()
-        self._committing = {
-            name: peer for name, peer in self._destinations.items() if isinstance(peer, Destination) and peer.commitment
-        }
+        self._reporters = Reporters(self._take_commitment_report)
+        self._use(settings)
         self.ledger = Ledger(settings.ledger.url, actor=f"node {self._host}")
-        self._floor = Floor(settings.spool.min_free_percent, settings.spool.min_free_gigabytes)
-        self._spool = Spool(settings.spool.path, self._floor)
+        self._spool = Spool(settings.spool.path, settings.spool.floor())
         _make_results_folder(settings.results.path)
         self._disks = DiskWatch(self.ledger, self._spool, settings.folders())
         self._audit = settings.audit_trail()
         self._associations = AssociationAudit(self._audit, settings.spool.path)
         self._watch = Watch(self.ledger, lambda: self.settings)
         self._registrar = Registrar(self.ledger, self._spool)
-        self._workers = [self._new_worker() for _ in range(settings.segment.workers)]
+        limit = settings.segment.time_limit_seconds
+        self._workers = [Worker(self._worker_settings(), limit) for _ in range(settings.segment.workers)]
         searching = threading.Lock()
         self._searching = searching
         self._janitor = Janitor(
             self.ledger, self._spool, settings.results.path, self._disks, settings.retention, searching, self._audit
         )
-        self._web = serve_web(settings)
-        reporters = self._reporters()
-        self._door = Door(self._callers(reporters), settings.node.limits(), self._associations.turned_away)
-        self._listeners = self._listen(reporters)
+        self._door = Door(self._callers(), settings.node.limits(), self._turned_away)
+        self._listeners: list[Listener] = []
+        self._web = self._open_web()
+        self._listeners = self._listen()
         self._recover()
         self._scheduler = Scheduler(self._tasks())
         self._audit.note(events.started(self._audit.source))
@@ -116,6 +114,75 @@ class Node:
         for listener in self._listeners:
             how = " (TLS)" if listener.tls else ""
             log.info("%s listens on %s:%d%s", settings.node.ae_title, settings.node.host, listener.port, how)
+
+    def take_over(self, settings: Settings) -> tuple[str, ...]:
+        """Go on by other settings; what is in hand ends by the former ones.
+
+        Parameters
+        ----------
+        settings : Settings
+            As config.ini has them now.
+
+        Returns
+        -------
+        tuple of str
+            Each key that needs a restart (`scarnode.config.live`) and was not taken over.
+
+        Raises
+        ------
+        OSError, ValueError
+            The certificate can not be used; then nothing was taken over.
+        """
+        settings, kept = merge(self.settings, settings)
+        context = _server_context(settings)
+        self._use(settings)
+        for listener in self._listeners:
+            listener.ae.maximum_associations = settings.node.max_associations
+            if listener.tls and context:
+                listener.tls = context
+        identity = settings.tls.identity()
+        if self._web and identity:
+            self._web.show(identity)
+        self._door.change(self._callers(), settings.node.limits())
+        self._spool.floor = settings.spool.floor()
+        self._audit.send_to(settings.audit.repository(settings.tls))
+        self._janitor.settings = settings.retention
+        for worker in self._workers:
+            worker.renew(self._worker_settings(), settings.segment.time_limit_seconds)
+        self._scheduler.change(self._tasks())
+        self.ledger.fail_unknown_destinations(list(settings.destinations))
+        self.ledger.end_unasked_commitments(list(self._committing))
+        return kept
+
+    def _use(self, settings: Settings) -> None:
+        """Have these settings count: the only place where they, and what is made of them, are set."""
+        self.settings, self.settings_taken_at, self.settings_good = settings, time.time(), True
+        self._objects = settings.objects()
+        self._destinations = settings.peers()
+        self._committing = {
+            name: peer for name, peer in self._destinations.items() if isinstance(peer, Destination) and peer.commitment
+        }
+        titles = frozenset(peer.ae_title.strip() for peer in self._committing.values())
+        listed = {caller.ae_title for caller in settings.node.calling_ae_titles}
+        self._reporters.titles, self._reporters.only = titles, titles - listed if listed else frozenset()
+        self._certificate_ends = certificate_ends(settings)
+
+    def facts(self) -> Facts:
+        """Give what metrics tell of this node besides its ledger."""
+        return Facts(
+            callers=tuple(caller.ae_title for caller in self.settings.node.calling_ae_titles),
+            destinations=tuple(self.settings.destinations),
+            ports={listener.port: listener.open for listener in self._listeners},
+            workers=tuple(worker.ready for worker in self._workers),
+            associations=self._door.places.taken,
+            refused=dict(self._refused),
+            instances_refused=self._spool.refusals,
+            disks={name: self._spool.floor.room(folder) for name, folder in self.settings.folders().items()},
+            settings_taken_at=self.settings_taken_at,
+            settings_good=self.settings_good,
+            certificate_ends=self._certificate_ends,
+            model=self._model.sha256,
+        )
 
     @property
     def port(self) -> int:
@@ -126,7 +193,7 @@ class Node:
         """End: no new association, running work goes back to the queue, what is in hand is written down.
 
         Waits for a destination that has not answered yet, and for a search; who has no time for that may end the
-        process: it is the same as a crash, and `serve` does so after `STOP_SECONDS`.
+        process: it is the same as a crash, and `scarnode.service.serve` does so.
         """
         self._stopping.set()
         for worker in self._workers:
@@ -150,12 +217,12 @@ class Node:
         self._spool.close()
         log.info("stopped")
 
-    def _listen(self, reporters: Reporters) -> list[Listener]:
+    def _listen(self) -> list[Listener]:
         """Open the node's ports: without TLS, with TLS, or both."""
         node, tls = self.settings.node, self.settings.tls
         ports: list[tuple[int, ssl.SSLContext | None]] = [] if tls.only else [(node.port, None)]
-        if tls.port and (identity := tls.identity()):
-            ports.append((tls.port, server_context(identity, tls.ca_file if tls.mutual else None)))
+        if tls.port and (context := _server_context(self.settings)):
+            ports.append((tls.port, context))
         return [
             listen(
                 self._spool,
@@ -165,12 +232,21 @@ class Node:
                 port,
                 self._door,
                 context,
-                reporters,
+                self._reporters,
                 self._associations,
                 node.direct_store,
             )
             for port, context in ports
         ]
+
+    def _open_web(self) -> WebServer | None:
+        if not self.settings.web.port:  # then FastAPI need not be loaded
+            return None
+        from scarnode.web.monitoring import monitoring_router
+
+        metrics = Metrics(self._watch, self.facts)
+        router = monitoring_router(metrics.text, lambda: self._watch.why_not_ready(self.facts()))
+        return serve_web(self.settings, [router])
 
     def _recover(self) -> None:
         """Take up what the last run left: files the ledger does not know, jobs that were running."""
@@ -209,22 +285,20 @@ class Node:
             tasks["watchdog"] = partial(self._tell_systemd)
         return tasks
 
-    def _new_worker(self) -> Worker:
+    def _worker_settings(self) -> WorkerSettings:
         segment = self.settings.segment
-        threads = segment.threads or max(1, (os.cpu_count() or 1) // segment.workers)
         bound = segment.memory_limit_gigabytes
-        settings = WorkerSettings(
+        return WorkerSettings(
             weights=segment.weights,
             device=segment.device,
-            threads=threads,
+            threads=segment.threads or max(1, (os.cpu_count() or 1) // segment.workers),
             spool=self.settings.spool.path,
             results=self.settings.results.path,
             kinds=self.settings.kinds(),
             sha256=self._model.sha256,
             memory=share_of_memory(segment.workers) if bound is None else bound,
-            floor=self._floor,
+            floor=self.settings.spool.floor(),
         )
-        return Worker(settings, segment.time_limit_seconds)
 
     def _search(self) -> None:
         """Search the studies that went quiet; one that waits for the registrar is not."""
@@ -269,6 +343,7 @@ class Node:
                 self.ledger.fail(claimed, outcome.why, segment.max_attempts, outcome.permanent)
                 continue
             self.ledger.finish(claimed, outcome, self._objects, self.settings.study.hold_flags)
+            self._watch.durations.add(outcome.seconds)
             log.info("job %d: analysed in %.1f s", claimed.id, outcome.seconds)
             self._wake_deliveries()
 
@@ -315,14 +390,18 @@ class Node:
         if self._disks.ledger_full():  # what is sent could not be written down, and would be sent for ever
             return
         results, title = self.settings.results.path, self.settings.node.ae_title
-        peer, stopping = self._destinations[name], self._stopping
+        peer, stopping = self._destinations.get(name), self._stopping
+        if peer is None:  # config.ini no longer has it
+            return
         sent = deliver_due(self.ledger, results, peer, title, self.settings.deliver, stopping, self._audit)
         if sent and name in self._committing:
             self._scheduler.wake(f"commit-{name}")
 
     def _commit(self, name: str) -> None:
         """Ask a destination to commit itself to keep what it was sent."""
-        peer, title, take = self._committing[name], self.settings.node.ae_title, self._take_commitment_report
+        peer, title, take = self._committing.get(name), self.settings.node.ae_title, self._take_commitment_report
+        if peer is None:
+            return
         ask_commitments(self.ledger, peer, title, self.settings.deliver, take, self._stopping)
 
     def _take_commitment_report(self, report: CommitmentReport, ae_title: str) -> bool:
@@ -330,21 +409,19 @@ class Node:
         names = [name for name, peer in self._committing.items() if peer.ae_title.strip() == ae_title]
         return self.ledger.take_commitment_report(report, names, partial(resend_delay, self.settings.deliver))
 
-    def _reporters(self) -> Reporters:
-        """Give who may report on storage commitments; who is not listed as a caller may do that only."""
-        titles = frozenset(peer.ae_title.strip() for peer in self._committing.values())
-        listed = {caller.ae_title for caller in self.settings.node.calling_ae_titles}
-        return Reporters(titles, self._take_commitment_report, titles - listed if listed else frozenset())
-
-    def _callers(self, reporters: Reporters) -> tuple[Caller, ...]:
+    def _callers(self) -> tuple[Caller, ...]:
         """Give who may associate: also, from their own address, the destinations that report, and what runs here."""
-        peers = [peer for peer in self._committing.values() if peer.ae_title.strip() in reporters.only]
+        peers = [peer for peer in self._committing.values() if peer.ae_title.strip() in self._reporters.only]
         listed = self.settings.node.calling_ae_titles
         return (
             *listed,
             *(own_callers(self.settings) if listed else ()),
             *(Caller(peer.ae_title.strip(), read_place(peer.host)) for peer in peers),
         )
+
+    def _turned_away(self, refusal: Refusal) -> None:
+        self._refused[refusal.reason.name] += 1
+        self._associations.turned_away(refusal)
 
     def _tell_repository(self) -> None:
         """Make the audit messages of associations that ended, and send what waits."""
@@ -373,37 +450,7 @@ def _make_results_folder(path: Path) -> None:
         ) from None
 
 
-def notify_systemd(state: str) -> None:
-    """Send systemd a state (sd_notify(3)); does nothing where systemd did not start us."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
-            link.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
-
-
-def _leave() -> None:
-    """End at once, whatever still hangs: the next start takes up what is left, as after a crash."""
-    log.warning("stopped after %g s: what did not end by then is taken up at the next start", STOP_SECONDS)
-    os._exit(0)
-
-
-def serve(settings: Settings) -> None:
-    """Run a node until SIGTERM or SIGINT; after that it ends within `STOP_SECONDS`, with exit code 0."""
-    log_to_stderr(settings.log.level)
-    os.umask(0o077)
-    ended = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        if not ended.is_set():
-            ended.set()
-            deadline = threading.Timer(STOP_SECONDS, _leave)
-            deadline.daemon = True
-            deadline.start()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    node = Node(settings)
-    notify_systemd("READY=1")
-    ended.wait()
-    notify_systemd("STOPPING=1")
-    node.stop()
+def _server_context(settings: Settings) -> ssl.SSLContext | None:
+    """Give how callers are spoken to by TLS, where there is a certificate."""
+    identity, tls = settings.tls.identity(), settings.tls
+    return server_context(identity, tls.ca_file if tls.mutual else None) if identity else None

@@ -24,3 +24,7 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path):
 def test_a_worker_taken_for_want_of_memory_does_not_end_the_node():
     """systemd's default, OOMPolicy=stop, ends a service of which the kernel took any process."""
     assert "\nOOMPolicy=continue\n" in UNIT.read_text()
+
+
+def test_reload_is_what_the_node_listens_for():
+    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in UNIT.read_text()

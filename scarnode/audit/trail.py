@@ -72,6 +72,11 @@ class AuditTrail:
         """There is a repository."""
         return self._repository is not None
 
+    def send_to(self, repository: Repository | None) -> None:
+        """Send to this repository from now on, e.g. by another certificate; nothing changes where there is none."""
+        if self._repository is not None and repository is not None:
+            self._repository = repository
+
     @property
     def trouble(self) -> str:
         """Why messages wait, or are no longer kept, without patient data; empty: all is well."""

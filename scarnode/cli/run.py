@@ -27,11 +27,10 @@ app = typer.Typer()
 
 @app.command()
 def serve(config: ConfigOption = CONFIG) -> None:
-    """Run the node until SIGTERM."""
-    from scarnode.config import read_settings
-    from scarnode.node import serve as run
+    """Run the node until SIGTERM; SIGHUP has it read config.ini again."""
+    from scarnode.service import serve as run
 
-    run(read_settings(config))
+    run(config)
 
 
 @app.command()

@@ -27,6 +27,7 @@ from scarnode.config.types import (
     checked_repository,
     split_words,
 )
+from scarnode.disk import Floor
 from scarnode.receive.limits import Limits
 from scarnode.tls import Identity, IdentityError, check_identity
 
@@ -117,6 +118,10 @@ class SpoolSection(Section):
     min_free_percent: Annotated[float, Field(ge=0, le=90)] = 5.0
     min_free_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
     """The floor of free space is the smaller of the two; holds for the disks of results and ledger too. 0: none."""
+
+    def floor(self) -> Floor:
+        """Give the floor as the spool wants it."""
+        return Floor(self.min_free_percent, self.min_free_gigabytes)
 
 
 class ResultsSection(Section):

@@ -82,6 +82,11 @@ class Alarms(Reception):
         with self.reading() as session:
             return set(session.scalars(select(Alarm.name).where(Alarm.cleared_at.is_(None))))
 
+    def try_to_write(self) -> None:
+        """Take the write lock and give it back; raises where it can not be had."""
+        with self._writing() as session:
+            session.connection()
+
     def note_waiting(self, why: str, former: str) -> int:
         """Tell the queued jobs what they wait for, each with an event.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from scarnode.disk import Floor, Room
+from scarnode.disk import Room
 from scarnode.jobs.ledger import Ledger
 from scarnode.receive import Spool
 
@@ -39,7 +39,6 @@ class DiskWatch:
 
     def __init__(self, ledger: Ledger, spool: Spool, folders: Mapping[str, Path]) -> None:
         self._ledger, self._spool = ledger, spool
-        self._floor: Floor = spool.floor
         self._folders = dict(folders)
         self._disks: dict[int, list[str]] = {}
         for name, folder in folders.items():
@@ -86,7 +85,7 @@ class DiskWatch:
         return anew or room.spare < wanted
 
     def _room(self, name: str) -> Room:
-        return self._floor.room(self._folders[name])
+        return self._spool.floor.room(self._folders[name])
 
     def _change(self, alarm: str, short: bool, detail: str) -> None:
         try:

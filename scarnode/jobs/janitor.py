@@ -51,7 +51,7 @@ class Janitor:
         audit: AuditTrail | None = None,
     ) -> None:
         self._ledger, self._spool, self._results, self._disks = ledger, spool, results, disks
-        self._settings, self._searching, self._audit = settings, searching, audit
+        self.settings, self._searching, self._audit = settings, searching, audit
         self._next = 0.0
 
     def look(self) -> None:
@@ -59,12 +59,12 @@ class Janitor:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PACE
             self._by_age()
-        if self._settings.free_when_full:
+        if self.settings.free_when_full:
             self._for_room()
         self._forget_self_tests()
 
     def _by_age(self) -> None:
-        sources, results = self._before(self._settings.sources_days), self._before(self._settings.results_days)
+        sources, results = self._before(self.settings.sources_days), self._before(self.settings.results_days)
         while studies := self._ledger.removable(sources, results):
             removed = [self._remove(study, sources, results, "kept long enough") for study in studies]
             if not any(removed):

@@ -15,6 +15,9 @@ from apscheduler.triggers.base import BaseTrigger
 
 log = logging.getLogger(__name__)
 
+MOST_AT_ONCE = 1000
+"""Tasks that may run at the same time: all of them. A thread is made when it is first needed."""
+
 EVERY = 1.0
 """Seconds between looks for work, should a wake-up ever be missed."""
 
@@ -43,13 +46,21 @@ class Scheduler:
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # it reports every skipped second of a busy task
         self._scheduler = BackgroundScheduler(
             timezone=timezone.utc,
-            executors={"default": ThreadPoolExecutor(len(tasks))},
+            executors={"default": ThreadPoolExecutor(MOST_AT_ONCE)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         self._stopped = threading.Event()
         self._pulse = threading.Thread(target=self._keep_pace, name="pulse", daemon=True)
-        for name, task in tasks.items():
-            self._scheduler.add_job(_guarded(name, task), _Pace(), id=name)
+        self._names: set[str] = set()
+        self.change(tasks)
+
+    def change(self, tasks: Mapping[str, Callable[[], object]]) -> None:
+        """Have these be the tasks; one of a name that was there goes on as it is, one that runs may end."""
+        for name in self._names - tasks.keys():
+            self._scheduler.remove_job(name)
+        for name in tasks.keys() - self._names:
+            self._scheduler.add_job(_guarded(name, tasks[name]), _Pace(), id=name)
+        self._names = set(tasks)
 
     def start(self) -> None:
         """Begin."""

@@ -95,6 +95,17 @@ class Worker:
         self._process: multiprocessing.process.BaseProcess | None = None
         self._line: socket.socket | None = None
         self._stopped = threading.Event()
+        self._loaded: WorkerSettings | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it holds the network."""
+        process = self._process
+        return self._loaded is not None and process is not None and process.is_alive()
+
+    def renew(self, settings: WorkerSettings, time_limit: float) -> None:
+        """Have the next job run by other settings, in a new process where they differ. Safe from another thread."""
+        self._settings, self._time_limit = settings, time_limit
 
     def start(self) -> None:
         """Start the process and wait until the network is loaded.
@@ -106,15 +117,17 @@ class Worker:
         """
         if self._stopped.is_set():
             raise WorkerError("the node stops")
+        settings = self._settings
         if self._process is not None and self._process.is_alive():
-            return
+            if self._loaded in (None, settings):
+                return
+            self.kill()
         if self._line is not None:
             self._line.close()
+        self._loaded = None
         context = multiprocessing.get_context("spawn")
         self._line, theirs = socket.socketpair()
-        self._process = context.Process(
-            target=_serve, args=(theirs, self._settings), name="scarnode-worker", daemon=True
-        )
+        self._process = context.Process(target=_serve, args=(theirs, settings), name="scarnode-worker", daemon=True)
         self._process.start()
         theirs.close()  # so that a dead process reads as end of file
         if self._stopped.is_set():  # meanwhile: that call found no process to end
@@ -123,6 +136,7 @@ class Worker:
         if answer.failure is not None:
             self.kill()
             raise WorkerError(answer.failure.why)
+        self._loaded = settings
 
     def run(self, claimed: ClaimedJob) -> Analysed | Failure | Nothing | NoRoom:
         """Run a job to its end.

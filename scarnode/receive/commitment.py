@@ -63,28 +63,28 @@ TakeReport = Callable[[CommitmentReport, str], bool]
 """Takes a report and the AE title of who made it; False where that AE was never asked under the Transaction UID."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reporters:
-    """Who may report on storage commitments to our listener.
+    """Who may report on storage commitments to our listener; may be changed while it listens.
 
     Attributes
     ----------
-    titles : frozenset of str
-        AE titles of the destinations that are asked for commitment; anyone else is refused the SOP class.
     take : callable
         A `TakeReport`.
+    titles : frozenset of str
+        AE titles of the destinations that are asked for commitment; anyone else is refused the SOP class.
     only : frozenset of str
         Those of `titles` that may do nothing else: they are let in as destinations, not as senders.
     """
 
-    titles: frozenset[str]
     take: TakeReport
+    titles: frozenset[str] = frozenset()
     only: frozenset[str] = frozenset()
 
 
 def commitment_handlers(reporters: Reporters | None) -> list[tuple[Any, ...]]:
     """Give the listener's event handlers for reports that come on an association of their own."""
-    who = reporters or Reporters(frozenset(), lambda report, peer: False)
+    who = reporters or Reporters(lambda report, peer: False)
     return [(evt.EVT_REQUESTED, _offer, [who]), (evt.EVT_N_EVENT_REPORT, answer_report, [who.take])]
 
 

@@ -55,6 +55,11 @@ class Door:
         self._refused = refused
         self._closed = threading.Event()
 
+    def change(self, callers: Sequence[Caller], limits: Limits) -> None:
+        """Have others count for who comes from now on; who is inside stays, by the former limits."""
+        self.callers, self.limits = tuple(callers), limits
+        self.places.limits = self.waiting.limits = limits
+
     def close(self) -> None:
         """Let nobody in any more: who asks is told to come back later."""
         self._closed.set()
@@ -153,7 +158,13 @@ class Listener(ThreadedAssociationServer):
     def start(self) -> None:
         """Serve in the background until `shutdown`."""
         self.ae._servers.append(self)
-        threading.Thread(target=self.serve_forever, name=f"Listener {self.port}", daemon=True).start()
+        self._thread = threading.Thread(target=self.serve_forever, name=f"Listener {self.port}", daemon=True)
+        self._thread.start()
+
+    @property
+    def open(self) -> bool:
+        """Whether connections are accepted."""
+        return self._thread.is_alive() and self.socket is not None and self.socket.fileno() >= 0
 
     def shutdown(self) -> None:
         """Close the port and let those go who wait; associations go on."""

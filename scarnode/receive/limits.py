@@ -57,16 +57,21 @@ class Places:
     """The associations there are, by address."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How many there are."""
+        return self._taken.total()
 
     def take(self, address: str) -> Reason | None:
         """Take a place; give why there is none."""
         with self._lock:
-            if self._taken.total() >= self._limits.max_associations:
+            if self._taken.total() >= self.limits.max_associations:
                 return Reason.TOO_MANY
-            if self._taken[address] >= self._limits.max_associations_per_address:
+            if self._taken[address] >= self.limits.max_associations_per_address:
                 return Reason.TOO_MANY_FROM_ADDRESS
             self._taken[address] += 1
             return None
@@ -83,7 +88,7 @@ class WaitingRoom:
     """Connections that have not yet been let in, oldest first."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._lock = threading.Lock()
         self._inside: dict[socket.socket, str] = {}
 
@@ -93,7 +98,7 @@ class WaitingRoom:
     def enter(self, connection: socket.socket, address: str) -> None:
         """Let a connection wait; where there are too many, another is cut off, and finds out when it reads."""
         with self._lock:
-            if len(self._inside) >= self._limits.max_waiting:
+            if len(self._inside) >= self.limits.max_waiting:
                 most = Counter(self._inside.values()).most_common(1)[0][0]
                 oldest = next(other for other, source in self._inside.items() if source == most)
                 del self._inside[oldest]

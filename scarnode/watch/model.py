@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from scarnode.disk import Room
 
 MAIL_PORTS = {"starttls": 587, "smtps": 465, "smtp": 25}
 """Ports of a mail server by how it is spoken to (RFC 8314, RFC 6409, RFC 5321)."""
@@ -137,3 +140,49 @@ class Webhook:
         from scarnode.watch.webhook import post
 
         return post(message, self)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the node knows of itself at this moment.
+
+    Attributes
+    ----------
+    callers : tuple of str
+        Calling AE titles that config.ini lists.
+    destinations : tuple of str
+        Names of the destinations that config.ini has.
+    ports : mapping of int to bool
+        Whether each port of the AE is listened on.
+    workers : tuple of bool
+        Whether each worker holds the network.
+    associations : int
+        That are open.
+    refused : mapping of str to int
+        Associations that were refused or cut off since the start, by reason.
+    instances_refused : int
+        For want of disk space, since the start.
+    disks : mapping of str to Room
+        ``spool``, ``results`` and, where it is a file, ``ledger``.
+    settings_taken_at : float
+        When config.ini was last taken over, in UTC seconds since 1970.
+    settings_good : bool
+        Whether the last try to do so went well.
+    certificate_ends : float or None
+        UTC seconds since 1970; None: there is no certificate.
+    model : str
+        SHA-256 of the network's weights.
+    """
+
+    callers: tuple[str, ...]
+    destinations: tuple[str, ...]
+    ports: Mapping[int, bool]
+    workers: tuple[bool, ...]
+    associations: int
+    refused: Mapping[str, int]
+    instances_refused: int
+    disks: Mapping[str, Room]
+    settings_taken_at: float
+    settings_good: bool
+    certificate_ends: float | None
+    model: str

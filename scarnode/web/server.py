@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scarnode.errors import ConfigError
-from scarnode.tls import server_context
+from scarnode.tls import Identity, server_context
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
@@ -45,7 +45,7 @@ class WebServer:
 
         self._socket = _listen(settings.web.host, settings.web.port)
         identity = settings.tls.identity() if settings.web.tls else None
-        context = server_context(identity, None) if identity else None
+        self._context = context = server_context(identity, None) if identity else None
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -70,6 +70,11 @@ class WebServer:
     def port(self) -> int:
         """The port that is listened on."""
         return self._socket.getsockname()[1]
+
+    def show(self, identity: Identity) -> None:
+        """Show another certificate, e.g. a renewed one, from the next connection on."""
+        if self._context is not None:
+            self._context.load_cert_chain(identity.certificate, identity.private_key)
 
     def stop(self) -> None:
         """End within `STOP_SECONDS`: no new connection, answers that are being written may end."""

@@ -36,7 +36,7 @@ class Desk:
         self.results, self.spool = folder / "results", Spool(folder / "spool")
         self.port = free_port()
         self.ae_title = ae_title
-        reporters = Reporters(frozenset([ae_title]), self.take)
+        reporters = Reporters(self.take, frozenset([ae_title]))
         self.server = listen(self.spool, lambda path: None, "SCARNODE", "127.0.0.1", self.port, reporters=reporters)
 
     def take(self, report, title):

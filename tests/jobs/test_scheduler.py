@@ -40,3 +40,24 @@ def test_a_jump_of_the_clock_delays_no_task_for_long(clock, days):
         assert time.monotonic() - start < 8 * EVERY
     finally:
         scheduler.stop()
+
+
+def test_tasks_come_and_go_while_others_run_on():
+    ran = {name: threading.Semaphore(0) for name in ("stays", "goes", "comes")}
+    scheduler = Scheduler({name: ran[name].release for name in ("stays", "goes")})
+    scheduler.start()
+    try:
+        for name in ("stays", "goes"):
+            assert ran[name].acquire(timeout=3 * EVERY)
+        scheduler.change({name: ran[name].release for name in ("stays", "comes")})
+        assert ran["comes"].acquire(timeout=3 * EVERY)
+        while ran["goes"].acquire(blocking=False):  # one may have been under way
+            pass
+        while ran["stays"].acquire(blocking=False):
+            pass
+        assert ran["stays"].acquire(timeout=3 * EVERY)
+        assert not ran["goes"].acquire(blocking=False)
+        scheduler.wake("goes")
+        assert not ran["goes"].acquire(timeout=0.2)
+    finally:
+        scheduler.stop()

@@ -74,6 +74,22 @@ def test_a_killed_worker_costs_one_attempt(worker, stack):
     assert isinstance(worker.run(claimed(stack)), Analysed)
 
 
+def test_other_settings_make_a_new_process_and_the_same_ones_none(worker):
+    worker.start()
+    assert worker.ready
+    first = worker._process.pid
+    worker.renew(worker._settings, time_limit=121)
+    worker.start()
+    assert worker._process.pid == first
+    worker.renew(replace(worker._settings, kinds=("seg", "sr", "sc", "pdf")), time_limit=120)
+    assert worker.ready, "until its next job"
+    worker.start()
+    assert worker.ready
+    assert worker._process.pid != first
+    worker.kill()
+    assert not worker.ready
+
+
 def test_a_worker_that_takes_too_long_is_ended(stack, tmp_path):
     slow = Worker(WorkerSettings(None, "cpu", 1, tmp_path, tmp_path), time_limit=0.2)
     start = time.monotonic()

@@ -1,0 +1,107 @@
+"""The node as a service: started, told by SIGHUP to read config.ini again, ended by SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from scarnode.config import read_settings
+from scarnode.errors import ScarnodeError
+from scarnode.logs import log_to_stderr
+from scarnode.node import Node
+from scarnode.systemd import notify_systemd
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 10.0
+"""How long a stop waits for peers that hang, a search or a locked ledger; systemd kills after 60 (TimeoutStopSec)."""
+
+CONFIG_ALARM = "config"
+"""Stands while the node does not run by what config.ini says."""
+
+
+def serve(path: Path) -> None:
+    """Run the node of a config.ini until SIGTERM or SIGINT; after that it ends within `STOP_SECONDS`, with exit code 0.
+
+    SIGHUP has it read config.ini again, and take over what it can while it runs: see `scarnode.config.live`.
+
+    Raises
+    ------
+    ScarnodeError
+        config.ini has faults, or as of `Node`.
+    """
+    settings = read_settings(path)
+    log_to_stderr(settings.log.level)
+    os.umask(0o077)
+    orders: queue.SimpleQueue[int] = queue.SimpleQueue()  # may be put into within a signal handler
+    ended = threading.Event()
+
+    def order(number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGHUP and not ended.is_set():
+            ended.set()
+            deadline = threading.Timer(STOP_SECONDS, _leave)
+            deadline.daemon = True
+            deadline.start()
+        orders.put(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, order)
+    node = Node(settings)
+    node.ledger.set_alarm(CONFIG_ALARM, "")
+    notify_systemd("READY=1")
+    one_at_a_time = threading.Lock()
+    while (
+        orders.get() == signal.SIGHUP
+    ):  # in a thread of its own: a ledger that is locked must not keep SIGTERM waiting
+        threading.Thread(target=reload, args=(node, path, one_at_a_time), name="reload", daemon=True).start()
+    notify_systemd("STOPPING=1")
+    node.stop()
+
+
+def reload(node: Node, path: Path, one_at_a_time: threading.Lock) -> None:
+    """Read config.ini again; a file with faults changes nothing, what needs a restart stays as it was."""
+    with one_at_a_time:
+        notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            _reload(node, path)
+        except SQLAlchemyError as error:
+            log.error("the ledger can not be written (%s): reload again", type(error).__name__)
+        notify_systemd("READY=1")
+
+
+def _reload(node: Node, path: Path) -> None:
+    try:
+        kept = node.take_over(read_settings(path))
+    except (ScarnodeError, OSError, ValueError) as error:  # the last two: certificates that changed this very moment
+        for line in str(error).splitlines():
+            log.error("not taken over: %s", line)
+        what = "config.ini has faults, the former settings hold: correct what `scarnode config check` says, then reload"
+        node.settings_good = False
+        node.ledger.set_alarm(CONFIG_ALARM, what, _anew)
+        return
+    if kept:
+        log.warning("config.ini taken over, but for what needs a restart: %s", ", ".join(kept))
+    else:
+        log.info("config.ini taken over")
+    logging.getLogger().setLevel(node.settings.log.level)
+    what = f"a restart is needed: {', '.join(kept)}" if kept else ""
+    node.ledger.set_alarm(CONFIG_ALARM, what, _anew)
+
+
+def _anew(_former: str, _detail: str) -> bool:
+    """Say that another detail is news."""
+    return True
+
+
+def _leave() -> None:
+    """End at once, whatever still hangs: the next start takes up what is left, as after a crash."""
+    log.warning("stopped after %g s: what did not end by then is taken up at the next start", STOP_SECONDS)
+    os._exit(0)

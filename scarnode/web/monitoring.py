@@ -1,0 +1,40 @@
+"""/metrics, /healthz and /readyz: answered without a log-in, without patient data, without asking the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+
+def monitoring_router(metrics: Callable[[], bytes], why_not_ready: Callable[[], list[str]]) -> APIRouter:
+    """Build the router.
+
+    Parameters
+    ----------
+    metrics : callable
+        Gives the metrics in Prometheus' text format.
+    why_not_ready : callable
+        Gives the reasons why the node can not do its work now; none where it can.
+    """
+    router = APIRouter(tags=["monitoring"])
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    def give_metrics() -> Response:
+        """Metrics in Prometheus' text format."""
+        return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get("/healthz", response_class=PlainTextResponse)
+    def tell_health() -> str:
+        """Whether the process lives."""
+        return "ok\n"
+
+    @router.get("/readyz", response_class=PlainTextResponse, responses={503: {"description": "One reason a line"}})
+    def tell_readiness() -> PlainTextResponse:
+        """Whether images can be taken and analysed; 503 with the reasons where not."""
+        reasons = why_not_ready()
+        return PlainTextResponse("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200)
+
+    return router
