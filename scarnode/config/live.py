@@ -6,7 +6,7 @@ from scarnode.config.read import SECTIONS
 from scarnode.config.settings import Settings
 
 RESTART: dict[str, tuple[str, ...]] = {
-    "node": ("ae_title", "host", "port"),
+    "node": ("ae_title", "host", "port", "direct_store"),
     "tls": ("port", "only"),
     "spool": ("path",),
     "results": ("path",),
