@@ -36,6 +36,6 @@ setup(
         "scarnode": ["py.typed"],
         "scarnode.model_weights": ["*.safetensors", "*.json", "*.md", "LICENSE*"],
         "scarnode.jobs": ["migrations/*", "migrations/versions/*.py"],
-        "scarnode.web": ["templates/*", "static/*"],
+        "scarnode.web": ["templates/**/*", "static/**/*"],
     },
 )

@@ -96,7 +96,7 @@ def test_what_is_installed_from_the_wheel_runs(built, tmp_path):
         built[1],
     )
     # the dependencies are those of this environment, behind what is installed there
-    own = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    own = Path(sysconfig.get_path("purelib", vars={"base": str(place), "platbase": str(place)}))
     (own / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     assert Path(run(python, "-c", "import scarnode; print(scarnode.__file__)", cwd=tmp_path).strip()).is_relative_to(
         own
@@ -104,8 +104,8 @@ def test_what_is_installed_from_the_wheel_runs(built, tmp_path):
 
     program = place / "bin" / "scarnode"
     assert run(program, "--version", cwd=tmp_path) == f"scarnode {__version__}\n"
-    identity = "from scarnode.segment.card import read_identity, shipped_weights as w; read_identity(); print(w())"
-    assert Path(run(python, "-c", identity, cwd=tmp_path).strip()).is_relative_to(own)
+    code = "from scarnode.segment.card import read_identity, shipped_weights; read_identity(); print(shipped_weights())"
+    assert Path(run(python, "-c", code, cwd=tmp_path).strip()).is_relative_to(own)
 
     config = tmp_path / "etc" / "config.ini"
     run(program, "config", "init", config, "--data", tmp_path / "data", cwd=tmp_path)
