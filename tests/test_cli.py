@@ -81,7 +81,9 @@ def test_series_say_why_there_is_no_result(scarnode, config):
 
 
 def test_config_check(scarnode, config, tmp_path):
-    assert "good" in scarnode("config", "check", "-c", config).stdout
+    told = scarnode("config", "check", "-c", config).stdout
+    assert "good" in told
+    assert "nobody is told of alarms" in told
     (tmp_path / "bad.ini").write_text("[node]\nport = many\n")
     assert "[node] port = 'many'" in scarnode("config", "check", "-c", tmp_path / "bad.ini", code=2).stderr
 

@@ -39,6 +39,7 @@ def config_check(
     from scarnode import deliver
     from scarnode.config import read_settings
     from scarnode.tls import check_identity
+    from scarnode.watch.notifier import CHANNELS, channel_of
 
     settings = read_settings(config)
     out.print(f"{config}: good. AE {settings.node.ae_title} on port {settings.node.port}.", highlight=False)
@@ -52,6 +53,8 @@ def config_check(
     peers = list(settings.peers().values())
     for peer in peers:
         out.print(f"destination {peer.name}: {peer} takes {', '.join(peer.objects)}", **PLAIN)
+    told = " and ".join(name for name in CHANNELS if channel_of(settings, name))
+    out.print(f"alarms are told by {told}" if told else "nobody is told of alarms ([notify])", **PLAIN)
     if echo:
         from scarnode.logs import keep_quiet_about_patients
 
