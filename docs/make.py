@@ -53,7 +53,7 @@ def _pages(command: click.Command, path: tuple[str, ...]) -> list[str]:
 
 def _row(parameter: click.Parameter) -> str:
     name = parameter.name.upper() if parameter.param_type_name == "argument" else ", ".join(parameter.opts)
-    default = parameter.default
+    default = getattr(parameter.default, "value", parameter.default)
     shown = "" if default is None or default is False or default == "" or callable(default) else f"`{default}`"
     if parameter.required:
         shown = "needed"

@@ -140,9 +140,8 @@ class Node:
             listener.ae.maximum_associations = settings.node.max_associations
             if listener.tls and context:
                 listener.tls = context
-        identity = settings.tls.identity()
-        if self._web and identity:
-            self._web.show(identity)
+        if self._web:
+            self._web.take_over(settings)
         self._door.change(self._callers(), settings.node.limits())
         self._spool.floor = settings.spool.floor()
         self._audit.send_to(settings.audit.repository(settings.tls))
@@ -246,7 +245,7 @@ class Node:
 
         metrics = Metrics(self._watch, self.facts)
         router = monitoring_router(metrics.text, lambda: self._watch.why_not_ready(self.facts()))
-        return serve_web(self.settings, [router])
+        return serve_web(self.settings, [router], lambda: [worker.engine for worker in self._workers if worker.engine])
 
     def _recover(self) -> None:
         """Take up what the last run left: files the ledger does not know, jobs that were running."""

@@ -22,9 +22,12 @@ INSTANCES_TRANSFERRED = _dcm("110104", "DICOM Instances Transferred")
 STUDY_DELETED = _dcm("110105", "DICOM Study Deleted")
 EXPORT = _dcm("110106", "Export")
 SECURITY_ALERT = _dcm("110113", "Security Alert")
+USER_AUTHENTICATION = _dcm("110114", "User Authentication")
 
 APPLICATION_START = _dcm("110120", "Application Start")
 APPLICATION_STOP = _dcm("110121", "Application Stop")
+LOGIN = _dcm("110122", "Login")
+LOGOUT = _dcm("110123", "Logout")
 NODE_AUTHENTICATION = _dcm("110126", "Node Authentication")
 RECORDING_STOPPED = _dcm("110133", "Audit Recording Stopped")
 RECORDING_STARTED = _dcm("110134", "Audit Recording Started")
@@ -186,6 +189,14 @@ def refused(source: Source, peer: Participant, called: str, why: str, authentica
         outcome=Outcome.SERIOUS_FAILURE if authentication else Outcome.MINOR_FAILURE,
         description=why,
     )
+
+
+def authenticated(source: Source, person: Participant, ok: bool, out: bool = False) -> Message:
+    """User Authentication (A.5.3.12): a person logged in or (`out`) out, or was refused."""
+    outcome = Outcome.SUCCESS if ok else Outcome.MINOR_FAILURE
+    kind = LOGOUT if out else LOGIN
+    participants = (replace(person, requestor=True), source.process())
+    return Message(USER_AUTHENTICATION, "E", participants, types=(kind,), outcome=outcome)
 
 
 def recording(source: Source, goes_on: bool, why: str) -> Message:

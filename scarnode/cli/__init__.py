@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scarnode import RESEARCH_USE, __version__
-from scarnode.cli import admin, doctor, jobs, learn, pull, run, series, shipped, transfer
+from scarnode.cli import admin, doctor, jobs, learn, pull, run, series, shipped, transfer, web
 from scarnode.cli.guide import ROOT, add_examples
 from scarnode.cli.terms import err, out
 from scarnode.errors import ScarnodeError
@@ -22,7 +22,13 @@ app = typer.Typer(
 )
 for commands in (run, transfer, pull, learn, admin, doctor):
     app.add_typer(commands.app)
-for name, group in (("jobs", jobs.app), ("series", series.app), ("config", shipped.config_app), ("db", admin.db_app)):
+for name, group in (
+    ("jobs", jobs.app),
+    ("series", series.app),
+    ("config", shipped.config_app),
+    ("db", admin.db_app),
+    ("web", web.app),
+):
     app.add_typer(group, name=name)
 add_examples(app)
 

@@ -64,6 +64,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "config unit": ("scarnode config unit", "scarnode config unit -"),
     "db upgrade": ("scarnode db upgrade",),
+    "web login": ("scarnode web login", "scarnode web login -c config.ini"),
+    "web user": ("scarnode web user anna", "scarnode web user ben --role admin --password-file ben.txt"),
 }
 """By command: lines that parse (tests/test_help.py)."""
 

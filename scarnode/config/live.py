@@ -12,7 +12,7 @@ RESTART: dict[str, tuple[str, ...]] = {
     "results": ("path",),
     "ledger": ("url",),
     "segment": ("weights", "workers"),
-    "web": ("port", "tls", "proxy", "host", "names", "users"),
+    "web": ("port", "tls", "proxy", "host", "names"),
     "audit": ("url", "ca_file", "source_id", "enterprise_site_id"),
 }
 """Keys of each section that need a restart: ports, folders, the ledger, worker processes and whatever is built on them.

@@ -34,7 +34,7 @@ MOVES: dict[JobState, tuple[JobState, ...]] = {
         JobState.FAILED,
         JobState.SUPERSEDED,
     ),
-    JobState.DELIVERING: (JobState.DONE, JobState.FAILED, JobState.SUPERSEDED),
+    JobState.DELIVERING: (JobState.DONE, JobState.HELD, JobState.FAILED, JobState.SUPERSEDED),
     JobState.HELD: (JobState.DELIVERING, JobState.SUPERSEDED),
     JobState.FAILED: (JobState.QUEUED, JobState.DELIVERING, JobState.SUPERSEDED),
     JobState.DONE: (JobState.DELIVERING, JobState.QUEUED),

@@ -17,6 +17,7 @@ from scarnode.correct.model import SEG_CLASSES, ReceivedSeg
 from scarnode.errors import LedgerError
 from scarnode.jobs.commitments import Commitments
 from scarnode.jobs.deliveries import LONGEST_PAUSE_SECONDS, MOVES
+from scarnode.jobs.holding import Holding
 from scarnode.jobs.model import (
     FAILURE,
     Analysed,
@@ -71,7 +72,7 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Commitments, Notices, Retention, Pulls, SelfTests):
+class Ledger(Commitments, Holding, Notices, Retention, Pulls, SelfTests):
     """The job database: what came (`Reception`), is sent (`Deliveries`), committed, deleted (`Retention`), and jobs.
 
     Parameters

@@ -41,10 +41,11 @@ class NoRoom:
 
 
 class Answer(BaseModel):
-    """What a worker says: that it is ready (all None), or what became of one attempt of one job."""
+    """What a worker says: that it is ready, and on what it computes, or what became of one attempt of one job."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
+    engine: str = ""
     job: int | None = None
     attempt: int | None = None
     analysed: Analysed | None = None

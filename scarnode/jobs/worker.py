@@ -96,6 +96,8 @@ class Worker:
         self._line: socket.socket | None = None
         self._stopped = threading.Event()
         self._loaded: WorkerSettings | None = None
+        self.engine = ""
+        """What it computes on, in words; empty before it was first started."""
 
     @property
     def ready(self) -> bool:
@@ -137,6 +139,7 @@ class Worker:
             self.kill()
             raise WorkerError(answer.failure.why)
         self._loaded = settings
+        self.engine = answer.engine
 
     def run(self, claimed: ClaimedJob) -> Analysed | Failure | Nothing | NoRoom:
         """Run a job to its end.
@@ -226,7 +229,7 @@ def _serve(line: socket.socket, settings: WorkerSettings) -> None:
         send(line, Answer(failure=Failure(f"the network can not be loaded: {why}", permanent=False)))
         return
     with suppress(OSError, EOFError):  # the node is gone
-        send(line, Answer())
+        send(line, Answer(engine=segmenter.engine))
         while True:
             claimed = receive(line, ClaimedJob)
             outcome = _attempt(claimed, segmenter, settings)

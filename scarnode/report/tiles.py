@@ -35,6 +35,14 @@ class _Field:
     columns: float
 
 
+@dataclass(frozen=True)
+class View:
+    """How the slices of a stack are shown: the same field of view and grey window for all."""
+
+    field: _Field
+    window: tuple[float, float]
+
+
 def draw_slices(
     stack: Stack, volume: np.ndarray, segmentation: Segmentation, measurements: Measurements
 ) -> Image.Image:
@@ -59,14 +67,13 @@ def draw_slices(
     paired = bool(segmentation.labels.any())
     across, tile = _grid(count, paired)
     width, height = (2 * tile + 2 if paired else tile), tile + CAPTION
-    field = _field_of_view(stack, segmentation)
-    window = _window(volume, field)
+    view = choose_view(stack, volume, segmentation.labels)
     panel = Image.new("RGB", (INNER, LEGEND + math.ceil(count / across) * (height + GAP) - GAP), BACKGROUND)
-    _legend(panel, window, paired)
+    _legend(panel, view.window, paired)
     for index, numbers in enumerate(measurements.slices):
         row, column = divmod(index, across)
         left, top = column * (width + GAP), LEGEND + row * (height + GAP)
-        plain, outlined = _draw_pair(volume[index], segmentation.labels[index], field, window, tile)
+        plain, outlined = draw_pair(volume[index], segmentation.labels[index], view, tile)
         panel.paste(PANEL, (left, top, left + width, top + CAPTION))
         panel.paste(plain, (left, top + CAPTION))
         if paired:
@@ -83,11 +90,26 @@ def _grid(count: int, paired: bool) -> tuple[int, int]:
     return across, min(LARGEST, ((INNER - (across - 1) * GAP) // across - 2) // 2)
 
 
-def _field_of_view(stack: Stack, segmentation: Segmentation) -> _Field:
+def choose_view(stack: Stack, volume: np.ndarray, labels: np.ndarray) -> View:
+    """Choose the part of the images that is shown, and the grey window, the same for all slices.
+
+    Parameters
+    ----------
+    stack : Stack
+    volume : numpy.ndarray
+        float32, shape (slices, rows, columns).
+    labels : numpy.ndarray
+        Same shape, values of `Tissue`.
+    """
+    field = _field_of_view(stack, labels)
+    return View(field, _window(volume, field))
+
+
+def _field_of_view(stack: Stack, labels: np.ndarray) -> _Field:
     """Choose a square (in mm) around the left ventricle, the same for all slices; the whole image without one."""
     height, width = stack.rows, stack.columns
     dy, dx = stack.pixel_spacing
-    seen = np.argwhere((segmentation.labels != Tissue.BACKGROUND).any(axis=0))
+    seen = np.argwhere((labels != Tissue.BACKGROUND).any(axis=0))
     if len(seen) == 0:
         side = max(height * dy, width * dx)
         center = (height / 2, width / 2)
@@ -110,11 +132,23 @@ def _window(volume: np.ndarray, field: _Field) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1.0)
 
 
-def _draw_pair(
-    pixels: np.ndarray, labels: np.ndarray, field: _Field, window: tuple[float, float], tile: int
-) -> tuple[Image.Image, Image.Image]:
-    """Draw one slice without and with outlines, twice as large as needed, then reduced: smooth lines."""
-    low, high = window
+def draw_pair(pixels: np.ndarray, labels: np.ndarray, view: View, tile: int) -> tuple[Image.Image, Image.Image]:
+    """Draw one slice without and with outlines, twice as large as needed, then reduced: smooth lines.
+
+    Parameters
+    ----------
+    pixels, labels : numpy.ndarray
+        Shape (rows, columns).
+    view : View
+    tile : int
+        Side of the pictures, pixels.
+
+    Returns
+    -------
+    tuple of PIL.Image.Image
+        RGB.
+    """
+    field, (low, high) = view.field, view.window
     grey = np.nan_to_num(np.clip((pixels - low) / (high - low), 0, 1)) * 255
     size = tile * OVERSAMPLING
     picture = _enlarge(grey.astype(np.uint8), field, size)

@@ -24,6 +24,7 @@ WORDS: dict[str, str] = {
     quality.UNSURE_SCAR: "Repeated readings outline the scar differently.",
     "NO_SCAR_SEGMENT": "The corrected SEG has no segment coded as scar: that was taken as no scar.",
 }
+"""By flag: what it says."""
 
 
 def flags_in_words(stack: Stack, segmentation: Segmentation | None) -> list[tuple[str, str]]:

@@ -79,6 +79,13 @@ class Engine:
         weight, bias = _values(network.head)
         self._head = self._stored(weight), self._stored(bias)
 
+    def in_words(self) -> str:
+        """Say what it computes on and in, e.g. ``NVIDIA H100 (cuda:0), bfloat16`` or ``CPU, 8 threads, float32``."""
+        kind = str(self._dtype).removeprefix("torch.")
+        if self._device.type == "cuda":
+            return f"{torch.cuda.get_device_name(self._device)} ({self._device}), {kind}"
+        return f"{self._device.type.upper()}, {torch.get_num_threads()} threads, {kind}"
+
     def __call__(self, stack: torch.Tensor, windows: list[list[int]]) -> torch.Tensor:
         """Class logits of windows of a stack.
 

@@ -60,6 +60,8 @@ class Segmenter:
         self._finder_spacing, self._spacing = loaded.finder_spacing, loaded.outline_spacing
         self._scar_merge, self._calibration = scar_merge, loaded.calibration
         self.identity: ModelIdentity = loaded.identity
+        self.engine = self._finder.in_words()
+        """What the networks compute on and in, for a person."""
 
     @torch.inference_mode()
     def segment(self, volume: np.ndarray, pixel_spacing: tuple[float, float]) -> Segmentation:

@@ -1,17 +1,55 @@
-"""The web app: its parts put together. Every part is a router; what a part needs, `Desk` holds."""
+"""The web app: its parts put together. Every part is a router; what they share, `Desk` holds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from scarnode import RESEARCH_USE, __version__
 from scarnode.config import Settings
+from scarnode.errors import ScarnodeError
 from scarnode.jobs import Ledger
+from scarnode.web import access
+from scarnode.web.api import api_router, login_router
+from scarnode.web.desk import Desk
+from scarnode.web.guard import Guard
+from scarnode.web.pages import login_pages, page_router
+from scarnode.web.pictures import Pictures
+from scarnode.web.render import FOLDER, page
+
+log = logging.getLogger(__name__)
+
+THREADS = 8
+"""Requests that are answered at a time; the node's own work shares the process."""
+
+PARTS = (login_router, api_router, login_pages, page_router)
+"""What the app is made of, besides what is open to all."""
+
+HEADINGS = {
+    403: "Not allowed",
+    404: "Not there",
+    405: "Not possible",
+    409: "Not possible",
+    422: "Not understood",
+    503: "Not possible now",
+}
 
 
-def make_app(settings: Settings, ledger: Ledger, open_routers: Sequence[APIRouter] = ()) -> FastAPI:
+def make_app(
+    settings: Settings,
+    ledger: Ledger,
+    open_routers: Sequence[APIRouter] = (),
+    engines: Callable[[], list[str]] = list,
+) -> FastAPI:
     """Build the app that `scarnode.web.WebServer` serves.
 
     Parameters
@@ -19,17 +57,81 @@ def make_app(settings: Settings, ledger: Ledger, open_routers: Sequence[APIRoute
     settings : Settings
     ledger : Ledger
         One of the web's own: its connections are not the node's. It is asked by readers that wait for nobody, and
-        written only where a person presses a button.
+        written only where a person presses a button. Closed with the app.
     open_routers : sequence of fastapi.APIRouter
         Answered without a log-in: metrics and health. They must hold no patient data.
+    engines : callable
+        Gives in words what each worker computes on.
 
     Returns
     -------
     fastapi.FastAPI
     """
+
+    @asynccontextmanager
+    async def live(_app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        yield
+        ledger.close()
+
     app = FastAPI(
-        title="scarnode", version=__version__, description=RESEARCH_USE, openapi_url=None, docs_url=None, redoc_url=None
+        title="scarnode",
+        version=__version__,
+        description=RESEARCH_USE,
+        openapi_url=None,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=live,
     )
+    pictures = Pictures(settings.spool.path, settings.results.path)
+    app.state.desk = Desk(settings, ledger, settings.audit_trail(), pictures, engines)
     for router in open_routers:
         app.include_router(router)
+    for part in PARTS:
+        app.include_router(part())
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
+    public = frozenset(route.path for router in open_routers for route in router.routes)  # type: ignore[attr-defined]
+    app.add_middleware(Guard, section=settings.web, public=public)
+    app.add_exception_handler(AnyHTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _misunderstood)
+    app.add_exception_handler(ScarnodeError, _impossible)
+    app.add_exception_handler(SQLAlchemyError, _impossible)
     return app
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """Answer a page with a page, the log-in where that is missing, and the API with JSON."""
+    assert isinstance(error, AnyHTTPException)
+    if isinstance(error, access.LogInError) and not _is_api(request):
+        return RedirectResponse(access.login_address(request), 303)
+    return _says(request, error.status_code, str(error.detail), dict(error.headers or {}))
+
+
+def _misunderstood(request: Request, error: Exception) -> Response:
+    """Say what of a request is wrong, without the values: they may be a patient's."""
+    assert isinstance(error, RequestValidationError)
+    if _is_api(request):
+        faults = [{key: fault[key] for key in ("type", "loc", "msg")} for fault in error.errors()]
+        return JSONResponse({"detail": faults}, 422)
+    return _says(request, 404 if request.method == "GET" else 422, "There is no such page.")
+
+
+def _impossible(request: Request, error: Exception) -> Response:
+    """Say that the ledger or the audit trail can not be had now."""
+    log.error("a page could not be made (%s)", type(error).__name__)
+    says = str(error) if isinstance(error, ScarnodeError) else "The ledger can not be read or written now."
+    return _says(request, 503, says)
+
+
+def _says(request: Request, status: int, words: str, headers: dict[str, str] | None = None) -> Response:
+    if _is_api(request):
+        return JSONResponse({"detail": words}, status, headers)
+    heading = HEADINGS.get(status, "Not possible")
+    answer = page(request, "error.html", access.find_session(request), status, heading=heading, says=words)
+    answer.headers.update(headers or {})
+    return answer
+
+
+def _is_api(request: Request) -> bool:
+    path = request.url.path
+    return path == access.API or path.startswith(access.API + "/")

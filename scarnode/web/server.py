@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from scarnode.errors import ConfigError
-from scarnode.tls import Identity, server_context
+from scarnode.tls import server_context
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
@@ -43,6 +43,7 @@ class WebServer:
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         import uvicorn
 
+        self._app = app
         self._socket = _listen(settings.web.host, settings.web.port)
         identity = settings.tls.identity() if settings.web.tls else None
         self._context = context = server_context(identity, None) if identity else None
@@ -52,7 +53,7 @@ class WebServer:
             access_log=False,  # addresses hold accession numbers
             log_level="warning",
             server_header=False,
-            lifespan="off",
+            lifespan="on",
             ws="none",
             proxy_headers=bool(settings.web.proxy),
             forwarded_allow_ips=settings.web.proxy or None,
@@ -71,10 +72,17 @@ class WebServer:
         """The port that is listened on."""
         return self._socket.getsockname()[1]
 
-    def show(self, identity: Identity) -> None:
-        """Show another certificate, e.g. a renewed one, from the next connection on."""
-        if self._context is not None:
+    def take_over(self, settings: Settings) -> None:
+        """Go on by other settings from the next request on; of [web] those that need no restart.
+
+        A renewed certificate is shown from the next connection on.
+        """
+        identity = settings.tls.identity()
+        if self._context is not None and identity is not None:
             self._context.load_cert_chain(identity.certificate, identity.private_key)
+        desk = getattr(self._app.state, "desk", None)
+        if desk is not None:
+            desk.take_over(settings)
 
     def stop(self) -> None:
         """End within `STOP_SECONDS`: no new connection, answers that are being written may end."""
@@ -88,7 +96,7 @@ class WebServer:
 def _listen(host: str, port: int) -> socket.socket:
     """Open the port ourselves: uvicorn would end the process where it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle off only for these
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
@@ -107,13 +115,15 @@ def _written(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def serve_web(settings: Settings, open_routers: Sequence[APIRouter] = ()) -> WebServer | None:
+def serve_web(
+    settings: Settings, open_routers: Sequence[APIRouter] = (), engines: Callable[[], list[str]] = list
+) -> WebServer | None:
     """Serve what [web] asks for; None where that is nothing.
 
     Parameters
     ----------
     settings : Settings
-    open_routers : sequence of fastapi.APIRouter
+    open_routers, engines
         As of `scarnode.web.app.make_app`.
 
     Raises
@@ -126,4 +136,5 @@ def serve_web(settings: Settings, open_routers: Sequence[APIRouter] = ()) -> Web
     from scarnode.jobs import Ledger
     from scarnode.web.app import make_app
 
-    return WebServer(make_app(settings, Ledger(settings.ledger.url, actor="web"), open_routers), settings)
+    ledger = Ledger(settings.ledger.url, actor="web")
+    return WebServer(make_app(settings, ledger, open_routers, engines), settings)

@@ -37,6 +37,8 @@ def all_messages(source: Source, subject: Subject, peer: Participant, text: str)
         *events.exported(source, peer, [subject, Subject()], Path("jobs.csv")),
         events.refused(source, peer, text, text),
         events.refused(source, peer, text, text, authentication=False),
+        events.authenticated(source, peer, False),
+        events.authenticated(source, peer, True, out=True),
         events.recording(source, False, text),
         events.recording(source, True, text),
     ]

@@ -1,0 +1,142 @@
+"""Logging in and out, and who may see what."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import Depends, HTTPException, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from scarnode.web.accounts import NAME, NOBODY, Role
+from scarnode.web.desk import Desk
+from scarnode.web.links import drop_old_codes, link_folder, use_code
+from scarnode.web.sessions import LONGEST_SECONDS, Session
+
+API = "/api"
+_bearer = HTTPBearer(auto_error=False, description="The token that POST /api/login gives.")
+_LOCAL = re.compile(r"/(?![/\\])[A-Za-z0-9/_.-]*")
+
+
+class LogInError(HTTPException):
+    """Nobody is logged in: pages go to the log-in, the API says 401."""
+
+    def __init__(self) -> None:
+        super().__init__(401, "Log in first.", {"WWW-Authenticate": "Bearer"})
+
+
+class RefusedError(Exception):
+    """A log-in that was refused, with the seconds until the next may be tried; 0: at once."""
+
+    def __init__(self, wait: int) -> None:
+        self.wait = wait
+        super().__init__(f"Too many wrong passwords: wait {wait} s." if wait else "Wrong name or password.")
+
+
+def desk_of(request: Request) -> Desk:
+    """Give what the parts of the app share."""
+    return request.app.state.desk
+
+
+def viewer(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Session:
+    """Give who asks; 401 for anybody who has not logged in."""
+    session = find_session(request, bearer.credentials if bearer else "")
+    if session is None:
+        raise LogInError
+    return session
+
+
+def admin(session: Annotated[Session, Depends(viewer)]) -> Session:
+    """Give who asks; 403 for anybody who is no administrator."""
+    if session.role is not Role.ADMIN:
+        raise HTTPException(403, "Only an administrator may do that.")
+    return session
+
+
+DeskOf = Annotated[Desk, Depends(desk_of)]
+Viewer = Annotated[Session, Depends(viewer)]
+Admin = Annotated[Session, Depends(admin)]
+
+
+def find_session(request: Request, token: str = "") -> Session | None:
+    """Give the session of a token, else of the request's cookie."""
+    desk = desk_of(request)
+    token = token or request.cookies.get(cookie_name(desk), "")
+    renews = request.headers.get("x-scarnode-renews") == "1"  # the page, not the person: nobody stays logged in by it
+    return desk.sessions.find(token, click=not renews) if token else None
+
+
+def cookie_name(desk: Desk) -> str:
+    """Give the cookie's name: with https the browser itself holds it to this host and to https."""
+    return "__Host-scarnode" if desk.settings.web.secure else "scarnode"
+
+
+def address_of(request: Request) -> str:
+    """Give where a request came from."""
+    return request.client.host if request.client else ""
+
+
+def log_in_by_password(desk: Desk, name: str, password: str, address: str) -> str:
+    """Check a password and give a token; takes as long for a name that there is not.
+
+    Raises
+    ------
+    RefusedError
+    """
+    known = name if NAME.fullmatch(name) else "(invalid name)"  # some type their password there
+    wait = desk.throttle.wait(known, address)
+    if wait:
+        raise RefusedError(wait)
+    account = next((one for one in desk.settings.web.users if one.name == name), NOBODY)
+    if not account.knows(password) or account is NOBODY:
+        desk.throttle.failed(known, address)
+        desk.tell_login(known, address, ok=False)
+        raise RefusedError(0)
+    desk.tell_login(name, address, ok=True)
+    return desk.sessions.open(name, account.role, address)
+
+
+def log_in_by_code(desk: Desk, code: str, address: str) -> str:
+    """Use a code of `scarnode web login` and give a token.
+
+    Raises
+    ------
+    RefusedError
+    """
+    wait = desk.throttle.wait("(code)", address)
+    if wait:
+        raise RefusedError(wait)
+    folder = link_folder(desk.settings)
+    drop_old_codes(folder)
+    name = use_code(folder, code)
+    if name is None:
+        desk.throttle.failed("(code)", address)
+        desk.tell_login("(code)", address, ok=False)
+        raise RefusedError(0)
+    desk.tell_login(name, address, ok=True)
+    return desk.sessions.open(name, Role.ADMIN, address)
+
+
+def set_cookie(answer: Response, desk: Desk, token: str) -> None:
+    """Have the browser keep a token, or (empty) forget it."""
+    answer.set_cookie(
+        cookie_name(desk),
+        token,
+        max_age=int(LONGEST_SECONDS) if token else 0,
+        httponly=True,
+        samesite="strict",
+        secure=desk.settings.web.secure,
+        path="/",
+    )
+
+
+def local_path(path: str) -> str:
+    """Give a path of this app to go on to, and the dashboard for anything else."""
+    return path if _LOCAL.fullmatch(path) else "/"
+
+
+def login_address(request: Request) -> str:
+    """Give the log-in's address, which goes on to where the person wanted to go."""
+    path = request.url.path
+    return f"/login?next={quote(path)}" if request.method == "GET" and path != "/" else "/login"

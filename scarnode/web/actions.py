@@ -1,0 +1,48 @@
+"""What a person may ask of a job, done in their name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import HTTPException
+
+from scarnode.errors import LedgerError
+from scarnode.jobs import queries
+from scarnode.web.desk import Desk
+from scarnode.web.queries import job_parts
+from scarnode.web.sessions import Session
+
+ACTIONS = ("retry", "hold", "cancel")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What became of a job that something was asked of."""
+
+    job: int
+    state: str
+    says: str
+
+
+def ask(desk: Desk, session: Session, job: int, action: str) -> Asked:
+    """Do one of `ACTIONS`; a ledger that refuses answers 409 with its reason.
+
+    Raises
+    ------
+    HTTPException
+        404: no such job. 409: its state does not allow it.
+    """
+    if job_parts(desk.ledger, job) is None:
+        raise HTTPException(404, "There is no such job.")
+    ledger = desk.ledger_of(session)
+    try:
+        if action == "retry":
+            ledger.retry(job, desk.settings.objects())
+        elif action == "hold":
+            ledger.hold(job)
+        else:
+            ledger.cancel(job)
+    except LedgerError as refused:
+        raise HTTPException(409, f"The job {refused.what}. {refused.todo}.") from None
+    after = queries.get_job(desk.ledger, job)
+    return Asked(job, after.state, after.reason)

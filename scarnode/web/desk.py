@@ -1,0 +1,70 @@
+"""What the parts of the web app share: settings, ledger, who is logged in, and the trace that every view leaves."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from scarnode.audit import AuditTrail, Participant, Subject, events
+from scarnode.config import Settings
+from scarnode.jobs import Ledger
+from scarnode.web.pictures import Pictures
+from scarnode.web.sessions import Session, Sessions, Throttle
+
+
+@dataclass
+class Desk:
+    """What the parts of the web app share.
+
+    Attributes
+    ----------
+    settings : Settings
+    ledger : Ledger
+        Of the web's own.
+    trail : AuditTrail
+    pictures : Pictures
+    engines : callable
+        Gives in words what each worker computes on.
+    """
+
+    settings: Settings
+    ledger: Ledger
+    trail: AuditTrail
+    pictures: Pictures
+    engines: Callable[[], list[str]] = list
+    sessions: Sessions = field(default_factory=Sessions)
+    throttle: Throttle = field(default_factory=Throttle)
+
+    def take_over(self, settings: Settings) -> None:
+        """Go on by other settings; whose account is gone, or has another role or password, is logged out."""
+        changed = {account.name for account in self.settings.web.users if account not in settings.web.users}
+        self.settings = settings
+        self.sessions.close_all(changed)
+
+    def ledger_of(self, session: Session) -> Ledger:
+        """Give the ledger as a person writes it: their name stands in the event rows."""
+        ledger = copy.copy(self.ledger)
+        ledger.actor = f"web, user {session.name}"
+        return ledger
+
+    def tell_access(self, session: Session, subjects: Iterable[Subject]) -> None:
+        """Record who is shown whose data, before it is shown: there is no access without a trace.
+
+        Raises
+        ------
+        AuditError
+            It could not be recorded; nothing must be shown.
+        """
+        if self.trail.on:
+            person = Participant(
+                f"{session.name}@{self.trail.source.host}", user_name=session.name, address=session.address
+            )
+            for message in events.accessed(self.trail.source, person, subjects):
+                self.trail.record(message)
+
+    def tell_login(self, name: str, address: str, ok: bool, out: bool = False) -> None:
+        """Record that a person logged in (or out), or tried to."""
+        if self.trail.on:
+            person = Participant(f"{name}@{self.trail.source.host}", user_name=name, address=address)
+            self.trail.note(events.authenticated(self.trail.source, person, ok, out))

@@ -1,0 +1,74 @@
+"""Addresses that log in once: for whoever may write where the ledger lies, which is more than any password gives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+
+from scarnode.config import Settings
+from scarnode.errors import ScarnodeError
+
+VALID_SECONDS = 300.0
+_CODE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def link_folder(settings: Settings) -> Path:
+    """Give the folder of the codes: beside the ledger, or with the results where that is no file."""
+    return settings.folders().get("ledger", settings.results.path) / "web-login"
+
+
+def make_code(folder: Path, name: str) -> str:
+    """Make a code that logs in once as administrator within `VALID_SECONDS`.
+
+    The folder holds a file named after the code's SHA-256, with the name of who made it.
+
+    Raises
+    ------
+    ScarnodeError
+        The folder can not be written.
+    """
+    code = secrets.token_urlsafe(32)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path, owner = folder / _digest(code), folder.parent.stat()
+        path.touch(0o600, exist_ok=False)
+        path.write_text(name)
+        if os.geteuid() == 0 and owner.st_uid != 0:  # made by root for a node that runs as another user
+            for made in (folder, path):
+                os.chown(made, owner.st_uid, owner.st_gid)
+    except OSError as error:
+        raise ScarnodeError(
+            f"no log-in can be made there ({error.strerror})", str(folder), "Run it as the user that the node runs as"
+        ) from None
+    return code
+
+
+def use_code(folder: Path, code: str) -> str | None:
+    """Give who made a code, and make it useless; None where it is not known, used or too old."""
+    if not _CODE.fullmatch(code):
+        return None
+    path = folder / _digest(code)
+    try:
+        age, name = time.time() - path.stat().st_mtime, path.read_text()
+        path.unlink()  # of two who use it at a time one fails here
+    except OSError:
+        return None
+    return (name or "unknown") if abs(age) <= VALID_SECONDS else None
+
+
+def drop_old_codes(folder: Path) -> None:
+    """Delete the codes that nobody used in time."""
+    try:
+        for path in folder.iterdir():
+            if abs(time.time() - path.stat().st_mtime) > VALID_SECONDS:
+                path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(code.encode()).hexdigest()

@@ -1,0 +1,103 @@
+"""What the dashboard shows: how the node does. No patient data, so that it may stay open on a wall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scarnode.disk import Floor
+from scarnode.jobs import queries
+from scarnode.jobs.queries import AlarmRow
+from scarnode.web.desk import Desk
+from scarnode.web.queries import (
+    Backlog,
+    LastResult,
+    Sender,
+    Throughput,
+    backlogs,
+    count_arriving,
+    count_states,
+    last_results,
+    senders,
+    throughput,
+)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A file system: what lies there, and bytes. New images are refused where less than the floor is free."""
+
+    holds: str
+    free: int
+    total: int
+    floor: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A result on the dashboard."""
+
+    result: LastResult
+    synthetic: bool
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How the node does.
+
+    Attributes
+    ----------
+    ae_title : str
+    states : dict of str to int
+        Jobs by state.
+    arriving : int
+        Studies that are not complete yet.
+    throughput : Throughput
+    results : tuple of Shown
+    senders : tuple of Sender
+    destinations : tuple of Backlog
+    disks : tuple of Disk
+    engines : tuple of str
+        What each worker computes on.
+    alarms : tuple of AlarmRow
+        Those that stand.
+    """
+
+    ae_title: str
+    states: dict[str, int]
+    arriving: int
+    throughput: Throughput
+    results: tuple[Shown, ...]
+    senders: tuple[Sender, ...]
+    destinations: tuple[Backlog, ...]
+    disks: tuple[Disk, ...]
+    engines: tuple[str, ...]
+    alarms: tuple[AlarmRow, ...]
+
+
+def overview(desk: Desk) -> Overview:
+    """Ask the ledger and the disks how the node does."""
+    ledger, settings = desk.ledger, desk.settings
+    return Overview(
+        ae_title=settings.node.ae_title,
+        states=count_states(ledger),
+        arriving=count_arriving(ledger),
+        throughput=throughput(ledger),
+        results=tuple(Shown(one, desk.pictures.synthetic(one.study_id, ledger)) for one in last_results(ledger)),
+        senders=tuple(senders(ledger)),
+        destinations=tuple(backlogs(ledger, list(settings.destinations))),
+        disks=_disks(desk),
+        engines=tuple(desk.engines()),
+        alarms=tuple(queries.list_alarms(ledger)),
+    )
+
+
+def _disks(desk: Desk) -> tuple[Disk, ...]:
+    """Give every file system once."""
+    settings = desk.settings
+    floor = Floor(settings.spool.min_free_percent, settings.spool.min_free_gigabytes)
+    names: dict[int, list[str]] = {}
+    folders = {name: folder for name, folder in settings.folders().items() if folder.exists()}
+    for name, folder in folders.items():
+        names.setdefault(folder.stat().st_dev, []).append(name)
+    rooms = [(held, floor.room(folders[held[0]])) for held in names.values()]
+    return tuple(Disk(", ".join(held), room.free, room.total, room.floor) for held, room in rooms)

@@ -1,0 +1,272 @@
+"""The pages: each asks a room for its facts and fills in a template."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from scarnode.jobs.tables import JobState
+from scarnode.measure.model import EXTENSIVE
+from scarnode.report import codes
+from scarnode.web import access
+from scarnode.web.access import Admin, DeskOf, Viewer
+from scarnode.web.accounts import Role
+from scarnode.web.actions import ask
+from scarnode.web.api import Number, picture, subjects
+from scarnode.web.desk import Desk
+from scarnode.web.explain import explain
+from scarnode.web.overview import overview
+from scarnode.web.queries import find_studies, job_parts, jobs_of, study_of, unreadable_of
+from scarnode.web.render import page
+from scarnode.web.sessions import Session
+from scarnode.web.shown import shown_settings
+from scarnode.web.story import JobStory, tell_story
+
+PER_PAGE = 50
+SEGMENT_NAMES = tuple(
+    code.meaning.lower().removeprefix("left ventricle ").removesuffix(" segment") for code in codes.AHA_SEGMENTS
+)
+Key = Annotated[str, Query(max_length=32)]
+Code = Annotated[str, Query(max_length=64)]
+
+
+def login_pages() -> APIRouter:
+    """Give the pages that need no log-in."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/login")
+    def login_form(
+        request: Request, to: Annotated[str, Query(alias="next", max_length=200)] = "/", code: Code = ""
+    ) -> Response:
+        return _login_page(request, to, code)
+
+    @router.post("/login")
+    def log_in(
+        request: Request,
+        desk: DeskOf,
+        name: Annotated[str, Form(max_length=64)] = "",
+        password: Annotated[str, Form(max_length=1024)] = "",
+        code: Annotated[str, Form(max_length=64)] = "",
+        to: Annotated[str, Form(alias="next", max_length=200)] = "/",
+    ) -> Response:
+        address = access.address_of(request)
+        try:
+            if code:
+                token = access.log_in_by_code(desk, code, address)
+            else:
+                token = access.log_in_by_password(desk, name, password, address)
+        except access.RefusedError as refused:
+            says = str(refused)
+            if code and not refused.wait:
+                says = "This address was used already, or is too old. Make another: scarnode web login"
+            return _login_page(request, to, "", says, 429 if refused.wait else 401)
+        answer = _go(access.local_path(to))
+        access.set_cookie(answer, desk, token)
+        return answer
+
+    @router.post("/logout")
+    def log_out(request: Request, desk: DeskOf) -> Response:
+        token = request.cookies.get(access.cookie_name(desk), "")
+        session = desk.sessions.find(token)
+        if session is not None:
+            desk.sessions.close(token)
+            desk.tell_login(session.name, session.address, ok=True, out=True)
+        answer = _go("/login")
+        access.set_cookie(answer, desk, "")
+        return answer
+
+    return router
+
+
+def page_router() -> APIRouter:
+    """Give the pages, each of which needs a log-in."""
+    router = APIRouter(include_in_schema=False)
+    _dashboard(router)
+    _jobs(router)
+    _job(router)
+    _studies(router)
+    _about(router)
+    return router
+
+
+def _dashboard(router: APIRouter) -> None:
+    @router.get("/")
+    def dashboard(request: Request, session: Viewer, desk: DeskOf) -> Response:
+        return page(request, "dashboard.html", session, seen=overview(desk))
+
+    @router.get("/dashboard/part")
+    def dashboard_part(request: Request, session: Viewer, desk: DeskOf) -> Response:
+        return page(request, "dashboard_part.html", session, seen=overview(desk))
+
+    @router.get("/dashboard/news")
+    def dashboard_news(request: Request, session: Viewer, desk: DeskOf) -> Response:
+        return page(request, "dashboard_news.html", session, seen=overview(desk))
+
+
+def _jobs(router: APIRouter) -> None:
+    @router.post("/find")
+    def find(
+        session: Viewer,
+        desk: DeskOf,
+        to: Annotated[Literal["jobs", "studies"], Form()],
+        words: Annotated[str, Form(max_length=200)] = "",
+        state: Annotated[JobState | Literal[""], Form()] = "",
+    ) -> Response:
+        """Keep the words with the session: in an address they would end up in the logs of proxies."""
+        words = words.strip()
+        if to == "studies" and words:
+            found = find_studies(desk.ledger, words)
+            if len(found) == 1:
+                return _go(f"/studies/{found[0].id}")
+        given = {"find": session.keep_search(words) if words else "", "state": JobState(state).value if state else ""}
+        return _go(f"/{to}", **given)
+
+    @router.get("/jobs")
+    def jobs(
+        request: Request,
+        session: Viewer,
+        desk: DeskOf,
+        state: JobState | Literal[""] = "",
+        find: Key = "",
+        before: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    ) -> Response:
+        sought = session.searches.get(find, "")
+        studies = [study.id for study in find_studies(desk.ledger, sought)] if sought else None
+        wanted = JobState(state).value if state else ""
+        rows = jobs_of(desk.ledger, studies, wanted, before, PER_PAGE + 1)
+        more, rows = len(rows) > PER_PAGE, rows[:PER_PAGE]
+        desk.tell_access(session, subjects(rows))
+        given = {"find": find if sought else "", "state": wanted}
+        return page(
+            request,
+            "jobs.html",
+            session,
+            rows=rows,
+            state=wanted,
+            states=[one.value for one in JobState],
+            sought=sought,
+            before=before,
+            first=_address("/jobs", **given),
+            older=_address("/jobs", before=str(rows[-1].job), **given) if more else "",
+            synthetic={row.job: desk.pictures.synthetic(study_of(desk.ledger, row.job), desk.ledger) for row in rows},
+        )
+
+
+def _job(router: APIRouter) -> None:
+    @router.get("/jobs/{job}")
+    def job_page(request: Request, job: Number, session: Viewer, desk: DeskOf) -> Response:
+        story = _told(desk, session, job)
+        parts = job_parts(desk.ledger, job)
+        return page(
+            request,
+            "job.html",
+            session,
+            has_page=parts is not None and bool(parts.result("sc") or parts.result("failed_sc")),
+            extensive=f"{EXTENSIVE:.0f}",
+            segment_names=SEGMENT_NAMES,
+            **_standing(session, story),
+        )
+
+    @router.get("/jobs/{job}/part")
+    def job_part(request: Request, job: Number, session: Viewer, desk: DeskOf) -> Response:
+        return page(request, "job_part.html", session, **_standing(session, _told(desk, session, job, anew=False)))
+
+    @router.get("/jobs/{job}/slices/{index}-outlined.png")
+    def outlined_slice(job: Number, index: int, session: Viewer, desk: DeskOf) -> Response:
+        return picture(desk, session, job, f"slice {index} 1")
+
+    @router.get("/jobs/{job}/slices/{index}.png")
+    def plain_slice(job: Number, index: int, session: Viewer, desk: DeskOf) -> Response:
+        return picture(desk, session, job, f"slice {index} 0")
+
+    @router.get("/jobs/{job}/bullseye.png")
+    def bullseye(job: Number, session: Viewer, desk: DeskOf) -> Response:
+        return picture(desk, session, job, "bullseye")
+
+    @router.get("/jobs/{job}/page.png")
+    def report_page(job: Number, session: Viewer, desk: DeskOf) -> Response:
+        return picture(desk, session, job, "page")
+
+    @router.post("/jobs/{job}/{action}")
+    def act(job: Number, action: Literal["retry", "hold", "cancel"], session: Admin, desk: DeskOf) -> Response:
+        try:
+            asked = ask(desk, session, job, action)
+            session.flash = f"Asked. The job is {asked.state}: {asked.says}."
+        except HTTPException as refused:
+            if refused.status_code == 404:
+                raise
+            session.flash = f"Not done. {refused.detail}"
+        return _go(f"/jobs/{job}")
+
+
+def _studies(router: APIRouter) -> None:
+    @router.get("/studies")
+    def studies(request: Request, session: Viewer, desk: DeskOf, find: Key = "") -> Response:
+        sought = session.searches.get(find, "")
+        found = find_studies(desk.ledger, sought)
+        desk.tell_access(session, subjects(found))
+        return page(
+            request,
+            "studies.html",
+            session,
+            sought=sought,
+            studies=found,
+            lost=unreadable_of(desk.ledger, None),
+            port=desk.settings.node.port,
+        )
+
+    @router.get("/studies/{study}")
+    def study_page(request: Request, study: Number, session: Viewer, desk: DeskOf) -> Response:
+        told = explain(desk.ledger, study, desk.settings.study.quiet_seconds)
+        if told is None:
+            raise HTTPException(404, "There is no such study.")
+        desk.tell_access(session, subjects([told.study]))
+        synthetic = desk.pictures.synthetic(study, desk.ledger)
+        quiet = desk.settings.study.quiet_seconds
+        return page(request, "study.html", session, told=told, synthetic=synthetic, quiet_seconds=quiet)
+
+
+def _about(router: APIRouter) -> None:
+    @router.get("/settings")
+    def settings_page(request: Request, session: Admin, desk: DeskOf) -> Response:
+        return page(request, "settings.html", session, sections=shown_settings(desk.settings))
+
+    @router.get("/help/api")
+    def api_page(request: Request, session: Viewer) -> Response:
+        rows = [
+            {"method": method.upper(), "path": path, "gives": told.get("description", told.get("summary", ""))}
+            for path, methods in request.app.openapi()["paths"].items()
+            for method, told in methods.items()
+        ]
+        return page(request, "api.html", session, requests=rows)
+
+
+def _told(desk: Desk, session: Session, job: int, anew: bool = True) -> JobStory:
+    """Give a job's story to a person, with the trace that it leaves; one that renews itself is one view."""
+    story = tell_story(desk, job)
+    if story is None:
+        raise HTTPException(404, "There is no such job.")
+    if session.views_anew(story.study.study_instance_uid) or anew:
+        desk.tell_access(session, subjects([story.study]))
+    return story
+
+
+def _standing(session: Session, story: JobStory) -> dict[str, Any]:
+    moving = story.job.state in ("queued", "running", "delivering")
+    return {"story": story, "may_act": session.role is Role.ADMIN, "moving": moving}
+
+
+def _login_page(request: Request, to: str, code: str, trouble: str = "", status: int = 200) -> Response:
+    return page(request, "login.html", None, status, next=access.local_path(to), code=code, trouble=trouble)
+
+
+def _address(path: str, **given: str) -> str:
+    query = urlencode({key: value for key, value in given.items() if value})
+    return f"{path}?{query}" if query else path
+
+
+def _go(path: str, **given: str) -> RedirectResponse:
+    return RedirectResponse(_address(path, **given), 303)

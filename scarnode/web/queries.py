@@ -1,0 +1,364 @@
+"""What the pages ask of the ledger, beyond `scarnode.jobs.queries`: read only, each a few milliseconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.engine import Row
+
+from scarnode.correct.model import ReceivedSeg
+from scarnode.jobs import Ledger
+from scarnode.jobs.queries import JobSummary
+from scarnode.jobs.tables import Job, JobState, Result
+from scarnode.stack import Stack
+
+RECENT = 500
+"""Jobs, newest first, that the throughput is counted from."""
+MOST_FOUND = 200
+"""Studies of one search."""
+STACK_JSON = TypeAdapter(Stack)
+SEG_JSON = TypeAdapter(ReceivedSeg)
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A study, as its page shows it. Times are UTC seconds since 1970."""
+
+    id: int
+    study_instance_uid: str
+    patient_id: str
+    patient_name: str
+    accession_number: str
+    study_date: str
+    calling_ae: str
+    first_received_at: float
+    last_received_at: float
+    images: int
+    unsearched: int
+    """Images that came after the last search, or all where none was made."""
+    sources_removed_at: float | None
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sent studies, and when last."""
+
+    calling_ae: str
+    studies: int
+    last_received_at: float
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits for a destination."""
+
+    destination: str
+    waiting: int
+    failed: int
+    uncommitted: int
+    """Sent, but the destination's promise to keep it is awaited."""
+    detail: str
+    """Why the first that waits was not taken; empty where it was not tried."""
+    oldest_due: float | None
+
+
+@dataclass(frozen=True)
+class LastResult:
+    """A job that ended or waits for a person, without patient data."""
+
+    job: int
+    state: str
+    at: float
+    slices: int
+    lge_percent: float | None
+    scar_volume_cm3: float | None
+    flags: tuple[str, ...]
+    seconds: float | None
+    study_id: int
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Jobs that were done, and how long an analysis took."""
+
+    last_hour: int
+    last_day: int
+    at_least: bool
+    """Only the newest `RECENT` jobs were counted, and all of them are so young."""
+    median_seconds: float | None
+
+
+@dataclass(frozen=True)
+class WaitingSeries:
+    """A series of which images came that were not searched yet."""
+
+    series_instance_uid: str
+    images: int
+    last_received_at: float
+
+
+@dataclass(frozen=True)
+class UnreadableFile:
+    """A received file that can not be used."""
+
+    received_at: float
+    calling_ae: str
+    sop_instance_uid: str
+    problem: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ResultPart:
+    """A result object of a job; its path is relative to the results folder."""
+
+    kind: str
+    sop_instance_uid: str
+    path: str
+    removed_at: float | None
+
+
+@dataclass(frozen=True)
+class JobParts:
+    """What a job was made from and into.
+
+    Attributes
+    ----------
+    stack : Stack
+        Its paths relative to the spool.
+    correction : ReceivedSeg or None
+        A person's SEG.
+    seconds : float or None
+        How long the analysis took.
+    results : tuple of ResultPart
+    """
+
+    study_id: int
+    stack: Stack
+    correction: ReceivedSeg | None
+    seconds: float | None
+    results: tuple[ResultPart, ...]
+
+    def result(self, kind: str) -> ResultPart | None:
+        """Give the object of a kind that is still on this machine."""
+        return next((part for part in self.results if part.kind == kind and part.removed_at is None), None)
+
+
+def count_states(ledger: Ledger) -> dict[str, int]:
+    """Give how many jobs are in each state."""
+    counts = dict.fromkeys((state.value for state in JobState), 0)
+    counts.update(
+        {row.state: row.number for row in _rows(ledger, "SELECT state, count(*) AS number FROM job GROUP BY 1")}
+    )
+    return counts
+
+
+def throughput(ledger: Ledger, now: float | None = None) -> Throughput:
+    """Give how many of the newest jobs were done in the last hour and day."""
+    now = time.time() if now is None else now
+    query = """
+        SELECT finished_at, seconds FROM
+            (SELECT state, finished_at, seconds FROM job ORDER BY id DESC LIMIT :recent) AS newest
+        WHERE state = 'done' AND finished_at > :since"""
+    rows = _rows(ledger, query, recent=RECENT, since=now - 86400)
+    took = sorted(row.seconds for row in rows if row.seconds is not None)
+    return Throughput(
+        last_hour=sum(row.finished_at > now - 3600 for row in rows),
+        last_day=len(rows),
+        at_least=len(rows) == RECENT,
+        median_seconds=took[len(took) // 2] if took else None,
+    )
+
+
+def last_results(ledger: Ledger, limit: int = 10) -> list[LastResult]:
+    """Give the newest jobs that have come to a result, or to none for good."""
+    query = """
+        SELECT id AS job, state, COALESCE(finished_at, created_at) AS at, slices, lge_percent, scar_volume_cm3, flags,
+               seconds, study_id
+        FROM job WHERE state IN ('done', 'delivering', 'held', 'failed') ORDER BY id DESC LIMIT :limit"""
+    return [
+        LastResult(**{**row._mapping, "flags": split_flags(row.flags)}) for row in _rows(ledger, query, limit=limit)
+    ]
+
+
+def count_arriving(ledger: Ledger) -> int:
+    """Give how many studies have images that were not searched yet."""
+    query = "SELECT count(*) AS number FROM study WHERE newest_instance > searched_instance"
+    return _rows(ledger, query)[0].number
+
+
+def senders(ledger: Ledger) -> list[Sender]:
+    """Give who sent the first image of any study, the latest first."""
+    query = """
+        SELECT calling_ae, count(*) AS studies, max(last_received_at) AS last_received_at
+        FROM study GROUP BY calling_ae ORDER BY last_received_at DESC LIMIT 50"""
+    return [Sender(**row._mapping) for row in _rows(ledger, query)]
+
+
+def backlogs(ledger: Ledger, destinations: Sequence[str]) -> list[Backlog]:
+    """Give what waits for each destination."""
+    return [_backlog(ledger, name) for name in destinations]
+
+
+def _backlog(ledger: Ledger, name: str) -> Backlog:
+    counts = """
+        SELECT state, count(*) AS number, min(due_at) AS oldest FROM delivery
+        WHERE destination = :name AND state IN ('pending', 'failed') GROUP BY state"""
+    by_state = {row.state: row for row in _rows(ledger, counts, name=name)}
+    promised = """
+        SELECT count(*) AS number FROM commitment JOIN delivery ON delivery.id = commitment.delivery_id
+        WHERE delivery.destination = :name AND commitment.state IN ('pending', 'requested')"""
+    first = "SELECT detail FROM delivery WHERE destination = :name AND state = 'pending' ORDER BY due_at LIMIT 1"
+    waiting, failed = by_state.get("pending"), by_state.get("failed")
+    told = _rows(ledger, first, name=name) if waiting else []
+    return Backlog(
+        name,
+        waiting.number if waiting else 0,
+        failed.number if failed else 0,
+        _rows(ledger, promised, name=name)[0].number,
+        told[0].detail if told else "",
+        waiting.oldest if waiting else None,
+    )
+
+
+def find_studies(ledger: Ledger, words: str) -> list[StudyRow]:
+    """Give the studies that a person means, newest first.
+
+    Parameters
+    ----------
+    words : str
+        An accession number, a patient ID or a Study Instance UID, as it is; or how a patient's name begins.
+    """
+    words = words.strip()
+    if not words:
+        return []
+    begins = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    query = """
+        SELECT id FROM study
+        WHERE accession_number = :words OR patient_id = :words OR study_instance_uid = :words
+              OR patient_name LIKE :begins ESCAPE '\\'
+        ORDER BY id DESC LIMIT :most"""
+    return get_studies(ledger, [row.id for row in _rows(ledger, query, words=words, begins=begins, most=MOST_FOUND)])
+
+
+def get_studies(ledger: Ledger, ids: Sequence[int]) -> list[StudyRow]:
+    """Give studies by their ids in the ledger; those that are none are left out."""
+    query = text(
+        """
+        SELECT id, study_instance_uid, patient_id, patient_name, accession_number, study_date, calling_ae,
+               first_received_at, last_received_at, sources_removed_at,
+               (SELECT count(*) FROM instance WHERE instance.study_id = study.id) AS images,
+               (SELECT count(*) FROM instance WHERE instance.study_id = study.id
+                       AND instance.id > study.searched_instance
+                       AND study.newest_instance > study.searched_instance) AS unsearched
+        FROM study WHERE id IN :ids ORDER BY id DESC"""
+    ).bindparams(bindparam("ids", expanding=True))
+    with ledger.reading() as session:
+        rows = session.execute(query, {"ids": list(ids)}).mappings().all()
+    return [StudyRow(**row) for row in rows]
+
+
+def jobs_of(
+    ledger: Ledger, studies: Sequence[int] | None = None, state: str = "", before: int = 0, limit: int = 50
+) -> list[JobSummary]:
+    """Give jobs, newest first.
+
+    Parameters
+    ----------
+    studies : sequence of int or None
+        Of these studies; None: of all.
+    state : str
+        In this state; empty: in any.
+    before : int
+        Older than this job; 0: from the newest on.
+    limit : int
+    """
+    where = ["1 = 1"]
+    values: dict[str, object] = {"limit": limit}
+    if studies is not None:
+        where.append("study_id IN :studies")
+        values["studies"] = list(studies)
+    if state:
+        where.append("state = :state")
+        values["state"] = state
+    if before:
+        where.append("id < :before")
+        values["before"] = before
+    chosen = f"SELECT id FROM job WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT :limit"
+    query = text(f"SELECT * FROM job_summary WHERE job IN ({chosen}) ORDER BY job DESC")
+    if studies is not None:
+        query = query.bindparams(bindparam("studies", expanding=True))
+    with ledger.reading() as session:
+        return [JobSummary(**row) for row in session.execute(query, values).mappings()]
+
+
+def job_parts(ledger: Ledger, job_id: int) -> JobParts | None:
+    """Give what a job was made from and into; None where there is no such job."""
+    with ledger.reading() as session:
+        job = session.get(Job, job_id)
+        if job is None:
+            return None
+        results = session.scalars(select(Result).where(Result.job_id == job_id).order_by(Result.id))
+        return JobParts(
+            job.study_id,
+            STACK_JSON.validate_json(job.stack),
+            SEG_JSON.validate_json(job.correction) if job.correction else None,
+            job.seconds,
+            tuple(ResultPart(row.kind, row.sop_instance_uid, row.path, row.removed_at) for row in results),
+        )
+
+
+def unsearched_series(ledger: Ledger, study_id: int) -> list[WaitingSeries]:
+    """Give the series of a study of which images came after its last search."""
+    query = """
+        SELECT series_instance_uid, count(*) AS images, max(received_at) AS last_received_at
+        FROM instance JOIN study ON study.id = instance.study_id
+        WHERE study.id = :study AND study.newest_instance > study.searched_instance
+              AND instance.id > study.searched_instance
+        GROUP BY series_instance_uid ORDER BY series_instance_uid"""
+    return [WaitingSeries(**row._mapping) for row in _rows(ledger, query, study=study_id)]
+
+
+def unreadable_of(ledger: Ledger, study_id: int | None, limit: int = 100) -> list[UnreadableFile]:
+    """Give the files of a study that can not be used; None: those that name no study, newest first."""
+    whose = "study_id IS NULL" if study_id is None else "study_id = :study"
+    query = f"""
+        SELECT received_at, calling_ae, sop_instance_uid, problem, path FROM instance
+        WHERE {whose} AND problem != '' ORDER BY id DESC LIMIT :limit"""
+    values = {"limit": limit} if study_id is None else {"limit": limit, "study": study_id}
+    return [UnreadableFile(**row._mapping) for row in _rows(ledger, query, **values)]
+
+
+def files_of(ledger: Ledger, study_id: int) -> tuple[list[str], list[str], str]:
+    """Give a few files of a study that are on this machine, sources and results, and its patient's name."""
+    sources = """
+        SELECT path FROM instance WHERE study_id = :study AND removed_at IS NULL AND problem = '' ORDER BY id LIMIT 2"""
+    results = """
+        SELECT path FROM result JOIN job ON job.id = result.job_id
+        WHERE job.study_id = :study AND result.removed_at IS NULL AND result.kind LIKE '%sr' LIMIT 2"""
+    name = _rows(ledger, "SELECT patient_name FROM study WHERE id = :study", study=study_id)
+    return (
+        [row.path for row in _rows(ledger, sources, study=study_id)],
+        [row.path for row in _rows(ledger, results, study=study_id)],
+        name[0].patient_name if name else "",
+    )
+
+
+def study_of(ledger: Ledger, job_id: int) -> int:
+    """Give the id of a job's study; 0 where there is no such job."""
+    rows = _rows(ledger, "SELECT study_id FROM job WHERE id = :job", job=job_id)
+    return rows[0].study_id if rows else 0
+
+
+def split_flags(flags: str) -> tuple[str, ...]:
+    """Give the flags of a job's row."""
+    return tuple(flag for flag in flags.split(",") if flag)
+
+
+def _rows(ledger: Ledger, query: str, **values: object) -> Sequence[Row]:
+    with ledger.reading() as session:
+        return session.execute(text(query), values).all()

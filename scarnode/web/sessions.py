@@ -1,0 +1,162 @@
+"""Who is logged in, and how often a wrong password may be tried. Kept in memory: a restart of the node logs all out."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from scarnode.web.accounts import Role
+
+IDLE_SECONDS, LONGEST_SECONDS = 30 * 60.0, 12 * 3600.0
+"""A session ends after so long without a click, and at the latest after so long."""
+MOST_SESSIONS = 200
+MOST_SEARCHES = 30
+"""Kept of one session."""
+TOLD_SECONDS = 600.0
+"""For so long the pictures of a study count as one view with its page."""
+
+WINDOW_SECONDS = 300.0
+MOST_BY_NAME, MOST_BY_ADDRESS = 10, 30
+"""Wrong passwords within the window, for one name and from one address; then every try is refused."""
+
+
+@dataclass
+class Session:
+    """A person who logged in.
+
+    Attributes
+    ----------
+    name : str
+    role : Role
+    address : str
+        Where from.
+    """
+
+    name: str
+    role: Role
+    address: str
+    opened: float
+    seen: float
+    searches: OrderedDict[str, str] = field(default_factory=OrderedDict, repr=False)
+    told: dict[str, float] = field(default_factory=dict, repr=False)
+    flash: str = ""
+    """Said on the next page."""
+
+    def keep_search(self, words: str) -> str:
+        """Keep what was searched for, and give the key that stands for it in addresses: they may be logged."""
+        key = secrets.token_urlsafe(9)
+        self.searches[key] = words
+        while len(self.searches) > MOST_SEARCHES:
+            self.searches.popitem(last=False)
+        return key
+
+    def views_anew(self, study: str) -> bool:
+        """Tell whether a study is shown that was not shown a moment ago, and note it."""
+        now = time.monotonic()
+        anew = self.told.get(study, -TOLD_SECONDS) <= now - TOLD_SECONDS
+        if len(self.told) > 1000:
+            self.told.clear()
+        self.told[study] = now
+        return anew
+
+
+class Sessions:
+    """The open sessions, found by a random token of which only a digest is kept.
+
+    Parameters
+    ----------
+    clock : callable, optional
+        Gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._open: OrderedDict[bytes, Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def open(self, name: str, role: Role, address: str) -> str:
+        """Log a person in, and give the token."""
+        token, now = secrets.token_urlsafe(32), self._clock()
+        with self._lock:
+            self._open[_digest(token)] = Session(name, role, address, now, now)
+            while len(self._open) > MOST_SESSIONS:
+                self._open.popitem(last=False)
+        return token
+
+    def find(self, token: str, click: bool = True) -> Session | None:
+        """Give the session of a token.
+
+        Parameters
+        ----------
+        token : str
+        click : bool
+            A person asked, not a page that renews itself.
+        """
+        key, now = _digest(token), self._clock()
+        with self._lock:
+            session = self._open.get(key)
+            if session is None:
+                return None
+            if now - session.seen > IDLE_SECONDS or now - session.opened > LONGEST_SECONDS:
+                del self._open[key]
+                return None
+            if click:
+                session.seen = now
+                self._open.move_to_end(key)
+            return session
+
+    def close(self, token: str) -> None:
+        """Log out."""
+        with self._lock:
+            self._open.pop(_digest(token), None)
+
+    def close_all(self, names: Collection[str]) -> None:
+        """Log these people out, wherever they are."""
+        with self._lock:
+            for key in [key for key, session in self._open.items() if session.name in names]:
+                del self._open[key]
+
+
+class Throttle:
+    """Counts wrong passwords.
+
+    Parameters
+    ----------
+    clock : callable, optional
+        Gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def wait(self, name: str, address: str) -> int:
+        """Give the seconds until a password may be tried again; 0: now."""
+        now = self._clock()
+        with self._lock:
+            waits = [
+                self._failures[key][-most] + WINDOW_SECONDS - now
+                for key, most in ((("name", name), MOST_BY_NAME), (("address", address), MOST_BY_ADDRESS))
+                if len(self._failures.get(key, ())) >= most
+            ]
+        return max([0, *(int(wait) + 1 for wait in waits if wait > 0)])
+
+    def failed(self, name: str, address: str) -> None:
+        """Note a wrong password."""
+        now = self._clock()
+        with self._lock:
+            for key in (("name", name), ("address", address)):
+                self._failures.setdefault(key, deque(maxlen=MOST_BY_ADDRESS)).append(now)
+                self._failures.move_to_end(key)
+            while len(self._failures) > 1000:
+                self._failures.popitem(last=False)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

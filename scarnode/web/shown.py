@@ -1,0 +1,76 @@
+"""config.ini as the node read it, for a person to look at: without its secrets."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, SecretStr
+from sqlalchemy import make_url
+
+from scarnode.config import Settings
+from scarnode.web.accounts import Account
+
+HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True)
+class SectionView:
+    """A section: its name as in config.ini, its keys and values."""
+
+    name: str
+    values: dict[str, str]
+
+
+def shown_settings(settings: Settings) -> list[SectionView]:
+    """Give every section with what the node took its values for."""
+    views = []
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if name == "destinations":
+            views += [SectionView(f"destination:{key}", _values(section)) for key, section in value.items()]
+        else:
+            views.append(SectionView(name, _values(value)))
+    return views
+
+
+def _values(section: Any) -> dict[str, str]:
+    if isinstance(section, BaseModel):
+        names = list(type(section).model_fields)
+    else:
+        names = [field.name for field in dataclasses.fields(section)]
+    return {name: _written(name, getattr(section, name)) for name in names}
+
+
+def _written(name: str, value: Any) -> str:
+    """Write a value as config.ini does; a password, a token, and what hashes or addresses hold of them is left out."""
+    match value:
+        case SecretStr():
+            text = HIDDEN if value.get_secret_value() else ""
+        case Account():
+            text = f"{value.name} {value.role.value} {HIDDEN}"
+        case bool():
+            text = "yes" if value else "no"
+        case tuple() | list():
+            text = "\n".join(_written(name, one) for one in value)
+        case Enum():
+            text = str(value.value)
+        case float():
+            text = f"{value:g}"
+        case None:
+            text = ""
+        case _:
+            text = _without_password(str(value)) if name.endswith("url") else str(value)
+    return text
+
+
+def _without_password(url: str) -> str:
+    if not url or url.startswith(("http://", "https://", "syslog-")):
+        parts = urlsplit(url)
+        if parts.password or parts.username:
+            return urlunsplit(parts._replace(netloc=f"{HIDDEN}@{parts.netloc.rpartition('@')[2]}"))
+        return url
+    return make_url(url).render_as_string(hide_password=True)
