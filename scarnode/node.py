@@ -24,6 +24,7 @@ from scarnode.config.live import merge
 from scarnode.deliver import Destination
 from scarnode.disk import NO_ROOM
 from scarnode.errors import LedgerError, SpoolError
+from scarnode.jobs import nightly
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.failures import write_failure
 from scarnode.jobs.janitor import Janitor
@@ -36,7 +37,7 @@ from scarnode.jobs.retention import finish_deleting
 from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.search import search_study
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
-from scarnode.ourselves import own_callers
+from scarnode.ourselves import make_link, own_callers
 from scarnode.receive import Caller, CommitmentReport, Door, Listener, Reporters, Spool, listen, read_place
 from scarnode.receive.refusals import Refusal
 from scarnode.segment import read_identity
@@ -278,6 +279,9 @@ class Node:
             tasks[f"commit-{name}"] = partial(self._commit, name)
         if self.settings.report.failures:
             tasks["failures"] = partial(self._tell_failures)
+        for name, rule in self.settings.pull_rules().items():
+            link = make_link(self.settings, self.ledger, rule.source)
+            tasks[f"pull-{name}"] = partial(nightly.look, rule, link, self.ledger, self._stopping)
         if self._audit.on:
             tasks["audit"] = self._tell_repository
         if "NOTIFY_SOCKET" in os.environ:

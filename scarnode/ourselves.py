@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from scarnode.deliver.model import Destination
 from scarnode.receive.peers import Caller, Network, read_place
@@ -11,6 +12,8 @@ from scarnode.tls import Protection, own_name
 
 if TYPE_CHECKING:
     from scarnode.config import Settings
+    from scarnode.jobs import Ledger
+    from scarnode.query import Link
 
 
 def own_address(host: str) -> str:
@@ -54,3 +57,11 @@ def own_node(settings: Settings, timeout: float = 60.0) -> Destination:
         raise ValueError("a TLS port without a certificate")
     protection = Protection(identity, tls.ca_file or identity.certificate, own_name(identity))
     return Destination("this node", host, tls.port, node.ae_title, timeout=timeout, tls=protection)
+
+
+def make_link(settings: Settings, ledger: Ledger, name: str, how: Literal["move", "get"] | None = None) -> Link:
+    """Give the way from a source of config.ini to the node; `how` other than the source's."""
+    from scarnode.query import Link
+
+    archive = settings.archives()[name]
+    return Link(replace(archive, how=how or archive.how), own_node(settings), settings.node.ae_title, ledger.arrived)

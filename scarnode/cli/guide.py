@@ -29,6 +29,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "scarnode pull --accession A123",
         "scarnode pull --date 20260101-20260131 --description '*cardiac*' --from archive --dry-run",
         "scarnode pull --patient P-1 --from archive --get --json",
+        "scarnode pull --rule viability",
+        "scarnode pull --cohort cohort.csv --from archive --results out.csv",
     ),
     "train": (
         "scarnode train our-contours -o tuned --initial shipped",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import threading
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -18,7 +18,7 @@ from scarnode.terminal import Table
 if TYPE_CHECKING:
     from scarnode.config import Settings
     from scarnode.jobs import Ledger
-    from scarnode.query import Archive, FoundSeries, FoundStudy, Link, PulledStudy, SubOperations
+    from scarnode.query import FoundSeries, FoundStudy, Link, PulledStudy, SubOperations
 
 app = typer.Typer()
 
@@ -39,6 +39,10 @@ def pull(
     by_get: Annotated[
         bool | None, typer.Option("--get/--move", help="By C-GET or C-MOVE; default: how = of it.")
     ] = None,
+    rule: Annotated[str, typer.Option(help="Run the nightly rule [pull:NAME] now.", metavar="NAME")] = "",
+    cohort: Annotated[Path | None, typer.Option(help="CSV with a column accession or study_instance_uid.")] = None,
+    results: Annotated[Path | None, typer.Option(help="CSV for the cohort's numbers.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all of the cohort is analysed.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be pulled.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="More studies than this are not pulled at one go.")] = 100,
     config: ConfigOption = CONFIG,
@@ -50,11 +54,19 @@ def pull(
     was found. 130: Ctrl-C (the archive is told to stop).
     """
     from scarnode.logs import keep_quiet_about_patients
+    from scarnode.ourselves import make_link
     from scarnode.query import Wanted, choose_series, find_studies, read_period
 
     keep_quiet_about_patients()
     settings, ledger = open_ledger(config)
-    link = make_link(settings, ledger, source, by_get)
+    if rule:
+        raise typer.Exit(run_one(settings, ledger, rule))
+    how: Literal["move", "get"] | None = None if by_get is None else "get" if by_get else "move"
+    link = make_link(settings, ledger, choose_source(settings, source), how)
+    if cohort is not None:
+        if results is None:
+            raise ScarnodeError("where do the results go?", "--cohort", "Give --results OUT.csv too")
+        raise typer.Exit(pull_cohort(settings, ledger, link, cohort, results, modality, wait))
     wanted = Wanted(study, accession, patient, read_period(date), description, modality)
     if wanted.unbounded:
         todo = "Give --accession, --patient, --study or --date"
@@ -79,39 +91,24 @@ def pull(
     raise typer.Exit(130 if stopping.is_set() else 0 if all(one.ok for one in pulled) else 1)
 
 
-def make_link(settings: Settings, ledger: Ledger, name: str, by_get: bool | None = None) -> Link:
-    """Give the way from a source of config.ini to the node, which must run."""
-    from scarnode.ourselves import own_node
-    from scarnode.query import Link
-
-    archive = choose_source(settings, name)
-    if by_get is not None:
-        archive = dataclasses.replace(archive, how="get" if by_get else "move")
-    return Link(archive, own_node(settings), settings.node.ae_title, ledger.arrived)
-
-
-def choose_source(settings: Settings, name: str) -> Archive:
-    """Give a source of config.ini by its name; without one, the only one there is."""
-    archives = settings.archives()
-    if not name and len(archives) == 1:
-        [name] = archives
-    if name not in archives:
-        known = ", ".join(archives) or "none: add a section [source:NAME] with host, port and ae_title to config.ini"
+def choose_source(settings: Settings, name: str) -> str:
+    """Give a source's name; without one, that of the only one there is."""
+    if not name and len(settings.sources) == 1:
+        [name] = settings.sources
+    if name not in settings.sources:
+        known = ", ".join(settings.sources) or "none: add a section [source:NAME] to config.ini (docs/pull.md)"
         raise ScarnodeError("no such source" if name else "name a source", name or "--from", f"There are: {known}")
-    return archives[name]
+    return name
 
 
 def pull_all(
     link: Link, plans: list[tuple[FoundStudy, list[FoundSeries]]], ledger: Ledger, stopping: threading.Event
 ) -> list[PulledStudy]:
     """Pull studies one after the other, with bars, and note those that came."""
-    from scarnode.deliver import echo
     from scarnode.query import pull_study
 
-    answer = echo(link.node, link.calling_ae_title)
-    if not answer.ok:
-        raise ScarnodeError("the node does not answer", str(link.node), f"Start it: scarnode serve. {answer.detail}")
-    pulled = []
+    _need_node(link)
+    pulled: list[PulledStudy] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=err, transient=True) as bar:
         studies = bar.add_task("Studies", total=len(plans), note="")
@@ -131,6 +128,71 @@ def pull_all(
                 ledger.note_pulled(link.source.name, study.study_instance_uid, study.instances)
             bar.advance(studies)
     return pulled
+
+
+def _need_node(link: Link) -> None:
+    from scarnode.deliver import echo
+
+    answer = echo(link.node, link.calling_ae_title)
+    if not answer.ok:
+        raise ScarnodeError("the node does not answer", str(link.node), f"Start it: scarnode serve. {answer.detail}")
+
+
+def run_one(settings: Settings, ledger: Ledger, name: str) -> int:
+    """Run a nightly rule now; give the exit code."""
+    from scarnode.jobs.nightly import run_rule
+    from scarnode.ourselves import make_link
+
+    rules = settings.pull_rules()
+    if name not in rules:
+        raise ScarnodeError("no such rule", name, f"There are: {', '.join(rules) or 'none: add a section [pull:NAME]'}")
+    link = make_link(settings, ledger, rules[name].source)
+    _need_node(link)
+    with stopped_by_ctrl_c() as stopping:
+        run = run_rule(rules[name], link, ledger, stopping)
+    out.print(f"rule {name}: {run.pulled} studies pulled, {run.failed} failed, {run.left_over} left", **PLAIN)
+    if run.detail:
+        out.print(run.detail, **PLAIN)
+    return 130 if stopping.is_set() else 1 if run.failed else 0
+
+
+def pull_cohort(
+    settings: Settings, ledger: Ledger, link: Link, table: Path, results: Path, modality: str, wait: bool
+) -> int:
+    """Pull what is not here yet of a cohort, and write the numbers of all of it; give the exit code.
+
+    The same command goes on where it was stopped, and adds what came meanwhile.
+    """
+    from scarnode.jobs.cohort import collect, read_cohort, studies_of, write_results
+    from scarnode.query import Wanted, choose_series, find_studies
+
+    cohort = read_cohort(table)
+    troubles = [""] * len(cohort.members)
+    with stopped_by_ctrl_c() as stopping:
+        for place, member in enumerate(cohort.members):
+            here = studies_of(ledger, member)
+            if stopping.is_set() or (here and all(ledger.was_pulled(link.source.name, uid, None) for uid in here)):
+                continue
+            try:
+                wanted = Wanted(member.study_uid, "" if member.study_uid else member.accession, modality=modality)
+                found = find_studies(link.source, wanted, link.calling_ae_title)
+                plans = [(one, choose_series(link, one, modality)) for one in found]
+                tell_access(settings, found)
+                done = pull_all(link, [(one, series) for one, series in plans if series], ledger, stopping)
+                lost = [one.detail for one in done if not one.ok]
+                troubles[place] = "; ".join(lost) if done else "the archive has no such study"
+            except ScarnodeError as error:
+                troubles[place] = str(error)
+            err.print(f"{place + 1} of {len(cohort.members)} asked for", style="dim", highlight=False)
+        rows, waiting = collect(ledger, cohort, troubles)
+        write_results(results, cohort, rows)
+        while wait and waiting and not stopping.wait(2.0):
+            rows, waiting = collect(ledger, cohort, troubles)
+            write_results(results, cohort, rows)
+    out.print(f"{len(rows)} rows written to {results}; {waiting} studies are not through yet", **PLAIN)
+    if stopping.is_set():
+        return 130
+    return 1 if any(troubles) or waiting else 0
 
 
 def _print_plans(plans: list[tuple[FoundStudy, list[FoundSeries]]], as_json: bool, modality: str) -> None:

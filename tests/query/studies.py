@@ -29,10 +29,11 @@ def make_study(
     description: str = "Cardiac MR",
     series: Sequence[tuple[str, int]] = (("MR", 3), ("MR", 2), ("OT", 2)),
     time: str = "101500",
+    uid: str = "",
 ) -> Kept:
     """Write a study with series of these modalities and numbers of images."""
     folder.mkdir(parents=True, exist_ok=True)
-    uid, paths, mr = str(generate_uid()), [], []
+    uid, paths, mr = uid or str(generate_uid()), [], []
     for number, (modality, images) in enumerate(series):
         of_series = str(generate_uid())
         for image in range(images):
