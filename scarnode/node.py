@@ -279,9 +279,8 @@ class Node:
             tasks[f"commit-{name}"] = partial(self._commit, name)
         if self.settings.report.failures:
             tasks["failures"] = partial(self._tell_failures)
-        for name, rule in self.settings.pull_rules().items():
-            link = make_link(self.settings, self.ledger, rule.source)
-            tasks[f"pull-{name}"] = partial(nightly.look, rule, link, self.ledger, self._stopping)
+        for name in self.settings.pulls:
+            tasks[f"pull-{name}"] = partial(self._pull, name)
         if self._audit.on:
             tasks["audit"] = self._tell_repository
         if "NOTIFY_SOCKET" in os.environ:
@@ -431,6 +430,12 @@ class Node:
         self._associations.summarise()
         self._audit.send_due(self._stopping)
         self.ledger.set_alarm(AUDIT_ALARM, self._audit.trouble)
+
+    def _pull(self, name: str) -> None:
+        """Run a nightly rule when it is due."""
+        rule = self.settings.pull_rules().get(name)
+        if rule and nightly.due_now(rule, self.ledger):
+            nightly.run_rule(rule, make_link(self.settings, self.ledger, rule.source), self.ledger, self._stopping)
 
     def _end_lost_leases(self) -> None:
         self.ledger.fail_expired(self.settings.segment.max_attempts)

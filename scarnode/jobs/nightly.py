@@ -95,8 +95,7 @@ def run_rule(
     return Run(rule.name, 0.0, 0.0, pulled, failed, left_over, trouble)
 
 
-def look(rule: PullRule, link: Link, ledger: Ledger, stopping: threading.Event) -> None:
-    """Run a rule where it is due; called every second."""
+def due_now(rule: PullRule, ledger: Ledger) -> bool:
+    """Tell whether a rule should be run now; asked every second."""
     now = datetime.now().astimezone()
-    if is_due(rule, None, now) and is_due(rule, ledger.last_pull_run(rule.name), now):
-        run_rule(rule, link, ledger, stopping)
+    return is_due(rule, None, now) and is_due(rule, ledger.last_pull_run(rule.name), now)
