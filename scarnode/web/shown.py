@@ -30,8 +30,8 @@ def shown_settings(settings: Settings) -> list[SectionView]:
     views = []
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if name == "destinations":
-            views += [SectionView(f"destination:{key}", _values(section)) for key, section in value.items()]
+        if isinstance(value, dict):  # destinations, sources, pulls: [destination:NAME] ...
+            views += [SectionView(f"{name.removesuffix('s')}:{key}", _values(one)) for key, one in value.items()]
         else:
             views.append(SectionView(name, _values(value)))
     return views
@@ -63,14 +63,16 @@ def _written(name: str, value: Any) -> str:
         case None:
             text = ""
         case _:
-            text = _without_password(str(value)) if name.endswith("url") else str(value)
+            text = _address(name, str(value)) if name.endswith("url") else str(value)
     return text
 
 
-def _without_password(url: str) -> str:
-    if not url or url.startswith(("http://", "https://", "syslog-")):
-        parts = urlsplit(url)
-        if parts.password or parts.username:
-            return urlunsplit(parts._replace(netloc=f"{HIDDEN}@{parts.netloc.rpartition('@')[2]}"))
-        return url
-    return make_url(url).render_as_string(hide_password=True)
+def _address(name: str, url: str) -> str:
+    """Write an address without user and password; a webhook's path is a secret too."""
+    if not url or not url.startswith(("http://", "https://", "syslog-")):
+        return make_url(url).render_as_string(hide_password=True) if url else ""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    if name == "webhook_url":
+        return f"{parts.scheme}://{host}/{HIDDEN}"
+    return urlunsplit(parts._replace(netloc=f"{HIDDEN}@{host}" if "@" in parts.netloc else host))

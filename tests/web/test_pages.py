@@ -247,6 +247,8 @@ def test_settings_hide_their_secrets(tmp_path):
         f"[web]\nport = {free_port()}\nusers =\n    {ACCOUNTS[0]}\n    {ACCOUNTS[1]}\n"
         "[destination:archive]\nurl = https://pacs.example.org/dicom-web\nuser = me\npassword = s3cretword\n"
         "[destination:other]\nurl = https://pacs.example.org/dicom-web\ntoken = s3crettoken\n"
+        "[notify]\nwebhook_url = https://chat.example.org/hooks/s3cretpath\nwebhook_secret = s3cretkey\n"
+        "[source:old]\nhost = 127.0.0.1\nport = 104\nae_title = OLD\n"
     )
     with served(tmp_path, read_settings(settings)) as site:
         browser = site.browser()
@@ -256,6 +258,8 @@ def test_settings_hide_their_secrets(tmp_path):
             assert "scrypt" not in page
             assert "(hidden)" in page
             assert "destination:archive" in page
+            assert "source:old" in page
+            assert "chat.example.org" in page
             assert "quiet_seconds" in page
             assert "vic viewer" in page
 
