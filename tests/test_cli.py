@@ -51,7 +51,7 @@ def test_jobs_list_shows_and_filters(scarnode, config):
 def test_jobs_show_tells_the_story(scarnode, config):
     text = scarnode("jobs", "show", 3, "-c", config).stdout
     assert "pixel data can not be decoded" in text
-    assert "first instance received from SCANNER" in text
+    assert "first image received from SCANNER" in text
     assert RESEARCH_USE in text
     whole = json.loads(scarnode("jobs", "show", 1, "-c", config, "--json").stdout)
     assert whole["job"]["lge_percent"] == 10.7

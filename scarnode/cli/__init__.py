@@ -10,9 +10,8 @@ import typer
 from scarnode import RESEARCH_USE, __version__
 from scarnode.cli import admin, doctor, jobs, learn, pull, run, series, shipped, transfer, web
 from scarnode.cli.guide import ROOT, add_examples
-from scarnode.cli.terms import err, out
+from scarnode.cli.terms import out, say_error
 from scarnode.errors import ScarnodeError
-from scarnode.terminal import printable
 
 app = typer.Typer(
     help=f"Measures scar in late-gadolinium-enhancement short-axis stacks, as a DICOM node. {RESEARCH_USE}.",
@@ -38,9 +37,7 @@ def main() -> None:
     try:
         app()
     except ScarnodeError as error:
-        err.print(
-            printable(f"scarnode: {error}", besides="\n"), style="red", markup=False, highlight=False, soft_wrap=True
-        )
+        say_error(error)
         sys.exit(2)
 
 

@@ -13,12 +13,13 @@ from scarnode.cli.terms import (
     PLAIN,
     ConfigOption,
     JsonOption,
+    listing,
     open_ledger,
     out,
     print_json,
+    show,
     time_of,
 )
-from scarnode.terminal import Table
 
 app = typer.Typer()
 config_app = typer.Typer(help="Check config.ini.", no_args_is_help=True)
@@ -94,12 +95,15 @@ def alarms(
     if as_json:
         print_json(rows)
     else:
-        table = Table("Alarm", "Since", "Until", "Detail")
+        table = listing("Alarm", "Since", "Until", "Detail", folds=("Detail",))
         for row in rows:
             table.add_row(
                 row.name, time_of(row.raised_at), time_of(row.cleared_at) if row.cleared_at else "", row.detail
             )
-        out.print(table if rows else "no alarm")
+        if rows:
+            show(table)
+        else:
+            out.print("no alarm")
     raise typer.Exit(1 if any(row.cleared_at is None for row in rows) else 0)
 
 

@@ -46,17 +46,22 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "jobs list": (
         "scarnode jobs list --state failed",
         "scarnode jobs list --accession A123",
-        "scarnode jobs list --limit 500 --json",
+        "scarnode jobs list --calling-ae MR_AVANTO --since 7d",
+        "scarnode jobs list --date 20261101-20261130 --limit 500 --json",
     ),
     "jobs show": ("scarnode jobs show 7", "scarnode jobs show 7 --json"),
-    "jobs retry": ("scarnode jobs retry 7",),
-    "jobs cancel": ("scarnode jobs cancel 7",),
-    "jobs export": ("scarnode jobs export -o jobs.csv",),
+    "jobs retry": ("scarnode jobs retry 7", "scarnode jobs retry 7 8 12 --json"),
+    "jobs cancel": ("scarnode jobs cancel 7 8",),
+    "jobs export": (
+        "scarnode jobs export -o jobs.csv",
+        "scarnode jobs export -o november.csv --state done --date 20261101-20261130",
+    ),
     "series list": (
         "scarnode series list --accession A123",
+        "scarnode series list --verdict review --since 7d",
         "scarnode series list --patient P-1 --json",
     ),
-    "series show": ("scarnode series show 1.3.12.2.1107.5.2.18.41575.2",),
+    "series show": ("scarnode series show 1.3.12.2.1107.5.2.18.41575.2", "scarnode series show --accession A123"),
     "series files": ("scarnode series files 1.3.12.2.1107.5.2.18.41575.1",),
     "config check": ("scarnode config check", "scarnode config check -c config.ini --echo"),
     "config init": (

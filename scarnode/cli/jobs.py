@@ -5,123 +5,248 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import sys
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
+from rich.text import Text
 
 from scarnode import RESEARCH_USE
+from scarnode.cli.filters import (
+    AccessionOption,
+    CallingOption,
+    DateOption,
+    LimitOption,
+    PatientOption,
+    SinceOption,
+    StateOption,
+    StudyOption,
+    UntilOption,
+    job_filter,
+)
 from scarnode.cli.terms import (
     CONFIG,
     ConfigOption,
     JsonOption,
+    facts,
+    listing,
     number,
     open_ledger,
     out,
     plain,
     print_json,
+    say_error,
+    show,
     tell_access,
     time_of,
 )
-from scarnode.terminal import Table
+from scarnode.cli.when import span
+from scarnode.errors import ScarnodeError
+from scarnode.terminal import printable
+
+if TYPE_CHECKING:
+    from scarnode.jobs.queries import DeliveryRow, JobSummary
+    from scarnode.jobs.story import Step
 
 app = typer.Typer(help="Ask and move the ledger's jobs.", no_args_is_help=True)
+
+JobArguments = Annotated[list[int], typer.Argument(metavar="JOB...", help="Numbers of jobs: see `scarnode jobs list`.")]
+
+ALWAYS, WIDE, WIDER = (0, 1000), (110, 1000), (140, 1000)
+COLUMNS: tuple[tuple[str, tuple[int, int], Callable[[JobSummary], str]], ...] = (
+    ("Job", ALWAYS, lambda row: str(row.job)),
+    ("State", ALWAYS, lambda row: row.state),
+    ("Patient ID", ALWAYS, lambda row: row.patient_id),
+    ("Accession", ALWAYS, lambda row: row.accession_number),
+    ("Study date", WIDE, lambda row: row.study_date),
+    ("From", WIDE, lambda row: row.calling_ae),
+    ("By", WIDER, lambda row: row.origin),
+    ("Priority", WIDER, lambda row: row.priority),
+    ("Slices", WIDER, lambda row: str(row.slices)),
+    ("Scar cm³", WIDE, lambda row: number(row.scar_volume_cm3)),
+    ("%LGE", ALWAYS, lambda row: number(row.lge_percent)),
+    ("Made", (0, 109), lambda row: time_of(row.created_at)[5:16]),
+    ("Made", WIDE, lambda row: time_of(row.created_at)),
+    ("Why", ALWAYS, lambda row: row.reason),
+)
+"""Title, widths of terminal in which it is shown, and content of each column of `jobs list`."""
 
 
 @app.command("list")
 def jobs_list(
     config: ConfigOption = CONFIG,
-    state: Annotated[str, typer.Option(help="queued, running, delivering, done, failed, held or superseded.")] = "",
-    patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
-    accession: Annotated[str, typer.Option(help="Accession number.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="At most so many rows.")] = 50,
+    state: StateOption = "",
+    patient: PatientOption = "",
+    accession: AccessionOption = "",
+    study: StudyOption = "",
+    date: DateOption = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    calling_ae: CallingOption = "",
+    limit: LimitOption = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, the newest first. A terminal of 110 or 140 columns shows more of each; a pipe gets everything."""
     from scarnode.jobs import queries
 
+    wanted = job_filter(patient, accession, study, date, since, until, calling_ae, state)
     settings, ledger = open_ledger(config)
-    rows = queries.list_jobs(ledger, state, patient, accession, limit)
+    rows = queries.list_jobs(ledger, wanted, limit)
     tell_access(settings, rows)
     if as_json:
         print_json(rows)
         return
-    table = Table(
-        "Job", "State", "Priority", "By", "Patient ID", "Accession", "Slices", "Scar cm³", "%LGE", "Made", "Why"
-    )
+    width = min(out.width, 1000) if out.is_terminal else 1000
+    columns = [column for column in COLUMNS if column[1][0] <= width <= column[1][1]]
+    table = listing(*(title for title, _, _ in columns), folds=("Patient ID", "Accession"), cuts="Why")
     for row in rows:
-        table.add_row(
-            str(row.job),
-            row.state,
-            row.priority,
-            row.origin,
-            row.patient_id,
-            row.accession_number,
-            str(row.slices),
-            number(row.scar_volume_cm3),
-            number(row.lge_percent),
-            time_of(row.created_at),
-            row.reason,
-        )
-    out.print(table)
+        table.add_row(*(content(row) for _, _, content in columns))
+    show(table)
+    if len(rows) == limit and out.is_terminal:
+        out.print(f"These are the newest {limit}: --limit shows more, the other options look for some.", style="dim")
 
 
 @app.command("show")
 def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """Tell a job's whole story: numbers, deliveries, and every change with its reason."""
+    """Tell a job's whole story, from its study's first image to the last storage commitment."""
     from scarnode.jobs import queries
+    from scarnode.jobs.story import tell_story
 
     settings, ledger = open_ledger(config)
     summary = queries.get_job(ledger, job)
     tell_access(settings, [summary])
-    deliveries, events = queries.list_deliveries(ledger, job), queries.list_events(ledger, job)
+    deliveries, story = queries.list_deliveries(ledger, job), tell_story(ledger, job)
     if as_json:
-        print(json.dumps({k: plain(v) for k, v in (("job", summary), ("deliveries", deliveries), ("events", events))}))
+        events = queries.list_events(ledger, job)
+        parts = (("job", summary), ("deliveries", deliveries), ("events", events), ("story", story))
+        print(json.dumps({name: plain(part) for name, part in parts}))
         return
-    facts = Table(show_header=False, title=f"Job {job} · {RESEARCH_USE}")
-    for key, value in plain(summary).items():
-        facts.add_row(key.replace("_", " "), time_of(value) if key.endswith("_at") and value else str(value))
-    out.print(facts)
-    table = Table("Destination", "Object", "State", "Attempts", "Detail", "Commitment", title="Deliveries")
-    for row in deliveries:
-        commitment = f"{row.commitment}: {row.commitment_detail}" if row.commitment else ""
-        table.add_row(row.destination, row.kind, row.state, str(row.attempts), row.detail, commitment)
-    out.print(table)
-    story = Table("When", "Who", "From", "To", "Why", title="Story")
-    for event in events:
-        story.add_row(time_of(event.at), event.actor, event.from_state, event.to_state, event.why)
-    out.print(story)
+    out.print(f"Job {job} · {summary.state} · {RESEARCH_USE}", highlight=False)
+    _show_facts(summary)
+    if deliveries:
+        _show_deliveries(deliveries)
+    _show_story(story)
+
+
+def _show_facts(summary: JobSummary) -> None:
+    known = {key: value for key, value in plain(summary).items() if value not in (None, "")}
+    show(facts({key.replace("_", " "): _written(key, value) for key, value in known.items()}))
+
+
+def _written(key: str, value: str | float) -> str:
+    if key.endswith("_at"):
+        return time_of(float(value))
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _show_deliveries(rows: Sequence[DeliveryRow]) -> None:
+    out.print("\nDeliveries")
+    table = listing("To", "Object", "State", "Tries", "Sent", "Detail", folds=("Detail",))
+    for row in rows:
+        kept = row.commitment == "committed"
+        commitment = "; committed" if kept else f"; commitment {row.commitment}: {row.commitment_detail}"
+        sent = time_of(row.sent_at)[5:] if row.sent_at else ""
+        table.add_row(
+            row.destination,
+            row.kind,
+            row.state,
+            str(row.attempts),
+            sent,
+            row.detail + (commitment if row.commitment else ""),
+        )
+    show(table)
+
+
+def _show_story(story: Sequence[Step]) -> None:
+    """Print what happened, with the time since the step before; who did it, where a person did."""
+    whole = span(story[-1].at - story[0].at)
+    out.print(f"\nStory, {whole} in all")
+    table = listing("When", "After", "What", folds=("What",))
+    for step in story:
+        who = f" ({step.actor})" if step.actor and not step.actor.startswith("node ") else ""
+        table.add_row(time_of(step.at), f"{span(step.after)}" if step.after >= 0.05 else "", step.text + who)
+    show(table)
 
 
 @app.command("retry")
-def jobs_retry(job: int, config: ConfigOption = CONFIG) -> None:
-    """Analyse a failed job again; release a held one; send a job's results again."""
+def jobs_retry(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
+    """Analyse failed jobs again; release held ones; send results again. Exit code 2: one could not."""
     settings, ledger = open_ledger(config)
-    state = ledger.retry(job, settings.objects())
-    out.print(f"job {job} is {state.value}", highlight=False)
+    _each(jobs, lambda job: ledger.retry(job, settings.objects()).value, as_json)
 
 
 @app.command("cancel")
-def jobs_cancel(job: int, config: ConfigOption = CONFIG) -> None:
-    """End a job that has not ended; what was sent stays sent."""
-    open_ledger(config)[1].cancel(job)
-    out.print(f"job {job} is superseded", highlight=False)
+def jobs_cancel(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
+    """End jobs that have not ended; what was sent stays sent. Exit code 2: one could not."""
+    from scarnode.jobs import JobState
+
+    ledger = open_ledger(config)[1]
+
+    def cancel(job: int) -> str:
+        ledger.cancel(job)
+        return JobState.SUPERSEDED.value
+
+    _each(jobs, cancel, as_json)
+
+
+def _each(jobs: Sequence[int], move: Callable[[int], str], as_json: bool) -> None:
+    """Move job after job; one that can not be moved stops none behind it."""
+    moved: list[dict[str, int | str]] = []
+    for job in dict.fromkeys(jobs):
+        try:
+            moved.append({"job": job, "state": move(job)})
+        except ScarnodeError as error:
+            say_error(error)
+        else:
+            if not as_json:
+                out.print(f"job {job} is {moved[-1]['state']}", highlight=False)
+    if as_json:
+        print(json.dumps(moved))
+    if len(moved) < len(set(jobs)):
+        raise typer.Exit(2)
 
 
 @app.command("export")
 def jobs_export(
-    output: Annotated[Path, typer.Option("--output", "-o", help="A CSV file.")], config: ConfigOption = CONFIG
+    output: Annotated[Path, typer.Option("--output", "-o", help="A CSV file; it is replaced.")],
+    config: ConfigOption = CONFIG,
+    state: StateOption = "",
+    patient: PatientOption = "",
+    accession: AccessionOption = "",
+    study: StudyOption = "",
+    date: DateOption = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    calling_ae: CallingOption = "",
+    as_json: JsonOption = False,
 ) -> None:
-    """Write all jobs with their numbers as CSV. Holds patient data: the file is readable by you alone."""
+    """Write jobs with their numbers as CSV (--json: as JSON). Holds patient data: the file is readable by you alone."""
     from scarnode.jobs import queries
 
+    wanted = job_filter(patient, accession, study, date, since, until, calling_ae, state)
     settings, ledger = open_ledger(config)
-    rows = queries.list_jobs(ledger, limit=sys.maxsize)
-    tell_access(settings, rows, output)
-    output.touch(mode=0o600)
-    with output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(queries.JobSummary)])
-        writer.writeheader()
-        writer.writerows(plain(rows))
-    out.print(f"{len(rows)} jobs written to {output}", highlight=False)
+    rows = queries.list_jobs(ledger, wanted, limit=None)
+    with _private(output) as file:
+        tell_access(settings, rows, output)
+        if as_json:
+            json.dump(plain(rows), file)
+        else:
+            writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(queries.JobSummary)])
+            writer.writeheader()
+            writer.writerows(plain(rows))
+    out.print(Text(printable(f"{len(rows)} jobs written to {output}")), soft_wrap=True)
+
+
+def _private(path: Path) -> TextIO:
+    """Open a new file, or one in the place of another, that nobody else can read."""
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        if path.is_file():
+            os.fchmod(number, 0o600)
+    except OSError as error:
+        raise ScarnodeError(
+            f"can not be written ({error.strerror})", str(path), "Name a file in a folder that this user can write"
+        ) from None
+    return os.fdopen(number, "w", newline="", encoding="utf-8")

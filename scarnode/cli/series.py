@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.padding import Padding
+from rich.text import Text
 
+from scarnode.cli.filters import (
+    AccessionOption,
+    CallingOption,
+    DateOption,
+    LimitOption,
+    PatientOption,
+    ReasonOption,
+    SinceOption,
+    StudyOption,
+    UntilOption,
+    VerdictOption,
+    series_filter,
+)
 from scarnode.cli.terms import (
     CONFIG,
     ConfigOption,
     JsonOption,
+    facts,
+    listing,
     open_ledger,
     out,
     plain,
     print_json,
+    show,
     tell_access,
     time_of,
 )
 from scarnode.errors import ScarnodeError
-from scarnode.terminal import Table
+from scarnode.terminal import printable
+
+if TYPE_CHECKING:
+    from scarnode.jobs.queries import SeriesRow, UnreadableRow
 
 app = typer.Typer(help="Why does a series have, or lack, a result?", no_args_is_help=True)
 
@@ -27,51 +49,109 @@ app = typer.Typer(help="Why does a series have, or lack, a result?", no_args_is_
 @app.command("list")
 def series_list(
     config: ConfigOption = CONFIG,
-    study: Annotated[str, typer.Option(help="Study Instance UID.")] = "",
-    accession: Annotated[str, typer.Option(help="Accession number.")] = "",
-    patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="At most so many rows.")] = 200,
+    study: StudyOption = "",
+    accession: AccessionOption = "",
+    patient: PatientOption = "",
+    date: DateOption = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    calling_ae: CallingOption = "",
+    verdict: VerdictOption = "",
+    reason: ReasonOption = "",
+    limit: LimitOption = 200,
     as_json: JsonOption = False,
 ) -> None:
-    """List every series received and what became of it; then what could not be read at all."""
+    """List every series received and what became of it; then, where nothing is looked for, what could not be read."""
     from scarnode.jobs import queries
 
+    wanted = series_filter("", patient, accession, study, date, since, until, calling_ae, verdict, reason)
     settings, ledger = open_ledger(config)
-    rows, unreadable = queries.list_series(ledger, study, accession, patient, limit), queries.list_unreadable(ledger)
+    rows = queries.list_series(ledger, wanted, limit)
+    unreadable = queries.list_unreadable(ledger) if wanted == queries.SeriesFilter() else []
     tell_access(settings, rows)
     if as_json:
         print(json.dumps({"series": plain(rows), "unreadable": plain(unreadable)}))
         return
-    table = Table("Series Instance UID", "Description", "Images", "Verdict", "Reason", "Detail")
-    for row in rows:
-        table.add_row(row.series_instance_uid, row.description, str(row.instances), row.verdict, row.reason, row.detail)
-    out.print(table)
+    _list_on_terminal(rows) if out.is_terminal else _list_in_pipe(rows)
     if unreadable:
-        table = Table("SOP Instance UID", "From", "Received", "Problem", title="Not readable")
-        for one in unreadable:
-            table.add_row(one.sop_instance_uid, one.calling_ae, time_of(one.received_at), one.problem)
-        out.print(table)
+        _show_unreadable(unreadable)
+
+
+def _list_on_terminal(rows: Sequence[SeriesRow]) -> None:
+    """Print some lines for each: a UID that is to be typed next needs a line of its own."""
+    for row in rows:
+        where = "  ".join(filter(None, (row.accession_number, row.patient_id, row.study_date, row.calling_ae)))
+        out.print(Text(printable(f"{row.verdict}  {row.reason}  {row.instances} images  {where}"), style="bold"))
+        for line in (row.series_instance_uid, f"{row.description}: {row.detail}"):
+            out.print(Padding(Text(printable(line)), (0, 0, 0, 2)))
+
+
+def _list_in_pipe(rows: Sequence[SeriesRow]) -> None:
+    titles = ("Series Instance UID", "Verdict", "Reason", "Images", "Accession", "Patient ID", "Study date", "From")
+    table = listing(*titles, "Description", "Detail")
+    for row in rows:
+        table.add_row(
+            row.series_instance_uid,
+            row.verdict,
+            row.reason,
+            str(row.instances),
+            row.accession_number,
+            row.patient_id,
+            row.study_date,
+            row.calling_ae,
+            row.description,
+            row.detail,
+        )
+    show(table)
+
+
+def _show_unreadable(rows: Sequence[UnreadableRow]) -> None:
+    out.print("\nNot readable")
+    table = listing("Received", "From", "Problem", "File in the spool", folds=("Problem", "File in the spool"))
+    for row in rows:
+        table.add_row(time_of(row.received_at)[:16], row.calling_ae, row.problem, row.path)
+    show(table)
 
 
 @app.command("show")
-def series_show(series: str, config: ConfigOption = CONFIG) -> None:
-    """Explain the verdict on one series (give its Series Instance UID)."""
+def series_show(
+    series: Annotated[str, typer.Argument(help="Series Instance UID; or use the options.")] = "",
+    config: ConfigOption = CONFIG,
+    study: StudyOption = "",
+    accession: AccessionOption = "",
+    patient: PatientOption = "",
+    date: DateOption = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    calling_ae: CallingOption = "",
+    verdict: VerdictOption = "",
+    reason: ReasonOption = "",
+    limit: LimitOption = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain the verdict on one series, or on those that the options find."""
     from scarnode.jobs import queries
     from scarnode.stack import REASONS
 
+    wanted = series_filter(series, patient, accession, study, date, since, until, calling_ae, verdict, reason)
+    if wanted == queries.SeriesFilter():
+        raise ScarnodeError("which one?", "scarnode series show", "Give a Series Instance UID, or e.g. --accession A1")
     settings, ledger = open_ledger(config)
-    rows = queries.list_one_series(ledger, series)
+    rows = queries.list_series(ledger, wanted, limit)
     if not rows:
         raise ScarnodeError(
-            "no such series was searched", series, "It may still be arriving, or never came: see scarnode series list"
+            "no such series was searched",
+            series or "these options",
+            "It may still be arriving, or never came: see scarnode series list",
         )
     tell_access(settings, rows)
+    if as_json:
+        print(json.dumps([{**plain(row), "meaning": REASONS.get(row.reason, "")} for row in rows]))
+        return
     for row in rows:
-        facts = Table(show_header=False, title=f"{row.verdict}: {row.reason}")
-        for key, value in plain(row).items():
-            facts.add_row(key.replace("_", " "), time_of(value) if key.endswith("_at") else str(value))
-        facts.add_row("meaning", REASONS.get(row.reason, ""))
-        out.print(facts)
+        known = {key.replace("_", " "): str(value) for key, value in plain(row).items() if key != "id"}
+        show(facts({**known, "searched at": time_of(row.searched_at), "meaning": REASONS.get(row.reason, "")}))
+        out.print()
 
 
 @app.command("files")
@@ -91,11 +171,12 @@ def series_files(
     ]
     if not rows:
         raise ScarnodeError("no file of this study lies in the spool", study, "See: scarnode series list")
+    tell_access(settings, rows)
     if as_json:
         print_json(rows)
         return
-    table = Table("File", "SOP Instance UID", "From", "Received", "Patient ID", "Patient", title=str(spool))
+    out.print(Text(printable(f"Files in {spool}")), soft_wrap=True)
+    table = listing("Patient ID", "Patient", "Received", "From", "File", folds=("Patient ID", "Patient", "File"))
     for row in rows:
-        received = time_of(row.received_at)
-        table.add_row(row.path, row.sop_instance_uid, row.calling_ae, received, row.patient_id, row.patient_name)
-    out.print(table)
+        table.add_row(row.patient_id, row.patient_name, time_of(row.received_at), row.calling_ae, row.path)
+    show(table)

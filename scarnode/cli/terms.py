@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+
+from scarnode.errors import ScarnodeError
+from scarnode.terminal import Table, printable
 
 if TYPE_CHECKING:
     from scarnode.config import Settings
@@ -26,6 +31,8 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 CONFIG = Path("/etc/scarnode/config.ini")
+LONGEST_LINE = 20_000
+"""Characters of a table's line in a pipe."""
 
 
 def open_ledger(config: Path) -> tuple[Settings, Ledger]:
@@ -74,6 +81,59 @@ def plain(value: Any) -> Any:
 def print_json(rows: list) -> None:
     """Print dataclasses as JSON."""
     print(json.dumps(plain(rows)))
+
+
+def say_error(error: ScarnodeError) -> None:
+    """Print an error on stderr: what is wrong, where, and what to do."""
+    text = printable(f"scarnode: {error}", besides="\n")
+    err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def listing(*titles: str, folds: Sequence[str] = (), cuts: str = "") -> Table:
+    """Make a table for `show` that fits a narrow terminal.
+
+    Parameters
+    ----------
+    *titles : str
+        Of the columns; all are as wide as their content, but for those named below.
+    folds : sequence of str
+        Columns that go on in the next line where there is no room; nothing of them is lost.
+    cuts : str
+        The column that gets what room is left, and is cut there.
+    """
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for title in titles:
+        if title == cuts:
+            table.add_column(title, no_wrap=True, overflow="ellipsis", ratio=1)
+            table.expand = True
+        elif title in folds:
+            table.add_column(title, overflow="fold")
+        else:
+            table.add_column(title, no_wrap=True)
+    return table
+
+
+def facts(pairs: Mapping[str, str]) -> Table:
+    """Make a table for `show` of names and what each is; nothing is cut."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs.items():
+        table.add_row(name, value)
+    return table
+
+
+def show(table: Table) -> None:
+    """Print a table: for a person fit to the terminal; into a pipe or a file one line a row, with nothing cut."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    table.box, table.expand, table.pad_edge = None, False, False
+    for column in table.columns:
+        column.no_wrap, column.max_width, column.ratio = True, None, None
+    wide = Console(width=LONGEST_LINE, file=StringIO(), color_system=None)
+    wide.print(table)
+    print("\n".join(line.rstrip() for line in wide.file.getvalue().splitlines()))  # type: ignore[attr-defined]
 
 
 def number(value: float | None) -> str:

@@ -288,6 +288,9 @@ class Ledger(Commitments, Holding, Notices, Retention, Pulls, SelfTests):
         """Give the SR that a job's result revises: the report of its own failure, or that of the job it revises."""
         own = select(Result).where(Result.job_id == job.id, Result.kind == FAILURE + "sr")
         own = own.join(Delivery).where(Delivery.state == DeliveryState.SENT)
+        if job.predecessor_id is None:  # not asked for as "IS NULL": that reads the whole table
+            revised = session.scalar(own)
+            return (revised.sop_instance_uid, revised.series_instance_uid) if revised else None
         older = select(Result).where(Result.job_id == job.predecessor_id, Result.kind.in_(("sr", FAILURE + "sr")))
         # a result before a report of failure
         revised = session.scalar(own) or session.scalar(older.order_by(Result.kind.desc()))

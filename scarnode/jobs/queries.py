@@ -2,12 +2,97 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from operator import eq
+from typing import Any, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, Select, TableClause, column, select, table
 
 from scarnode.errors import LedgerError
 from scarnode.jobs.ledger import Ledger
+from scarnode.jobs.tables import UNREADABLE, Alarm, Event, Instance, Job, JobState, Series, Study
+
+
+def _asked(*conditions: tuple[Any, Callable[[Any, Any], Any], Any]) -> list[ColumnElement[bool]]:
+    """Give the conditions whose value is one."""
+    return [compare(attribute, value) for attribute, compare, value in conditions if value not in ("", None)]
+
+
+def _between(attribute: Any, span: tuple[Any, Any]) -> ColumnElement[bool]:
+    """Give the condition that a value lies in a span, its ends included."""
+    return attribute.between(*span)
+
+
+def _span(start: Any, lowest: Any, end: Any, highest: Any) -> tuple[Any, Any] | None:
+    """Give both ends of a span where one is given: SQLite takes an index for a span, but not for half of one."""
+    return None if start in ("", None) and end in ("", None) else (start or lowest, end or highest)
+
+
+@dataclass(frozen=True)
+class StudyFilter:
+    """Which studies are asked for; a field that is empty or None says nothing.
+
+    Attributes
+    ----------
+    patient, accession, study : str
+        Patient ID, accession number, Study Instance UID: the whole value.
+    calling_ae : str
+        AE title that sent the study's first image.
+    study_date_from, study_date_to : str
+        First and last day of StudyDate, ``YYYYMMDD``.
+    since, until : float or None
+        The study's first image came in this time (UTC seconds since 1970).
+    """
+
+    patient: str = ""
+    accession: str = ""
+    study: str = ""
+    calling_ae: str = ""
+    study_date_from: str = ""
+    study_date_to: str = ""
+    since: float | None = None
+    until: float | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Give the conditions on `Study`."""
+        return _asked(
+            (Study.patient_id, eq, self.patient),
+            (Study.accession_number, eq, self.accession),
+            (Study.study_instance_uid, eq, self.study),
+            (Study.calling_ae, eq, self.calling_ae),
+            (Study.study_date, _between, _span(self.study_date_from, "0", self.study_date_to, "9999")),
+            (Study.first_received_at, _between, _span(self.since, 0.0, self.until, 1e12)),
+        )
+
+
+@dataclass(frozen=True)
+class JobFilter(StudyFilter):
+    """Which jobs are asked for."""
+
+    state: str = ""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Give the conditions on `Study` and `Job`."""
+        return super().conditions() + ([Job.state == JobState(self.state)] if self.state else [])
+
+
+@dataclass(frozen=True)
+class SeriesFilter(StudyFilter):
+    """Which verdicts on series are asked for."""
+
+    series: str = ""
+    verdict: str = ""
+    reason: str = ""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Give the conditions on `Study` and `Series`."""
+        own = _asked(
+            (Series.series_instance_uid, eq, self.series),
+            (Series.verdict, eq, self.verdict),
+            (Series.reason, eq, self.reason),
+        )
+        return super().conditions() + own
 
 
 @dataclass(frozen=True)
@@ -54,6 +139,9 @@ class SeriesRow:
     detail: str
     score: int
     searched_at: float
+    study_date: str
+    calling_ae: str
+    id: int
 
 
 @dataclass(frozen=True)
@@ -110,23 +198,49 @@ class AlarmRow:
     detail: str
 
 
+@dataclass(frozen=True)
+class FileRow:
+    """A received instance of a study; its path is relative to the spool."""
+
+    path: str
+    problem: str
+
+
+Row = TypeVar("Row")
+
+
+def _view(name: str, kind: type) -> TableClause:
+    """Give a view with the columns that its dataclass names."""
+    return table(name, *(column(field.name) for field in fields(kind)))
+
+
+JOB_SUMMARY = _view("job_summary", JobSummary)
+SERIES_VERDICT = _view("series_verdict", SeriesRow)
+DELIVERY_STATUS = _view("delivery_status", DeliveryRow)
+
+
 def list_alarms(ledger: Ledger, past: bool = False, limit: int = 200) -> list[AlarmRow]:
     """Give the alarms that stand, with `past` also those that are over, newest first."""
-    query = "SELECT name, raised_at, cleared_at, detail FROM alarm"
-    query += "" if past else " WHERE cleared_at IS NULL"
-    return _rows(ledger, AlarmRow, query + " ORDER BY id DESC LIMIT :limit", limit=limit)
+    query = select(Alarm.name, Alarm.raised_at, Alarm.cleared_at, Alarm.detail)
+    query = query if past else query.where(Alarm.cleared_at.is_(None))
+    return _rows(ledger, AlarmRow, query.order_by(Alarm.id.desc()).limit(limit))
 
 
-def list_jobs(
-    ledger: Ledger, state: str = "", patient: str = "", accession: str = "", limit: int = 50
-) -> list[JobSummary]:
-    """Give the newest jobs first, those that match every filter that is not empty."""
-    query = "SELECT * FROM job_summary WHERE 1 = 1"
-    filters = {"state": state, "patient_id": patient, "accession_number": accession}
-    query += "".join(f" AND {column} = :{column}" for column, value in filters.items() if value)
-    query += " ORDER BY job DESC LIMIT :limit"
-    values = {column: value for column, value in filters.items() if value}
-    return _rows(ledger, JobSummary, query, limit=limit, **values)
+def list_jobs(ledger: Ledger, wanted: JobFilter | None = None, limit: int | None = 50) -> list[JobSummary]:
+    """Give the newest jobs first, those that match; all of them where there is no limit.
+
+    Raises
+    ------
+    ValueError
+        There is no such state.
+    """
+    # a job's row is wide (its stack): look for the numbers in the indices, and read only the rows that are shown
+    found = select(Job.id)
+    if conditions := (wanted or JobFilter()).conditions():
+        found = found.join(Study, Study.id == Job.study_id).where(*conditions)
+    found = found.order_by(Job.id.desc()).limit(limit)
+    summary = JOB_SUMMARY
+    return _rows(ledger, JobSummary, select(summary).where(summary.c.job.in_(found)).order_by(summary.c.job.desc()))
 
 
 def get_job(ledger: Ledger, job_id: int) -> JobSummary:
@@ -137,7 +251,7 @@ def get_job(ledger: Ledger, job_id: int) -> JobSummary:
     LedgerError
         There is no such job.
     """
-    rows = _rows(ledger, JobSummary, "SELECT * FROM job_summary WHERE job = :job", job=job_id)
+    rows = _rows(ledger, JobSummary, select(JOB_SUMMARY).where(JOB_SUMMARY.c.job == job_id))
     if not rows:
         raise LedgerError("there is no such job", f"job {job_id}", "See: scarnode jobs list")
     return rows[0]
@@ -145,59 +259,44 @@ def get_job(ledger: Ledger, job_id: int) -> JobSummary:
 
 def list_deliveries(ledger: Ledger, job_id: int) -> list[DeliveryRow]:
     """Give where a job's objects stand on their way."""
-    query = "SELECT * FROM delivery_status WHERE job = :job ORDER BY destination, kind"
-    return _rows(ledger, DeliveryRow, query, job=job_id)
+    status = DELIVERY_STATUS
+    query = select(status).where(status.c.job == job_id).order_by(status.c.destination, status.c.kind)
+    return _rows(ledger, DeliveryRow, query)
 
 
 def list_events(ledger: Ledger, job_id: int) -> list[EventRow]:
     """Give a job's story, and its study's from the first instance on, oldest first."""
-    query = """
-        SELECT at, actor, from_state, to_state, why FROM event
-        WHERE job_id = :job OR (job_id IS NULL AND study_id = (SELECT study_id FROM job WHERE id = :job))
-        ORDER BY id"""
-    return _rows(ledger, EventRow, query, job=job_id)
+    what = (Event.id, Event.at, Event.actor, Event.from_state, Event.to_state, Event.why)
+    study = select(Job.study_id).where(Job.id == job_id).scalar_subquery()
+    own = select(*what).where(Event.job_id == job_id)
+    told = own.union_all(select(*what).where(Event.study_id == study, Event.job_id.is_(None))).subquery()
+    shown = [told.c[field.name] for field in fields(EventRow)]
+    return _rows(ledger, EventRow, select(*shown).order_by(told.c.id))
 
 
-def list_series(
-    ledger: Ledger, study: str = "", accession: str = "", patient: str = "", limit: int = 200
-) -> list[SeriesRow]:
-    """Give what became of each series received, newest study first."""
-    filters = {"study_instance_uid": study, "accession_number": accession, "patient_id": patient}
-    query = "SELECT * FROM series_verdict WHERE 1 = 1"
-    query += "".join(f" AND {column} = :{column}" for column, value in filters.items() if value)
-    query += " ORDER BY searched_at DESC, study_instance_uid, series_instance_uid LIMIT :limit"
-    return _rows(ledger, SeriesRow, query, limit=limit, **{k: v for k, v in filters.items() if v})
-
-
-def list_one_series(ledger: Ledger, series_uid: str) -> list[SeriesRow]:
-    """Give every verdict on one series (several where it was split, e.g. magnitude and phase)."""
-    return _rows(ledger, SeriesRow, "SELECT * FROM series_verdict WHERE series_instance_uid = :uid", uid=series_uid)
-
-
-@dataclass(frozen=True)
-class FileRow:
-    """A received instance of a study; its path is relative to the spool."""
-
-    path: str
-    problem: str
+def list_series(ledger: Ledger, wanted: SeriesFilter | None = None, limit: int | None = 200) -> list[SeriesRow]:
+    """Give what became of each series received, the study searched last first."""
+    verdict = SERIES_VERDICT
+    found = select(Series.id)
+    if conditions := (wanted or SeriesFilter()).conditions():
+        found = found.join(Study, Study.id == Series.study_id).where(*conditions)
+    found = found.order_by(Series.searched_at.desc(), Series.id).limit(limit)
+    query = select(verdict).where(verdict.c.id.in_(found))
+    return _rows(ledger, SeriesRow, query.order_by(verdict.c.searched_at.desc(), verdict.c.id))
 
 
 def list_files(ledger: Ledger, study: str) -> list[FileRow]:
     """Give the files of a study in order of arrival."""
-    query = """
-        SELECT path, problem FROM instance
-        WHERE study_id = (SELECT id FROM study WHERE study_instance_uid = :study) ORDER BY id"""
-    return _rows(ledger, FileRow, query, study=study)
+    query = select(Instance.path, Instance.problem).join(Study, Study.id == Instance.study_id)
+    return _rows(ledger, FileRow, query.where(Study.study_instance_uid == study).order_by(Instance.id))
 
 
 def list_unreadable(ledger: Ledger, limit: int = 200) -> list[UnreadableRow]:
     """Give what arrived but belongs to no study or can not be read, newest first."""
-    query = """
-        SELECT received_at, calling_ae, sop_class_uid, sop_instance_uid, problem, path FROM instance
-        WHERE problem != '' ORDER BY id DESC LIMIT :limit"""
-    return _rows(ledger, UnreadableRow, query, limit=limit)
+    query = select(*(getattr(Instance, field.name) for field in fields(UnreadableRow)))
+    return _rows(ledger, UnreadableRow, query.where(UNREADABLE).order_by(Instance.id.desc()).limit(limit))
 
 
-def _rows(ledger: Ledger, kind: type, query: str, **values: object) -> list:
+def _rows(ledger: Ledger, kind: type[Row], query: Select[Any]) -> list[Row]:
     with ledger.reading() as session:
-        return [kind(**row) for row in session.execute(text(query), values).mappings()]
+        return [kind(**row) for row in session.execute(query).mappings()]

@@ -15,6 +15,9 @@ from scarnode.jobs.tables import Event, Instance, Series, Study
 from scarnode.receive import ReceivedInstance
 from scarnode.stack import SeriesVerdict
 
+FIRST_INSTANCE = "first instance received from "
+"""Begins the reason of a study's first event."""
+
 
 class Reception:
     """The ledger's account of instances and studies; `scarnode.jobs.Ledger` adds the jobs.
@@ -114,7 +117,7 @@ class Reception:
             )
             session.add(study)
             session.flush()
-            session.add(self._event(study.id, None, "", "", f"first instance received from {one.calling_ae}"))
+            session.add(self._event(study.id, None, "", "", FIRST_INSTANCE + one.calling_ae))
         study.last_received_at = now
         return study
 

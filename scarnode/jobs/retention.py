@@ -68,17 +68,15 @@ class Retention(Reception):
         sources_before, results_before : float or None
             Of which nothing came, and no job ended, since then (UTC seconds); None: not these files.
         """
-        wanted = [
-            _older(before) & has
-            for before, has in ((sources_before, _has_sources()), (results_before, _has_results()))
-            if before is not None
-        ]
-        if not wanted:
-            return []
-        either = wanted[0] if len(wanted) == 1 else wanted[0] | wanted[1]
-        query = select(Study.id).where(either, through()).order_by(Study.last_received_at, Study.id).limit(limit)
+        wanted = ((sources_before, _has_sources()), (results_before, _has_results()))
+        found: set[tuple[float, int]] = set()
         with self.reading() as session:
-            return list(session.scalars(query))
+            for before, has in wanted:  # one by one: each has an index of what is still there, both together have none
+                if before is not None:
+                    query = select(Study.last_received_at, Study.id).where(has, _older(before), through())
+                    query = query.order_by(Study.last_received_at, Study.id).limit(limit)
+                    found.update((row.last_received_at, row.id) for row in session.execute(query))
+        return [study for _, study in sorted(found)[:limit]]
 
     def mark_removed(
         self, study_id: int, sources_before: float | None, results_before: float | None, why: str
@@ -157,11 +155,11 @@ def _older(before: float) -> ColumnElement[bool]:
 
 
 def _has_sources() -> ColumnElement[bool]:
-    return exists().where(Instance.study_id == Study.id, Instance.removed_at.is_(None))
+    return Study.sources_removed_at.is_(None)
 
 
 def _has_results() -> ColumnElement[bool]:
-    return select(Result.id).join(Job).where(Job.study_id == Study.id, Result.removed_at.is_(None)).exists()
+    return Study.id.in_(select(Job.study_id).join(Result, Result.job_id == Job.id).where(Result.removed_at.is_(None)))
 
 
 def _this(study_id: int, condition: ColumnElement[bool]) -> Select[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from sqlalchemy import Boolean, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import Boolean, Float, ForeignKey, Index, Integer, String, Text, TextClause, UniqueConstraint, text
 from sqlalchemy import Enum as EnumColumn
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -64,6 +64,18 @@ class CommitmentState(str, Enum):
     """Refused or not reported for good; `scarnode jobs retry` sends the object again and asks anew."""
 
 
+WAITING = text("newest_instance > searched_instance")
+UNREADABLE = text("problem != ''")
+KEPT_SOURCES = text("sources_removed_at IS NULL")
+KEPT_RESULT = text("removed_at IS NULL")
+"""Few rows of a large table, each with an index of these rows alone. Written out, not bound: only so SQLite uses it."""
+
+
+def _some(name: str, columns: str, rows: TextClause) -> Index:
+    """Give an index of some rows."""
+    return Index(name, columns, sqlite_where=rows, postgresql_where=rows)
+
+
 def _by_value(kind: type[Enum]) -> EnumColumn:
     """Store a state as its own word, readable in plain SQL."""
     return EnumColumn(kind, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states])
@@ -82,9 +94,9 @@ class Study(Base):
     patient_id: Mapped[str] = mapped_column(Text, index=True)
     patient_name: Mapped[str] = mapped_column(Text)
     accession_number: Mapped[str] = mapped_column(Text, index=True)
-    study_date: Mapped[str] = mapped_column(String(32))
-    calling_ae: Mapped[str] = mapped_column(String(64))
-    first_received_at: Mapped[float] = mapped_column(Float)
+    study_date: Mapped[str] = mapped_column(String(32), index=True)
+    calling_ae: Mapped[str] = mapped_column(String(64), index=True)
+    first_received_at: Mapped[float] = mapped_column(Float, index=True)
     last_received_at: Mapped[float] = mapped_column(Float)
     newest_instance: Mapped[int] = mapped_column(Integer)
     """id of the instance received last."""
@@ -94,7 +106,11 @@ class Study(Base):
     """When its images were deleted (retention); NULL where they lie in the spool."""
     unended_searches: Mapped[int] = mapped_column(Integer, server_default="0")
     """Searches since then that were begun and came to no end, because the node ended."""
-    __table_args__ = (Index("study_unsearched", "last_received_at"),)
+    __table_args__ = (
+        Index("study_unsearched", "last_received_at"),
+        _some("study_waiting", "last_received_at", WAITING),
+        _some("study_kept", "last_received_at", KEPT_SOURCES),
+    )
 
 
 class Instance(Base):
@@ -117,6 +133,7 @@ class Instance(Base):
     """Why the file can not be read; empty where it can."""
     removed_at: Mapped[float | None] = mapped_column(Float)
     """When the file was deleted (retention)."""
+    __table_args__ = (_some("instance_unreadable", "id", UNREADABLE),)
 
 
 class Series(Base):
@@ -133,7 +150,12 @@ class Series(Base):
     instances: Mapped[int] = mapped_column(Integer)
     description: Mapped[str] = mapped_column(Text)
     modality: Mapped[str] = mapped_column(String(32))
-    searched_at: Mapped[float] = mapped_column(Float)
+    searched_at: Mapped[float] = mapped_column(Float, index=True)
+    __table_args__ = (
+        Index("series_by_verdict", "verdict", "searched_at"),
+        Index("series_of_study", "study_id", "searched_at"),
+        Index("series_by_reason", "reason", "searched_at"),
+    )
 
 
 class Job(Base):
@@ -164,7 +186,7 @@ class Job(Base):
     """How often the node ended (crash, power) while this job ran; not the input's fault, but capped too."""
     owner: Mapped[str] = mapped_column(Text)
     lease_until: Mapped[float | None] = mapped_column(Float)
-    finished_at: Mapped[float | None] = mapped_column(Float)
+    finished_at: Mapped[float | None] = mapped_column(Float, index=True)
     slices: Mapped[int] = mapped_column(Integer)
     flags: Mapped[str] = mapped_column(Text)
     """Comma-separated."""
@@ -173,7 +195,7 @@ class Job(Base):
     scar_volume_cm3: Mapped[float | None] = mapped_column(Float)
     myocardium_volume_cm3: Mapped[float | None] = mapped_column(Float)
     lge_percent: Mapped[float | None] = mapped_column(Float)
-    __table_args__ = (Index("job_queue", "state", "priority", "id"),)
+    __table_args__ = (Index("job_queue", "state", "priority", "id"), Index("job_state", "state", "id"))
 
 
 class Result(Base):
@@ -190,7 +212,7 @@ class Result(Base):
     """Relative to the results folder."""
     removed_at: Mapped[float | None] = mapped_column(Float)
     """When the file was deleted (retention)."""
-    __table_args__ = (UniqueConstraint("job_id", "kind"),)
+    __table_args__ = (UniqueConstraint("job_id", "kind"), _some("result_kept", "job_id", KEPT_RESULT))
 
 
 class Delivery(Base):
@@ -209,6 +231,8 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("result_id", "destination"),
         Index("delivery_queue", "destination", "state", "due_at"),
+        Index("delivery_of_job", "destination", "state", "job_id"),
+        Index("delivery_state", "state", "id"),
     )
 
 

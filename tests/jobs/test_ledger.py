@@ -440,9 +440,9 @@ def test_what_can_not_be_done_says_why(ledger):
 def test_verdicts_and_unreadable_files_are_listed(ledger):
     study = close(ledger)
     ledger.close_study(study, 3, [verdict(accepted=False)], [], {f"00/{STUDY}.2.dcm": "pixel data is cut short"})
-    [row] = queries.list_series(ledger, accession="A1")
+    [row] = queries.list_series(ledger, queries.SeriesFilter(accession="A1"))
     assert (row.verdict, row.reason) == ("rejected", "CINE")
-    assert queries.list_series(ledger, accession="A2") == []
+    assert queries.list_series(ledger, queries.SeriesFilter(accession="A2")) == []
     [problem] = queries.list_unreadable(ledger)
     assert problem.problem == "pixel data is cut short"
 
