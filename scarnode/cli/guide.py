@@ -63,6 +63,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "series show": ("scarnode series show 1.3.12.2.1107.5.2.18.41575.2", "scarnode series show --accession A123"),
     "series files": ("scarnode series files 1.3.12.2.1107.5.2.18.41575.1",),
+    "series take-out": ("scarnode series take-out 1.3.12.2.1107.5.2.18.41575.1 --patient P-2 -o other-patient",),
     "config check": ("scarnode config check", "scarnode config check -c config.ini --echo"),
     "config init": (
         "scarnode config init",

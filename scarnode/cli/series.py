@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,6 +43,7 @@ from scarnode.terminal import printable
 
 if TYPE_CHECKING:
     from scarnode.jobs.queries import SeriesRow, UnreadableRow
+    from scarnode.receive import ReceivedInstance
 
 app = typer.Typer(help="Why does a series have, or lack, a result?", no_args_is_help=True)
 
@@ -79,7 +81,11 @@ def series_list(
 
 def _list_on_terminal(rows: Sequence[SeriesRow]) -> None:
     """Print some lines for each: a UID that is to be typed next needs a line of its own."""
+    study = ""
     for row in rows:
+        if row.study_instance_uid != study:
+            study = row.study_instance_uid
+            out.print(Text(printable(f"study {study}"), style="dim"))
         where = "  ".join(filter(None, (row.accession_number, row.patient_id, row.study_date, row.calling_ae)))
         out.print(Text(printable(f"{row.verdict}  {row.reason}  {row.instances} images  {where}"), style="bold"))
         for line in (row.series_instance_uid, f"{row.description}: {row.detail}"):
@@ -176,7 +182,48 @@ def series_files(
         print_json(rows)
         return
     out.print(Text(printable(f"Files in {spool}")), soft_wrap=True)
-    table = listing("Patient ID", "Patient", "Received", "From", "File", folds=("Patient ID", "Patient", "File"))
+    _list_files(rows) if out.is_terminal else _list_files_in_pipe(rows)
+
+
+def _list_files(rows: Sequence[ReceivedInstance]) -> None:
+    """Print the files of one patient after those of another."""
+    patients = dict.fromkeys((row.patient_id, row.patient_name) for row in rows)
+    for patient in patients:
+        own = [row for row in rows if (row.patient_id, row.patient_name) == patient]
+        senders = ", ".join(dict.fromkeys(row.calling_ae for row in own))
+        title = f"{'  '.join(patient)}  {len(own)} files from {senders}, {time_of(own[0].received_at)}"
+        out.print(Text(printable(title), style="bold"))
+        for row in own:
+            out.print(Padding(Text(printable(row.path), overflow="fold"), (0, 0, 0, 2)))
+
+
+def _list_files_in_pipe(rows: Sequence[ReceivedInstance]) -> None:
+    table = listing("Patient ID", "Patient", "Received", "From", "File")
     for row in rows:
         table.add_row(row.patient_id, row.patient_name, time_of(row.received_at), row.calling_ae, row.path)
     show(table)
+
+
+@app.command("take-out")
+def series_take_out(
+    study: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    patient: Annotated[str, typer.Option(help="Patient ID of the images that do not belong to the study.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that the images are moved to.")],
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Move the images of another patient out of a study (PATIENT_MISMATCH); the rest of it is searched again."""
+    from scarnode.audit import tell_deleted
+    from scarnode.jobs import queries
+    from scarnode.jobs.takeout import files_of, take_out
+
+    settings, ledger = open_ledger(config)
+    spool = settings.spool.path
+    taken, left = files_of(spool, [row.path for row in queries.list_files(ledger, study)], patient)
+    tell_access(settings, taken, output)
+    tell_deleted(settings.audit_trail(), [spool / one.path for one in taken])
+    take_out(ledger, spool, taken, left[0], output)
+    if as_json:
+        print(json.dumps({"study": study, "moved": len(taken), "left": len(left), "folder": str(output.absolute())}))
+        return
+    out.print(Text(printable(f"{len(taken)} images moved to {output}; {len(left)} left, to be searched again")))

@@ -34,14 +34,15 @@ def days(text: str, option: str = "--date") -> tuple[str, str]:
     ScarnodeError
         It is none.
     """
+    if not text:
+        return "", ""
     found = _SPAN.fullmatch(text)
-    first, last = (
-        "".join(part or "" for part in (found or _SPAN.fullmatch("")).groups()[at : at + 3]) for at in (0, 4)
-    )
-    if not found or (text and not first + last) or not all(_exists(day) for day in (first, last) if day):
+    parts = [part or "" for part in found.groups()] if found else []
+    first, last = "".join(parts[:3]), "".join(parts[4:])
+    if not first + last or not all(_exists(day) for day in (first, last) if day):
         todo = "Write a day (20261120 or 2026-11-20) or a span of days (20261101-20261120, 20261101-, -20261120)"
         raise ScarnodeError(f"no day, and no span of days: {text!r}", option, todo)
-    return (first, last) if found[4] else (first, first)
+    return (first, last) if parts[3] else (first, first)
 
 
 def moment(text: str, option: str, end: bool = False) -> float | None:

@@ -43,6 +43,7 @@ from scarnode.jobs.tables import (
     JobState,
     Result,
 )
+from scarnode.jobs.takeout import Takeout
 from scarnode.stack import SeriesVerdict, Stack
 
 STACK_JSON = TypeAdapter(Stack)
@@ -72,7 +73,7 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Commitments, Holding, Notices, Retention, Pulls, SelfTests):
+class Ledger(Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests):
     """The job database: what came (`Reception`), is sent (`Deliveries`), committed, deleted (`Retention`), and jobs.
 
     Parameters

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from operator import eq
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, TableClause, column, select, table
+from sqlalchemy import ColumnElement, Executable, TableClause, column, select, table
 
 from scarnode.errors import LedgerError
 from scarnode.jobs.ledger import Ledger
@@ -297,6 +297,6 @@ def list_unreadable(ledger: Ledger, limit: int = 200) -> list[UnreadableRow]:
     return _rows(ledger, UnreadableRow, query.where(UNREADABLE).order_by(Instance.id.desc()).limit(limit))
 
 
-def _rows(ledger: Ledger, kind: type[Row], query: Select[Any]) -> list[Row]:
+def _rows(ledger: Ledger, kind: type[Row], query: Executable) -> list[Row]:
     with ledger.reading() as session:
         return [kind(**row) for row in session.execute(query).mappings()]

@@ -85,8 +85,8 @@ REASONS: dict[str, str] = {
     ),
     "PATIENT_MISMATCH": (
         "Images of different patients came under one Study Instance UID: all are kept, none was used, nothing is sent "
-        "in either name. Find out whose study it is, have the other one's images sent under their own UID, delete "
-        "them from the spool (`scarnode series files` names them) and send an image again."
+        "in either name. Find out whose study it is, have the other one's images sent under their own UID, and take "
+        "them out of this study (`scarnode series files` names them, `scarnode series take-out` moves them away)."
     ),
     # rejected: another image of the same acquisition was analysed
     "PSIR_TWIN": (

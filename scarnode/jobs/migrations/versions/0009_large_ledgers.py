@@ -1,13 +1,13 @@
 """Indices that keep questions to a ledger of a million instances flat; series are asked by study date and sender.
 
-Revision ID: 0008
+Revision ID: 0009
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
