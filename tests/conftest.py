@@ -49,9 +49,9 @@ class Done:
 def scarnode(monkeypatch, capsys):
     """Run the command line, in this process: a fresh one would spend its time importing."""
 
-    def run(*words, code=0):
+    def run(*words, code=0, width=200):
         monkeypatch.setattr(sys, "argv", ["scarnode", *map(str, words)])
-        monkeypatch.setattr(terms.out, "width", 200)
+        monkeypatch.setattr(terms.out, "width", width)
         with pytest.raises(SystemExit) as end:
             cli.main()
         captured = capsys.readouterr()

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from docs.make_admin import PAGE, filled, make_node
 from scarnode.jobs import Ledger
 from tests.jobs.questions import plan, scanned
 
-TEXT = PAGE.read_text(encoding="utf-8")
+make = SimpleNamespace(**runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs" / "make_admin.py")))
+TEXT = make.PAGE.read_text(encoding="utf-8")
 QUERIES = re.findall(r"^```sql\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory):
     """The ledger of a node that was busy for four days."""
-    return make_node(tmp_path_factory.mktemp("node"))
+    return make.make_node(tmp_path_factory.mktemp("node"))
 
 
 def test_the_page_shows_what_the_commands_print(tmp_path):
-    lines, made = TEXT.splitlines(), filled(tmp_path, TEXT).splitlines()
+    lines, made = TEXT.splitlines(), make.filled(tmp_path, TEXT).splitlines()
     assert made == lines, "run: python docs/make_admin.py"
     assert sum(line.strip().startswith("$ scarnode") for line in lines) >= 12
 

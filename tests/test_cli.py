@@ -2,16 +2,19 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from scarnode import RESEARCH_USE, __version__
-from scarnode.jobs import Ledger
+from scarnode.jobs import Ledger, queries
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.receive import describe
 from tests.harness import free_port
 from tests.harness.mail import mail_server
 from tests.jobs.builders import STUDY, TO_PACS, analysed, plan, received, verdict
+from tests.receive.builders import instance
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +168,93 @@ def test_a_test_message_says_what_went_wrong(scarnode, tmp_path):
         told = scarnode("alarms", "--test", "-c", config, code=1).stdout
     assert "mail: sent." in told
     assert "webhook: NOT SENT. webhook: no connection: refused" in told
+
+
+def test_jobs_are_found_by_what_an_admin_knows(scarnode, config):
+    def jobs(*options: str) -> list[int]:
+        return sorted(
+            row["job"] for row in json.loads(scarnode("jobs", "list", "-c", config, "--json", *options).stdout)
+        )
+
+    everything = [1, 2, 3]
+    assert jobs("--patient", "SYN-1", "--accession", "A1", "--study", STUDY, "--calling-ae", "SCANNER") == everything
+    assert (
+        jobs("--date", "20260102") == jobs("--date", "2026-01-01-20260103") == jobs("--date", "20260102-") == everything
+    )
+    assert jobs("--date", "-20260101") == jobs("--calling-ae", "OTHER") == jobs("--since", "2d") == []
+    assert jobs("--until", "1971-01-01") == jobs("--since", "1970-01-01", "--until", "1970-01-02") == everything
+    assert jobs("--limit", "2") == [2, 3]
+    for option, value in (("--date", "20260230"), ("--date", "-"), ("--since", "soon"), ("--state", "finished")):
+        error = scarnode("jobs", "list", "-c", config, option, value, code=2).stderr
+        assert option in error
+        assert value in error
+
+
+def test_a_terminal_of_80_columns_is_enough(scarnode, config, monkeypatch):
+    from scarnode.cli import terms
+
+    monkeypatch.setattr(terms.out, "_force_terminal", True)
+    for words in (("jobs", "list"), ("jobs", "show", 2), ("series", "list"), ("series", "show", f"{STUDY}.5")):
+        shown = scarnode(*words, "-c", config, width=80).stdout
+        assert max(map(len, re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines())) <= 80, words
+        assert "SYN-1" in shown
+        assert words[0] != "series" or f"{STUDY}.5" in shown
+
+
+def test_in_a_pipe_a_row_is_a_line_and_nothing_is_cut(scarnode, config):
+    header, *lines = scarnode("jobs", "list", "-c", config).stdout.splitlines()
+    assert header.split()[:3] == ["Job", "State", "Patient"]
+    assert [line.split()[0] for line in lines] == ["3", "2", "1"]
+    assert "…" not in "".join(lines)
+    assert json.loads(scarnode("series", "show", "--reason", "CINE", "-c", config, "--json").stdout)[0]["meaning"]
+
+
+def test_several_jobs_are_moved_and_one_that_can_not_be_stops_none(scarnode, tmp_path):
+    file = tmp_path / "config.ini"
+    file.write_text("[ledger]\nurl = sqlite:///l.sqlite\n")
+    ledger = Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}", "test")
+    ledger.add_instances([received(number) for number in range(1, 7)])
+    ledger.close_study(1, 6, [verdict()], [plan("a", range(1, 4)), plan("b", range(4, 7))])
+    ledger.close()
+    done = scarnode("jobs", "cancel", 1, 9, 2, "--json", "-c", file, code=2)
+    assert json.loads(done.stdout) == [{"job": 1, "state": "superseded"}, {"job": 2, "state": "superseded"}]
+    assert "job 9: there is no such job" in done.stderr
+
+
+def test_an_export_holds_what_was_asked_for_and_is_private(scarnode, config, tmp_path):
+    file = tmp_path / "held.csv"
+    file.touch(0o644)
+    scarnode("jobs", "export", "-c", config, "-o", file, "--state", "held")
+    assert [row["state"] for row in csv.DictReader(file.open())] == ["held"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    error = scarnode("jobs", "export", "-c", config, "-o", tmp_path / "absent" / "x.csv", code=2).stderr
+    assert "can not be written (No such file or directory)" in error
+
+
+def test_images_of_another_patient_are_taken_out(scarnode, tmp_path):
+    """Nothing is lost on the way, and the study is searched again as what is left of it."""
+    file = tmp_path / "config.ini"
+    file.write_text("[ledger]\nurl = sqlite:///l.sqlite\n[spool]\npath = spool\n")
+    (tmp_path / "spool" / "00").mkdir(parents=True)
+    came = []
+    for number, patient in ((1, "SYN-9"), (2, "SYN-1"), (3, "SYN-1")):
+        path = tmp_path / "spool" / "00" / f"{STUDY}.{number}.{number:064x}.dcm"
+        instance(number, STUDY, PatientID=patient).save_as(path, enforce_file_format=True)
+        came.append(describe(tmp_path / "spool", path))
+    ledger = Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}", "test")
+    ledger.add_instances(came)
+    words = ("series", "take-out", STUDY, "--patient", "SYN-9", "-o", tmp_path / "other", "-c", file)
+    assert "still arriving" in scarnode(*words, code=2).stderr
+    ledger.close_study(1, 3, [verdict()], [])
+    assert ledger.quiet_studies(0) == []
+    whole = (tmp_path / "spool" / came[0].path).read_bytes()
+    assert "1 images moved" in scarnode(*words).stdout
+    assert [path.read_bytes() for path in (tmp_path / "other").iterdir()] == [whole]
+    assert not (tmp_path / "spool" / came[0].path).exists()
+    assert ledger.study_files(1)[1] == [came[1].path, came[2].path]
+    assert ledger.quiet_studies(0) == [1]
+    ledger.close_study(1, 3, [verdict()], [plan("a")])
+    [job] = queries.list_jobs(ledger)
+    assert job.patient_id == "SYN-1", "the first image was the other patient's"
+    assert "no file of this study" in scarnode(*words, code=2).stderr
+    ledger.close()
