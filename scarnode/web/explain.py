@@ -81,7 +81,7 @@ def explain(ledger: Ledger, study_id: int, quiet_seconds: float) -> Explanation 
         return None
     study = found[0]
     jobs = jobs_of(ledger, [study_id], limit=100)
-    rows = queries.list_series(ledger, study=study.study_instance_uid, limit=1000)
+    rows = queries.list_series(ledger, queries.SeriesFilter(study=study.study_instance_uid), limit=1000)
     order = {"accepted": 0, "review": 1, "rejected": 2}
     rows.sort(key=lambda row: (order.get(row.verdict, 3), -row.score))
     unreadable = unreadable_of(ledger, study_id)
