@@ -62,7 +62,7 @@ class Backlog:
     uncommitted: int
     """Sent, but the destination's promise to keep it is awaited."""
     detail: str
-    """Why the first that waits was not taken; empty where it was not tried."""
+    """Why the first that waits (else that was given up) was not taken; empty where it was not tried."""
     oldest_due: float | None
 
 
@@ -212,9 +212,9 @@ def _backlog(ledger: Ledger, name: str) -> Backlog:
     promised = """
         SELECT count(*) AS number FROM commitment JOIN delivery ON delivery.id = commitment.delivery_id
         WHERE delivery.destination = :name AND commitment.state IN ('pending', 'requested')"""
-    first = "SELECT detail FROM delivery WHERE destination = :name AND state = 'pending' ORDER BY due_at LIMIT 1"
+    first = "SELECT detail FROM delivery WHERE destination = :name AND state = :state ORDER BY due_at LIMIT 1"
     waiting, failed = by_state.get("pending"), by_state.get("failed")
-    told = _rows(ledger, first, name=name) if waiting else []
+    told = _rows(ledger, first, name=name, state="pending" if waiting else "failed") if by_state else []
     return Backlog(
         name,
         waiting.number if waiting else 0,

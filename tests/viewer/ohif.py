@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import base64
-import fcntl
-import hashlib
 import http.client
 import json
-import os
-import shutil
-import subprocess
-import tarfile
 import threading
 import time
 from contextlib import suppress
@@ -21,16 +15,14 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tests.harness.orthanc import Orthanc
-from tests.harness.tools import find_tool
 from tests.viewer.chromium import Page
+from tests.viewer.npm import fetch_package
 
 VERSION = "3.13.2"
 INTEGRITY = "sha512-WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA=="
 """npm's digest of the package."""
-UNREACHABLE = "the npm registry can not be reached"
 _TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
@@ -47,36 +39,8 @@ Image = tuple[str, int]
 
 
 def find_ohif() -> Path:
-    """Give the folder of OHIF's pages; fetched once into the user's cache, or skip the test where that fails."""
-    npm = find_tool("npm")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scarnode-tests"
-    folder = cache / f"ohif-{VERSION}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            _fetch(npm, cache, folder)
-    return folder
-
-
-def _fetch(npm: str, cache: Path, folder: Path) -> None:
-    part = cache / "unpacking"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    command = [npm, "pack", f"@ohif/app@{VERSION}", "--fetch-retries=1", "--fetch-timeout=60000"]
-    try:
-        done = subprocess.run(command, cwd=part, capture_output=True, text=True, timeout=180, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"{UNREACHABLE} (no answer in 180 s)")
-    if done.returncode:
-        pytest.skip(f"{UNREACHABLE} ({done.stderr.strip().partition(chr(10))[0]})")
-    [archive] = part.glob("*.tgz")
-    digest = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-    assert digest == INTEGRITY, f"npm's @ohif/app {VERSION} is not the package that is known here"
-    with tarfile.open(archive) as tar:
-        tar.extractall(part, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(part)
-    (part / "package" / "dist").rename(folder)
-    shutil.rmtree(part)
+    """Give the folder of OHIF's pages."""
+    return fetch_package("@ohif/app", VERSION, INTEGRITY) / "dist"
 
 
 class Ohif:
