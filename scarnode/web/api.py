@@ -179,8 +179,9 @@ def picture(desk: DeskOf, session: Session, job: int, what: str) -> Response:
     parts = job_parts(desk.ledger, job)
     if parts is None:
         raise HTTPException(404, "There is no such job.")
-    if session.views_anew(parts.stack.study_instance_uid):
+    if not session.was_told(parts.stack.study_instance_uid):
         desk.tell_access(session, subjects(jobs_of(desk.ledger, [parts.study_id], limit=1)))
+        session.note_told(parts.stack.study_instance_uid)
     try:
         if what == "bullseye":
             drawn = desk.pictures.bullseye(job, parts)

@@ -249,8 +249,9 @@ def _told(desk: Desk, session: Session, job: int, anew: bool = True) -> JobStory
     story = tell_story(desk, job)
     if story is None:
         raise HTTPException(404, "There is no such job.")
-    if session.views_anew(story.study.study_instance_uid) or anew:
+    if anew or not session.was_told(story.study.study_instance_uid):
         desk.tell_access(session, subjects([story.study]))
+        session.note_told(story.study.study_instance_uid)
     return story
 
 

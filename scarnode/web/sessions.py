@@ -55,14 +55,15 @@ class Session:
             self.searches.popitem(last=False)
         return key
 
-    def views_anew(self, study: str) -> bool:
-        """Tell whether a study is shown that was not shown a moment ago, and note it."""
-        now = time.monotonic()
-        anew = self.told.get(study, -TOLD_SECONDS) <= now - TOLD_SECONDS
+    def was_told(self, study: str) -> bool:
+        """Tell whether the audit trail knows that this person looks at a study now."""
+        return time.monotonic() - self.told.get(study, -TOLD_SECONDS) < TOLD_SECONDS
+
+    def note_told(self, study: str) -> None:
+        """Note that the audit trail was told."""
         if len(self.told) > 1000:
             self.told.clear()
-        self.told[study] = now
-        return anew
+        self.told[study] = time.monotonic()
 
 
 class Sessions:
