@@ -25,6 +25,14 @@ def steady() -> float:
     return _START + time.monotonic()
 
 
+def span(seconds: float) -> str:
+    """Write how long something took, in few letters."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def steady_association_timers() -> None:
     """Have pynetdicom measure its timeouts evenly too; its `Timer` reads the system's clock (pynetdicom 3.0.4)."""
     from pynetdicom import timer

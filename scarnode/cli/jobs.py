@@ -42,7 +42,7 @@ from scarnode.cli.terms import (
     tell_access,
     time_of,
 )
-from scarnode.cli.when import span
+from scarnode.clock import span
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import printable
 

@@ -82,14 +82,6 @@ def moment(text: str, option: str, end: bool = False) -> float | None:
     )
 
 
-def span(seconds: float) -> str:
-    """Write how long something took, in few letters."""
-    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
 def _exists(day: str) -> bool:
     try:
         datetime.strptime(day, "%Y%m%d")

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scarnode import RESEARCH_USE, __version__
+from scarnode.clock import span
 from scarnode.web.access import desk_of
 from scarnode.web.accounts import Role
 from scarnode.web.explain import age
@@ -48,6 +49,7 @@ _environment.filters.update(
     clock=lambda seconds: _moment(seconds).strftime("%Y-%m-%d %H:%M:%S"),
     decimal=lambda value, digits: f"{value:.{digits}f}",
     dicom_date=_dicom_date,
+    span=span,
     iso=lambda seconds: _moment(seconds).isoformat(timespec="seconds"),
     split=split_flags,
 )

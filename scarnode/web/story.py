@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scarnode.jobs import queries
+from scarnode.jobs import story as jobs_story
 from scarnode.jobs.queries import DeliveryRow, EventRow, JobSummary
+from scarnode.jobs.story import Step
 from scarnode.report.readback import ReportNumbers
 from scarnode.report.words import WORDS
 from scarnode.web.desk import Desk
@@ -64,7 +66,8 @@ class JobStory:
         How many can be shown; 0: `no_slices` says why.
     no_slices : str
     milestones : tuple of Milestone
-    events : tuple of EventRow
+    steps : tuple of Step
+        All that happened to the job and its study.
     deliveries : tuple of DeliveryRow
     actions : tuple of Action
     """
@@ -80,7 +83,7 @@ class JobStory:
     slices: int
     no_slices: str
     milestones: tuple[Milestone, ...]
-    events: tuple[EventRow, ...]
+    steps: tuple[Step, ...]
     deliveries: tuple[DeliveryRow, ...]
     actions: tuple[Action, ...]
 
@@ -106,7 +109,7 @@ def tell_story(desk: Desk, job_id: int) -> JobStory | None:
         slices=0 if missing else len(parts.stack.frames),
         no_slices=missing,
         milestones=_milestones(job, study, events, deliveries),
-        events=tuple(events),
+        steps=tuple(jobs_story.tell_story(desk.ledger, job_id)),
         deliveries=tuple(deliveries),
         actions=_actions(job, bool(parts.results)),
     )
