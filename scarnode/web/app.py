@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -101,17 +102,17 @@ def make_app(
 
 def _refused(request: Request, error: Exception) -> Response:
     """Answer a page with a page, the log-in where that is missing, and the API with JSON."""
-    assert isinstance(error, AnyHTTPException)
     if isinstance(error, access.LogInError) and not _is_api(request):
         return RedirectResponse(access.login_address(request), 303)
-    return _says(request, error.status_code, str(error.detail), dict(error.headers or {}))
+    refusal = cast(AnyHTTPException, error)
+    return _says(request, refusal.status_code, str(refusal.detail), dict(refusal.headers or {}))
 
 
 def _misunderstood(request: Request, error: Exception) -> Response:
     """Say what of a request is wrong, without the values: they may be a patient's."""
-    assert isinstance(error, RequestValidationError)
     if _is_api(request):
-        faults = [{key: fault[key] for key in ("type", "loc", "msg")} for fault in error.errors()]
+        errors = cast(RequestValidationError, error).errors()
+        faults = [{key: fault[key] for key in ("type", "loc", "msg")} for fault in errors]
         return JSONResponse({"detail": faults}, 422)
     return _says(request, 404 if request.method == "GET" else 422, "There is no such page.")
 

@@ -62,7 +62,9 @@ def test_one_that_hangs_delays_no_other_and_an_orthanc_commits_itself(tmp_path, 
         assert by_name["pacs"]["commitment"] == "committed"
         assert "HTTP 503" in by_name["b-busy"]["detail"]
         assert by_name["b-busy"]["due_at"] - time.time() > 800
-        assert "committed: the destination" in scarnode("jobs", "show", job["id"], "-c", node.config_path).stdout
+        assert (
+            "pacs: storage of 3 objects committed" in scarnode("jobs", "show", job["id"], "-c", node.config_path).stdout
+        )
 
         def accepted(title, *classes):
             caller = AE(title)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
+import re
 import shutil
 import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,11 +39,21 @@ def find_tool(name: str) -> str:
     return found
 
 
+_WORKER = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "9"))) % 10
+_PORTS = itertools.cycle(random.sample(range(10000 + 2000 * _WORKER, 12000 + 2000 * _WORKER), 2000))
+
+
 def free_port() -> int:
-    """Give a TCP port that nothing listens on (now)."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """Give a TCP port that nothing listens on, and that no other test will be given soon.
+
+    Below those that the system gives to whoever connects, and apart for each process of a parallel run: a port that was
+    free a moment ago is taken there by somebody else.
+    """
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(check: Callable[[], T], timeout: float, what: str, poll: float = 0.05) -> T:
