@@ -304,12 +304,11 @@ class Node:
 
     def _search(self) -> None:
         """Search the studies that went quiet; one that waits for the registrar is not."""
-        digest = self.settings.digest()
         behind = max(0.0, steady() - self._registrar.caught_up_to())
         for study_id in self.ledger.quiet_studies(self.settings.study.quiet_seconds + behind):
             if self._stopping.is_set():
                 return
-            rules = self.settings.recognition
+            rules, digest = self.settings.recognition, self.settings.digest()
             results = self.settings.results.path
             urgent = self.settings.study.urgent_calling_ae_titles
             with self._searching:

@@ -59,7 +59,7 @@ class LogWatch(logging.Handler):
                 lines += whole.decode(errors="replace").splitlines()
         if not lines:
             return []
-        known = [re.escape(value) for ledger in self._ledgers for value in _patients_of(ledger)]
+        known = [rf"(?<!\w){re.escape(value)}(?!\w)" for ledger in self._ledgers for value in _patients_of(ledger)]
         pattern = re.compile("|".join([*PATIENTS, *known]))
         return [line for line in lines if pattern.search(line)]
 

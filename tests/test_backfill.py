@@ -44,6 +44,7 @@ def lines(output: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
+@pytest.mark.slow
 def test_many_studies_then_only_what_is_new(archive, tmp_path, scarnode):
     told = []
     first = analyse_files([archive], Order(tmp_path, device="cpu", workers=2), lambda *word: told.append(word))
@@ -69,6 +70,7 @@ def test_many_studies_then_only_what_is_new(archive, tmp_path, scarnode):
     assert RESEARCH_USE in said
 
 
+@pytest.mark.slow
 def test_a_study_that_ends_its_process_fails_alone(archive, tmp_path):
     def kill(what, done, total):
         """After the first study: whoever works on the second."""

@@ -35,6 +35,8 @@ from scarnode.query.model import Archive, PullRule
 from scarnode.report import KINDS, USUAL
 from scarnode.stack import Rules
 
+_RULES = TypeAdapter(Rules)
+
 
 class Settings(BaseModel):
     """Everything that config.ini says."""
@@ -62,7 +64,7 @@ class Settings(BaseModel):
 
     def digest(self) -> str:
         """Give the hex digest of the settings that change a result (not where it is stored or sent)."""
-        return hashlib.sha256(TypeAdapter(Rules).dump_json(self.recognition)).hexdigest()
+        return hashlib.sha256(_RULES.dump_json(self.recognition)).hexdigest()
 
     def peers(self) -> dict[str, Destination | WebDestination]:
         """Give the destinations as the deliver room takes them."""

@@ -299,6 +299,7 @@ def test_the_command_line_leaves_a_trace_before_it_shows_a_patient(tmp_path, ser
     assert "no audit message can be kept" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_node_from_start_to_stop_with_a_kill_and_no_repository(tmp_path):
     """What was received and refused before kill -9, while the repository was away, arrives: in order, once."""
     server = Rsyslog(tmp_path / "repository")

@@ -375,6 +375,7 @@ def lose_a_line(stack: ExitStack, node: Node, path: Path) -> None:
     assert relay.spent.is_set()
 
 
+@pytest.mark.slow
 def test_dead_lines_do_not_use_up_the_associations(tmp_path, lge):
     """A scanner that lost its power in the middle of an image never says good-bye."""
     settings = {"network_timeout_seconds": 3, "max_associations": 2}

@@ -69,6 +69,7 @@ def send(node: Node, paths: list[Path]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [7, -7])
 def test_a_clock_that_jumps_neither_hurries_nor_stalls_anything(clock, tmp_path, hours):
     environment, set_clock_by = clock

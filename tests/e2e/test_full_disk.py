@@ -51,6 +51,7 @@ def store(association, folder, number):
     return association.send_c_store(make_object(folder / f"{number}.dcm", pixels=PIXELS))
 
 
+@pytest.mark.slow
 def test_settled_studies_make_room_before_an_image_is_refused(tmp_path):
     """Half as much again as the disk holds goes in, of studies without an LGE stack; the oldest make room."""
     settings = {

@@ -72,6 +72,7 @@ def reasons(node: Node, study: str, count: int) -> list[str]:
     return sorted(row["reason"] for row in rows)
 
 
+@pytest.mark.slow
 def test_eight_interleaved_associations_that_send_everything_twice_at_once(node, lge, tmp_path):
     study, paths = a_study(lge, tmp_path / "study")
     shares = [[path for path in paths[k::4] for _ in range(2)] for k in range(4)] * 2

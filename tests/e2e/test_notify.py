@@ -7,6 +7,8 @@ import re
 import time
 from contextlib import ExitStack
 
+import pytest
+
 from tests.harness.ledger import query, wait_for_jobs
 from tests.harness.node import Node
 from tests.harness.orthanc import Orthanc
@@ -19,6 +21,7 @@ from tests.privacy import PATIENTS
 SMALL = {"study": {"quiet_seconds": 1, "hold_flags": "NONE"}, "segment": {"device": "cpu", "threads": 1}}
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_told_though_the_mail_server_hangs(tmp_path):
     studies = small_studies(tmp_path / "studies", f"notify-{tmp_path}", unreadable_every=2)
     good, bad = next(studies), next(studies)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import MRImageStorage, StorageCommitmentPushModel
 
@@ -18,6 +19,7 @@ from tests.harness.tools import free_port, wait_until
 from tests.harness.web import http, web_server
 
 
+@pytest.mark.slow
 def test_one_that_hangs_delays_no_other_and_an_orthanc_commits_itself(tmp_path, scarnode):
     port = free_port()
     known = {"scarnode": {"AET": "SCARNODE", "Host": "127.0.0.1", "Port": port}}

@@ -9,6 +9,8 @@ import ssl
 import urllib.request
 from urllib.error import HTTPError
 
+import pytest
+
 from scarnode.deliver import Destination, echo
 from scarnode.tls import Protection
 from tests.harness.certificates import Authority
@@ -49,6 +51,7 @@ def may_call(node: Node, title: str) -> bool:
     return echo(Destination("node", node.host, node.port, node.ae_title, timeout=5), title).ok
 
 
+@pytest.mark.slow
 def test_settings_change_while_images_arrive(tmp_path):
     web = free_port()
     studies = small_studies(tmp_path / "studies", f"reload-{tmp_path}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.harness.node import ROOT, Node
 from tests.harness.tools import free_port, wait_until
 
@@ -18,6 +20,7 @@ class Shipped(Node):
         return self.config_path
 
 
+@pytest.mark.slow
 def test_a_node_serves_from_the_shipped_file(tmp_path):
     web = free_port()
     node = Shipped(tmp_path / "node")

@@ -25,6 +25,7 @@ UNIT_SECONDS = 60
 SMALL = {"study": {"quiet_seconds": 1, "hold_flags": "NONE"}, "segment": {"device": "cpu", "threads": 1}}
 
 
+@pytest.mark.slow
 def test_sigterm_while_sender_destination_and_worker_hang(tmp_path):
     studies = small_studies(tmp_path / "studies", f"stop-{tmp_path}")
     delivered, analysed = next(studies), next(studies)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from pydicom import dcmread
 
 from tests.harness import ledger as books
@@ -17,6 +18,7 @@ from tests.jobs.test_upgrade import restore
 SPOOL = Path(__file__).parent.parent / "jobs" / "fixtures" / "spool_0001"
 
 
+@pytest.mark.slow
 def test_a_queued_job_is_analysed_and_a_pending_delivery_sent(tmp_path):
     with Orthanc(tmp_path / "orthanc") as orthanc:
         node = Node(tmp_path / "node", {"pacs": orthanc}, study={"hold_flags": ""}, segment={"threads": 1})

@@ -119,6 +119,7 @@ def test_the_same_study_again_makes_no_second_result(node, orthanc, tmp_path):
     assert {dataset.SOPInstanceUID for dataset in orthanc.instances(uid)} == before
 
 
+@pytest.mark.slow
 def test_late_slices_make_a_revision_that_names_its_predecessor(node, orthanc, tmp_path):
     _, paths = study(tmp_path, 23, component="magnitude", slices=8)
     uid = dcmread(paths[0]).StudyInstanceUID
@@ -132,6 +133,7 @@ def test_late_slices_make_a_revision_that_names_its_predecessor(node, orthanc, t
     assert named.ReferencedSOPInstanceUID == first.SOPInstanceUID
 
 
+@pytest.mark.slow
 def test_other_vendors_headers(node, orthanc, tmp_path):
     studies = [study(tmp_path / vendor, 24, vendor, component="magnitude")[1] for vendor in ("ge", "philips", "canon")]
     for paths in studies:
@@ -192,6 +194,7 @@ def test_two_slices_are_analysed_and_held_until_a_person_sends_them(node, orthan
     assert by_class(orthanc.wait_for(3, 60, uid)).keys() == {SEG, SR, SC}
 
 
+@pytest.mark.slow
 def test_a_job_that_failed_for_good_tells_the_archive_and_a_later_result_names_that_report(tmp_path, orthanc):
     folder = tmp_path / "node"
     _, paths = study(tmp_path / "study", 28, component="magnitude")
@@ -215,6 +218,7 @@ def test_a_job_that_failed_for_good_tells_the_archive_and_a_later_result_names_t
     assert named.ReferencedSOPInstanceUID == told[SR].SOPInstanceUID
 
 
+@pytest.mark.slow
 def test_a_destination_that_is_down_gets_its_results_later_and_delays_no_other(tmp_path, orthanc):
     with Orthanc(tmp_path / "late", "LATE") as late:
         late.stop()
@@ -232,6 +236,7 @@ def test_a_destination_that_is_down_gets_its_results_later_and_delays_no_other(t
             assert job["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_destination_may_be_a_dicomweb_service_and_chooses_its_objects(tmp_path):
     with Orthanc(tmp_path / "web", web=True, RegisteredUsers={"node": "s3cret"}, AuthenticationEnabled=True) as web:
         destination = {"url": web.url, "user": "node", "objects": "sr, seg"}

@@ -70,6 +70,7 @@ def wait_for_end(worker) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_monster_fails_in_words_and_takes_no_more_than_its_bound(worker, stack):
     worker.start()
     highest = []
@@ -100,6 +101,7 @@ def test_the_kernel_takes_a_worker_before_the_node(worker):
     assert adjusted > int(Path("/proc/self/oom_score_adj").read_text())
 
 
+@pytest.mark.slow
 def test_what_a_job_spoilt_is_not_inherited_by_the_next(worker, stack):
     outcome = worker.run(job(stack, "take_all_files"))
     assert isinstance(outcome, Failure)
@@ -114,6 +116,7 @@ def test_an_exception_that_quotes_the_patient_is_told_without(worker, stack):
     assert "Doe" not in outcome.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "poison",
     ["write_half_an_answer", *(pytest.param(one, marks=pytest.mark.soak) for one in ("loop", "hang_in_c", "stop"))],

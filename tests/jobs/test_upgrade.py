@@ -160,6 +160,7 @@ print(after)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.soak)])
 def test_killed_at_any_statement_of_the_upgrade_it_is_upgraded_at_the_next_start(first, tmp_path, stride):
     folder = tmp_path / "killed"

@@ -43,6 +43,7 @@ def worker(tmp_path_factory):
     worker.kill()
 
 
+@pytest.mark.slow
 def test_a_job_leaves_its_objects_and_the_same_bytes_again(worker, stack, tmp_path_factory):
     first = worker.run(claimed(stack))
     assert isinstance(first, Analysed)
@@ -74,6 +75,7 @@ def test_a_killed_worker_costs_one_attempt(worker, stack):
     assert isinstance(worker.run(claimed(stack)), Analysed)
 
 
+@pytest.mark.slow
 def test_other_settings_make_a_new_process_and_the_same_ones_none(worker):
     worker.start()
     assert worker.ready
@@ -90,6 +92,7 @@ def test_other_settings_make_a_new_process_and_the_same_ones_none(worker):
     assert not worker.ready
 
 
+@pytest.mark.slow
 def test_a_worker_that_takes_too_long_is_ended(stack, tmp_path):
     slow = Worker(WorkerSettings(None, "cpu", 1, tmp_path, tmp_path), time_limit=0.2)
     start = time.monotonic()
@@ -99,12 +102,14 @@ def test_a_worker_that_takes_too_long_is_ended(stack, tmp_path):
     assert not slow._process.is_alive()
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_named(tmp_path, stack):
     worker = Worker(WorkerSettings(None, "cuda:7", 1, tmp_path, tmp_path), time_limit=60)
     with pytest.raises(WorkerError, match=r"can not be loaded.*(CUDA|cuda)"):
         worker.run(claimed(stack))
 
 
+@pytest.mark.slow
 def test_weights_that_can_not_be_used_are_named(tmp_path, stack):
     worker = Worker(WorkerSettings(tmp_path / "none.safetensors", "cpu", 1, tmp_path, tmp_path), time_limit=60)
     with pytest.raises(WorkerError, match=r"none\.safetensors"):
@@ -126,6 +131,7 @@ def test_a_worker_that_was_stopped_is_not_started_again(stack, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_its_node_in_the_middle_of_a_job(stack, tmp_path):
     """Else it competes with the next node's worker for processor and memory, for as long as its job takes."""
     os.mkfifo(tmp_path / "image.dcm")  # whoever reads it waits for ever

@@ -320,6 +320,7 @@ def weights(tmp_path_factory):
     return paths
 
 
+@pytest.mark.slow
 def test_the_command_writes_report_numbers_and_figures(folder, weights, tmp_path, monkeypatch, capsys):
     arguments = ["evaluate", str(folder), "-o", str(tmp_path), "--merge", "mean", "--merge", "max", "--look", "sparser"]
     arguments += [part for path in weights for part in ("--weights", str(path))]

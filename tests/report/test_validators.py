@@ -162,6 +162,7 @@ TEMPLATES_ARE_OLDER = {
 """Content items that PixelMed's copy of the templates lacks, by concept name; the templates are extensible ones."""
 
 
+@pytest.mark.slow
 def test_pixelmed(tmp_path, study):
     """A report with every kind of group, and that of a failure: the tool takes 10 s of processor time for each."""
     case = make_case(tmp_path, small(slices=1, complete=True))

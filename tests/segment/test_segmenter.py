@@ -32,6 +32,7 @@ def ring_volume(
     return np.stack([image + rng.normal(0, 20, shape) for _ in range(slices)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", [1, 2, 3, 40])
 def test_any_number_of_slices_gives_labels_on_the_same_grid(segmenter, slices):
     volume = ring_volume(slices)

@@ -406,6 +406,7 @@ STEPS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_few_kills_lose_nothing_and_double_nothing(tmp_path):
     """What runs by default: a kill while receiving, one while running, one of node and archive while delivering."""
     with scene_in(tmp_path) as scene:

@@ -105,6 +105,7 @@ def with_meta(folder: Path, syntax: str, dataset: bytes) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_reading_it_takes_little_memory_and_time(name, tmp_path):
