@@ -143,10 +143,10 @@ def test_the_connection_may_end_anywhere(ports):
     assert exchange(port, [whole + RELEASE])[-10] == 6
 
 
-def test_an_idle_association_lets_its_threads_sleep(ports):
+def test_an_idle_association_lets_its_threads_sleep(tmp_path):
     """pynetdicom's two threads for each association look around a thousand times a second each."""
-    (port, _), _ = ports
-    links = [associate(port)[0] for _ in range(4)]
+    server = listen(Spool(tmp_path), lambda path: None, "SCARNODE", "127.0.0.1", 0, Door())
+    links = [associate(server.port)[0] for _ in range(4)]
     time.sleep(0.3)
     before = time.process_time()
     time.sleep(1)
@@ -155,6 +155,7 @@ def test_an_idle_association_lets_its_threads_sleep(ports):
         link.sendall(RELEASE)
         assert read_pdu(link)[0] == 6
         link.close()
+    threading.Thread(target=server.shutdown, daemon=True).start()
     assert spent < 0.2
 
 
