@@ -312,8 +312,9 @@ def test_a_page_without_scripts(person, chromium):
         page.send("Network.setCookie", name=cookie["name"], value=cookie["value"], url=person.walk.address)
         page.open(person.walk.address + "/jobs/1")
         wait_until(lambda: page.evaluate("document.querySelectorAll('#stack figure').length"), 20, "the slices")
+        # the style sheet may come after the slices
+        page.wait("getComputedStyle(document.getElementById('stack')).overflowY === 'scroll'", "slices that scroll", 20)
         assert page.evaluate("getComputedStyle(document.querySelector('.slider')).display") == "none"
-        assert page.evaluate("getComputedStyle(document.getElementById('stack')).overflowY") == "scroll"
         assert page.evaluate("document.querySelectorAll('form[action=\"/jobs/1/retry\"] button').length") == 1
 
 
