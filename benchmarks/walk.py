@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,13 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scarnode import __version__
-from scarnode.analyse import job_key, write_objects
+from scarnode.analyse import provenance_now, write_objects
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.measure import measure
-from scarnode.report import Provenance, build_results
+from scarnode.report import build_results
 from scarnode.segment import Segmenter
-from scarnode.stack import find_stacks, input_digest, read_volume
+from scarnode.stack import find_stacks, read_volume
 from tests.harness import ledger as books
 from tests.harness.node import Node
 from tests.harness.orthanc import Orthanc
@@ -94,9 +92,7 @@ def rooms(studies: int, folder: Path) -> dict[str, list[float]]:
         volume = timed("stack: read pixels", lambda stack=stack: read_volume(stack))
         found = timed("segment", lambda v=volume, s=stack: segmenter.segment(v, s.pixel_spacing))
         numbers = timed("measure", lambda s=stack, v=volume, f=found: measure(s, v, f))
-        digest = input_digest(stack)
-        key = job_key(digest, segmenter.identity.sha256, "")
-        about = Provenance(key, digest, __version__, datetime.now(timezone.utc))
+        about = provenance_now(stack, segmenter.identity.sha256, "")
         made = timed("report", lambda s=stack, v=volume, f=found, n=numbers, a=about: build_results(s, v, f, n, a))
         timed("write", lambda made=made, n=number: write_objects(made, folder / f"out{n}"))
     return {room: values[1:] for room, values in seconds.items()}

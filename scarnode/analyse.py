@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from scarnode import __version__
 from scarnode.durable import make_folder, replace_durably
 from scarnode.measure import Measurements, measure
 from scarnode.report import USUAL, Provenance, ResultObjects, build_results
-from scarnode.stack import Stack, read_volume
+from scarnode.stack import Stack, input_digest, read_volume
 
 if TYPE_CHECKING:  # the node's main process never loads torch
     from scarnode.segment import Segmentation, Segmenter
@@ -132,9 +133,16 @@ def _report(
     return Analysis(stack, volume, segmentation, measurements, objects, flags)
 
 
-def job_key(input_digest: str, model_sha256: str, settings_digest: str) -> str:
+def provenance_now(stack: Stack, model_sha256: str, settings_digest: str) -> Provenance:
+    """Give the provenance of an analysis that no ledger knows of, made now."""
+    digest = input_digest(stack)
+    key = job_key(digest, model_sha256, settings_digest)
+    return Provenance(key, digest, __version__, datetime.now(timezone.utc))
+
+
+def job_key(input_sha256: str, model_sha256: str, settings_digest: str) -> str:
     """Give the digest that names an analysis: the same input, model, settings and version make the same objects."""
-    parts = (input_digest, model_sha256, settings_digest, __version__)
+    parts = (input_sha256, model_sha256, settings_digest, __version__)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -46,6 +46,19 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
+def check_writable(folder: Path) -> None:
+    """Make a file in a folder and remove it: what the file system says, not what its mode promises.
+
+    Raises
+    ------
+    OSError
+        It can not be written.
+    """
+    probe = folder / f".probe-{uuid4().hex}"
+    probe.touch()
+    probe.unlink()
+
+
 NOT_GUARDED = nullcontext()
 
 

@@ -26,6 +26,18 @@ class ScarnodeError(Exception):
         return type(self), (self.what, self.where, self.todo)
 
 
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Give an error and those it was made from: chained, or wrapped as urllib3 does it, the outermost first."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseException) and one not in found:
+            found.append(one)
+            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return found
+
+
 class ConfigError(ScarnodeError):
     """config.ini can not be used as it stands."""
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 from sqlalchemy.exc import OperationalError
 
@@ -23,6 +22,7 @@ from scarnode.config import Settings
 from scarnode.config.live import merge
 from scarnode.deliver import Destination
 from scarnode.disk import NO_ROOM
+from scarnode.durable import check_writable
 from scarnode.errors import LedgerError, SpoolError
 from scarnode.jobs import nightly
 from scarnode.jobs.diskwatch import DiskWatch
@@ -448,9 +448,7 @@ class Node:
 def _make_results_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe = path / f".probe-{uuid4().hex}"
-        probe.touch()
-        probe.unlink()
+        check_writable(path)
     except OSError as error:
         raise SpoolError(
             f"can not be written ({error.strerror})", str(path), "Set [results] path to a folder this user can write"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scarnode import RESEARCH_USE, __version__
-from scarnode.analyse import analyse, job_key, write_objects
+from scarnode import RESEARCH_USE
+from scarnode.analyse import analyse, provenance_now, write_objects
 from scarnode.errors import InputError, ScarnodeError
-from scarnode.report import USUAL, Provenance, save_page
-from scarnode.stack import Rules, Stack, Verdict, find_stacks, input_digest
+from scarnode.report import USUAL, save_page
+from scarnode.stack import Rules, Stack, Verdict, find_stacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,11 +106,9 @@ def analyse_study(
 def _analyse_one(stack: Stack, segmenter: Segmenter, output: Path, kinds: Collection[str]) -> StackOutcome:
     from scarnode.config import Settings
 
-    digest = input_digest(stack)
-    key = job_key(digest, segmenter.identity.sha256, Settings().digest())
-    provenance = Provenance(key, digest, __version__, datetime.now(timezone.utc))
+    provenance = provenance_now(stack, segmenter.identity.sha256, Settings().digest())
     analysis = analyse(stack, segmenter, provenance, kinds)
-    folder = output / key[:16]
+    folder = output / provenance.job_key[:16]
     files = write_objects(analysis.objects, folder)
     picture = folder / "sheet.png"
     save_page(analysis.objects.sc, picture)

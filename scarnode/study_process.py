@@ -6,7 +6,6 @@ import functools
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scarnode.child import end_with_the_parent
 from scarnode.errors import ScarnodeError, WeightsError
 from scarnode.offline import FAILED, Outcome, RejectedSeries, analyse_study
 from scarnode.report import USUAL
@@ -76,9 +76,9 @@ class StudyProcess:
         """
         try:
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (self._threads,))
+                self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
                 self._pid = self._pool.submit(os.getpid).result()
-            return self._pool.submit(_analyse, files, self._order).result(TIME_LIMIT)
+            return self._pool.submit(_analyse, files, self._order, self._threads).result(TIME_LIMIT)
         except WeightsError:
             raise
         except BrokenProcessPool:
@@ -99,34 +99,26 @@ class StudyProcess:
             self._pool = None
 
 
-def _begin(threads: int) -> None:
+def _begin() -> None:
     """Make a process ready."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    end_with_the_parent()
 
 
-def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _analyse(files: Sequence[Path], order: Order) -> Outcome:
+def _analyse(files: Sequence[Path], order: Order, threads: int) -> Outcome:
     kinds = tuple(dict.fromkeys((*USUAL, *order.kinds)))
-    return analyse_study(files, order.output, lambda: _segmenter(order.weights, order.device), kinds=kinds)
+    return analyse_study(files, order.output, lambda: _segmenter(order.weights, order.device, threads), kinds=kinds)
 
 
 @functools.cache
-def _segmenter(weights: Path | None, device: str) -> Segmenter:
+def _segmenter(weights: Path | None, device: str, threads: int) -> Segmenter:
     """Load the network, once in each process."""
     try:
         import torch
 
         from scarnode.segment import Segmenter
 
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        torch.set_num_threads(threads)
         return Segmenter(weights, device)
     except ScarnodeError as error:
         raise WeightsError(error.what, error.where, error.todo) from None

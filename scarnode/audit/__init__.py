@@ -8,7 +8,7 @@ node's user alone can read.
 
 from scarnode.audit import events
 from scarnode.audit.associations import AssociationAudit
-from scarnode.audit.model import Participant, Source, Subject
+from scarnode.audit.model import Participant, Source, Subject, subjects
 from scarnode.audit.results import tell_deleted, tell_sending, tell_sent
 from scarnode.audit.syslog import Repository
 from scarnode.audit.trail import AuditTrail
@@ -21,6 +21,7 @@ __all__ = [
     "Source",
     "Subject",
     "events",
+    "subjects",
     "tell_deleted",
     "tell_sending",
     "tell_sent",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import IntEnum
+from typing import Any
 
 NOT_KNOWN = "<none>"
 """Stands where the schema wants an identifier and there is none."""
@@ -67,6 +69,14 @@ class Subject:
     patient_id: str = ""
     patient_name: str = ""
     accession_number: str = ""
+
+
+def subjects(rows: Iterable[Any]) -> list[Subject]:
+    """Give whose data rows of jobs, studies, series or files are; a row need not know the patient's name."""
+    return [
+        Subject(row.study_instance_uid, row.patient_id, getattr(row, "patient_name", ""), row.accession_number)
+        for row in rows
+    ]
 
 
 @dataclass(frozen=True)

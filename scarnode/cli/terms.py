@@ -46,20 +46,16 @@ def open_ledger(config: Path) -> tuple[Settings, Ledger]:
 
 def tell_access(settings: Settings, rows: Sequence[Any], file: Path | None = None) -> None:
     """Record who was shown whose data, or wrote it to a file, before it happens: there is no access without a trace."""
-    from scarnode.audit import Participant, Subject, events
+    from scarnode.audit import Participant, events, subjects
 
     trail = settings.audit_trail()
     if not trail.on:
         return
-    subjects = [
-        Subject(row.study_instance_uid, row.patient_id, getattr(row, "patient_name", ""), row.accession_number)
-        for row in rows
-    ]
     name, host = user(), trail.source.host
     behind = os.environ.get("SUDO_USER", "")
     person = Participant(f"{name}@{host}", user_name=f"{behind} as {name}" if behind else name, address=host)
-    messages = events.exported(trail.source, person, subjects, file) if file else None
-    for message in messages or events.accessed(trail.source, person, subjects):
+    messages = events.exported(trail.source, person, subjects(rows), file) if file else None
+    for message in messages or events.accessed(trail.source, person, subjects(rows)):
         trail.record(message)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -12,47 +12,27 @@ from pydantic import (
     field_validator,
 )
 
-from scarnode.config.sections import TlsSection
+from scarnode.config.sections import PeerSection, TlsSection
 from scarnode.config.types import (
-    AETitle,
     CertificatesFile,
     Kinds,
-    Port,
     Seconds,
     Section,
 )
 from scarnode.deliver import Destination, WebDestination
 from scarnode.deliver.model import check_url
 from scarnode.report import USUAL
-from scarnode.tls import Protection
 
 
-class DestinationSection(Section):
+class DestinationSection(PeerSection):
     """[destination:NAME] with host: a PACS that gets results by C-STORE."""
 
-    host: Annotated[str, Field(min_length=1)]
-    port: Port
-    ae_title: AETitle
-    tls: bool = False
-    ca_file: CertificatesFile | None = None
-    """PEM file of the authorities that may vouch for the peer; empty: that of [tls], else the public ones."""
-    tls_name: str = ""
-    """What the peer's certificate says it is; empty: host."""
     objects: Kinds = USUAL
-    timeout_seconds: Seconds = 30.0
     commitment: bool = False
     """Whether it is asked to commit itself to keep what it was sent."""
 
-    @field_validator("ca_file", "tls_name")
-    @classmethod
-    def _is_for_tls(cls, value: Any, info: ValidationInfo) -> Any:
-        if value and info.data.get("tls") is False:
-            raise ValueError("this key where tls = yes")
-        return value
-
     def peer(self, name: str, tls: TlsSection = TlsSection()) -> Destination:  # noqa: B008 (frozen)
         """Give the destination as the deliver room takes it."""
-        protection = Protection(tls.identity(), self.ca_file or tls.ca_file, self.tls_name) if self.tls else None
         return Destination(
             name,
             self.host,
@@ -61,7 +41,7 @@ class DestinationSection(Section):
             self.objects,
             self.timeout_seconds,
             self.commitment,
-            tls=protection,
+            tls=self.protection(tls),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -29,7 +29,7 @@ from scarnode.config.types import (
 )
 from scarnode.disk import Floor
 from scarnode.receive.limits import Limits
-from scarnode.tls import Identity, IdentityError, check_identity
+from scarnode.tls import Identity, IdentityError, Protection, check_identity
 
 
 class NodeSection(Section):
@@ -220,3 +220,28 @@ class LogSection(Section):
     """[log]: to standard error, where systemd's journal takes it up."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class PeerSection(Section):
+    """What [destination:NAME] and [source:NAME] say of an AE that is called by DIMSE."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+    ae_title: AETitle
+    tls: bool = False
+    ca_file: CertificatesFile | None = None
+    """PEM file of the authorities that may vouch for the peer; empty: that of [tls], else the public ones."""
+    tls_name: str = ""
+    """What the peer's certificate says it is; empty: host."""
+    timeout_seconds: Seconds = 30.0
+
+    @field_validator("ca_file", "tls_name")
+    @classmethod
+    def _is_for_tls(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("tls") is False:
+            raise ValueError("this key where tls = yes")
+        return value
+
+    def protection(self, tls: TlsSection) -> Protection | None:
+        """Give how the peer is spoken to by TLS, where it is."""
+        return Protection(tls.identity(), self.ca_file or tls.ca_file, self.tls_name) if self.tls else None

@@ -6,13 +6,12 @@ import re
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from scarnode.config.sections import TlsSection
-from scarnode.config.types import AETitle, CertificatesFile, Port, Seconds, Section
+from scarnode.config.sections import PeerSection, TlsSection
+from scarnode.config.types import Section
 from scarnode.deliver import Destination
 from scarnode.query.model import CHARACTER_SETS, Archive, PullRule
-from scarnode.tls import Protection
 
 
 def _since(value: Any) -> Any:
@@ -41,34 +40,21 @@ def _known_character_set(value: str) -> str:
     return value
 
 
-class SourceSection(Section):
+class SourceSection(PeerSection):
     """[source:NAME]: an archive that is asked for studies (C-FIND) and gives them (C-MOVE or C-GET)."""
 
-    host: Annotated[str, Field(min_length=1)]
-    port: Port
-    ae_title: AETitle
     how: Literal["move", "get"] = "move"
     """By C-MOVE the archive sends to this node, whose address it must know; by C-GET on the node's own association."""
-    tls: bool = False
-    ca_file: CertificatesFile | None = None
-    tls_name: str = ""
-    timeout_seconds: Seconds = 30.0
     character_set: Annotated[str, AfterValidator(_known_character_set)] = "ISO_IR 192"
     """Specific Character Set of questions that are not plain ASCII."""
     most_answers: Annotated[int, Field(ge=0)] = 0
     """Answers after which the archive stops without a word; 0: it says so."""
 
-    @field_validator("ca_file", "tls_name")
-    @classmethod
-    def _is_for_tls(cls, value: Any, info: ValidationInfo) -> Any:
-        if value and info.data.get("tls") is False:
-            raise ValueError("this key where tls = yes")
-        return value
-
     def archive(self, name: str, tls: TlsSection = TlsSection()) -> Archive:  # noqa: B008 (frozen)
         """Give the archive as the query room takes it."""
-        protection = Protection(tls.identity(), self.ca_file or tls.ca_file, self.tls_name) if self.tls else None
-        peer = Destination(name, self.host, self.port, self.ae_title, timeout=self.timeout_seconds, tls=protection)
+        peer = Destination(
+            name, self.host, self.port, self.ae_title, timeout=self.timeout_seconds, tls=self.protection(tls)
+        )
         return Archive(name, peer, self.how, self.character_set, self.most_answers)
 
 

@@ -21,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
 from scarnode.deliver.model import WebDestination, check_url
+from scarnode.errors import causes_of
 from scarnode.uids import IMPLEMENTATION_VERSION_NAME
 
 MEDIA_TYPES = "application/dicom+json, application/dicom+xml;q=0.5"
@@ -205,7 +206,7 @@ def _retry_after(value: str) -> float | None:
 
 def _trouble(destination: WebDestination, error: Exception, line: _Line, limit: float) -> Silence:
     """Say why no answer came; never in a library's words, which may quote what was sent."""
-    causes = _causes(error)
+    causes = causes_of(error)
 
     def among(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
@@ -226,15 +227,3 @@ def _trouble(destination: WebDestination, error: Exception, line: _Line, limit: 
     else:
         text = f"The connection to {destination} was lost, or spoke no HTTP, before it answered."
     return Silence(text, line.connected)
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    """Give an error and those it was made from: chained, or wrapped as urllib3 does it."""
-    found: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, BaseException) and one not in found:
-            found.append(one)
-            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-    return found

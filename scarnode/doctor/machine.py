@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from alembic.script import ScriptDirectory
 
 from scarnode.disk import Floor
 from scarnode.doctor.model import Finding, fail, ok, warning
+from scarnode.durable import check_writable
 from scarnode.errors import ScarnodeError
 from scarnode.jobs import database
 from scarnode.tls import check_identity
@@ -76,9 +76,8 @@ def check_ledger(settings: Settings) -> Finding:  # noqa: PLR0911 (one for each 
 
 def check_folders(settings: Settings) -> Iterator[Finding]:
     """Look whether spool, results and the ledger's folder can be written, by this user alone, and have room."""
-    floor = Floor(settings.spool.min_free_percent, settings.spool.min_free_gigabytes)
     for name, path in settings.folders().items():
-        yield _check_folder(f"folder of {name}", path, floor)
+        yield _check_folder(f"folder of {name}", path, settings.spool.floor())
 
 
 def _check_folder(what: str, path: Path, floor: Floor) -> Finding:  # noqa: PLR0911 (one for each answer)
@@ -88,9 +87,8 @@ def _check_folder(what: str, path: Path, floor: Floor) -> Finding:  # noqa: PLR0
             return ok(what, f"{path} is made when the node first starts")
         return fail(what, f"{path} is not there, and {above} can not be written", _give(path))
     try:
-        status, probe = path.stat(), path / f".probe-{uuid4().hex}"
-        probe.touch()
-        probe.unlink()
+        status = path.stat()
+        check_writable(path)
     except OSError as error:
         return fail(what, f"{path} can not be written by {getpass.getuser()} ({error.strerror})", _give(path))
     room = floor.room(path)
@@ -127,6 +125,8 @@ def check_device(settings: Settings) -> Finding:
     """Look at what the network will run on; how fast it is, the self-test tells."""
     import torch
 
+    from scarnode.segment.engine import best_dtype
+
     what, wanted = "device", settings.segment.device
     if torch.cuda.is_available():
         if wanted == "cpu":
@@ -137,11 +137,8 @@ def check_device(settings: Settings) -> Finding:
         return fail(
             what, f"device = {wanted}, and PyTorch {torch.__version__} finds no GPU", "Set [segment] device = auto"
         )
-    flags = ""
-    with suppress(OSError):
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    fast = "bfloat16" if "amx_bf16" in flags or "avx512_bf16" in flags else "float32"
-    return ok(what, f"CPU, {os.cpu_count()} cores, {fast}; about a GPU: docs/performance.md")
+    numbers = str(best_dtype(torch.device("cpu"))).removeprefix("torch.")
+    return ok(what, f"CPU, {os.cpu_count()} cores, {numbers}; about a GPU: docs/performance.md")
 
 
 def check_clock(settings: Settings) -> Finding:

@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 from sqlalchemy import func, select
 
-from scarnode import RESEARCH_USE, __version__
+from scarnode import RESEARCH_USE
 from scarnode.deliver.push import push
 from scarnode.doctor.model import Finding, fail, ok
 from scarnode.errors import ScarnodeError
@@ -145,10 +144,9 @@ def _send_and_check(
 
 def in_process(settings: Settings) -> Iterator[Finding]:
     """Analyse the study here, where no node runs: everything but receiving, the ledger and delivering."""
-    from scarnode.analyse import analyse, job_key, write_objects
-    from scarnode.report import Provenance
+    from scarnode.analyse import analyse, provenance_now, write_objects
     from scarnode.segment import Segmenter
-    from scarnode.stack import find_stacks, input_digest
+    from scarnode.stack import find_stacks
 
     with tempfile.TemporaryDirectory(prefix="scarnode-self-test-") as folder:
         _, paths, truth = write_study(Path(folder))
@@ -165,9 +163,7 @@ def in_process(settings: Settings) -> Iterator[Finding]:
         try:
             segmenter = Segmenter(settings.segment.weights, settings.segment.device)
             loaded = time.monotonic()
-            digest = input_digest(found.stacks[0])
-            key = job_key(digest, segmenter.identity.sha256, settings.digest())
-            provenance = Provenance(key, digest, __version__, datetime.now(timezone.utc))
+            provenance = provenance_now(found.stacks[0], segmenter.identity.sha256, settings.digest())
             analysis = analyse(found.stacks[0], segmenter, provenance)
             write_objects(analysis.objects, Path(folder) / "results")
         except ScarnodeError as error:

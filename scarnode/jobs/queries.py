@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from operator import eq
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Executable, TableClause, column, select, table
+from sqlalchemy import ColumnElement, Executable, TableClause, column, func, select, table
 
 from scarnode.errors import LedgerError
 from scarnode.jobs.ledger import Ledger
@@ -255,6 +255,14 @@ def get_job(ledger: Ledger, job_id: int) -> JobSummary:
     if not rows:
         raise LedgerError("there is no such job", f"job {job_id}", "See: scarnode jobs list")
     return rows[0]
+
+
+def count_jobs(ledger: Ledger) -> dict[str, int]:
+    """Give how many jobs are in each state."""
+    query = select(Job.state, func.count()).group_by(Job.state)
+    with ledger.reading() as session:
+        found = {state: number for state, number in session.execute(query)}  # noqa: C416 (mypy takes no rows for dict)
+    return {state.value: found.get(state, 0) for state in JobState}
 
 
 def list_deliveries(ledger: Ledger, job_id: int) -> list[DeliveryRow]:

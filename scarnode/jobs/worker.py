@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import scarnode
+from scarnode.child import end_with_the_parent
 from scarnode.disk import NO_FLOOR, NO_ROOM, Floor
 from scarnode.errors import ScarnodeError, WeightsError
 from scarnode.jobs.line import Answer, Failure, GarbledError, NoRoom, Nothing, receive, send
@@ -208,7 +209,7 @@ class Worker:
 
 def _serve(line: socket.socket, settings: WorkerSettings) -> None:
     """Answer jobs until the node is gone, however it ends."""
-    threading.Thread(target=_end_with_the_node, daemon=True).start()
+    end_with_the_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's to handle
     os.nice(GIVES_WAY)
     os.umask(0o077)
@@ -234,14 +235,6 @@ def _serve(line: socket.socket, settings: WorkerSettings) -> None:
             claimed = receive(line, ClaimedJob)
             outcome = _attempt(claimed, segmenter, settings)
             send(line, _named(claimed, outcome))
-
-
-def _end_with_the_node() -> None:
-    """End in the middle of a job when the node is killed: the next one gives that job to a worker of its own."""
-    node = multiprocessing.parent_process()
-    if node is not None:
-        node.join()
-        os._exit(1)
 
 
 def _named(claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | NoRoom) -> Answer:

@@ -21,7 +21,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from scarnode.disk import NO_FLOOR, NO_ROOM, Floor
-from scarnode.durable import make_folder, sync_folder, write_durably
+from scarnode.durable import check_writable, make_folder, sync_folder, write_durably
 from scarnode.errors import SpoolError
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
 
@@ -107,9 +107,7 @@ class Spool:
             for number in range(256):
                 (root / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
             sync_folder(root)
-            probe = self._partial / f"probe-{uuid4().hex}"
-            probe.touch()
-            probe.unlink()
+            check_writable(self._partial)
         except OSError as error:
             raise SpoolError(
                 f"can not be written ({error.strerror})", str(root), "Set [spool] path to a folder this user can write"

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from scarnode.clock import steady
 from scarnode.jobs.ledger import Ledger
+from scarnode.jobs.queries import count_jobs
 from scarnode.watch import questions
 
 BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -74,12 +75,11 @@ class Tally:
         refused = {name: questions.oldest_refused(self._ledger, name) for name in destinations}
         flagged, results = questions.flagged_among(self._ledger, last_results)
         with self._ledger.reading() as session:
-            jobs = session.execute(text("SELECT state, count(*) FROM job GROUP BY state")).all()
             by_destination = "SELECT destination, state, count(*) FROM delivery GROUP BY destination, state"
             deliveries = session.execute(text(by_destination)).all()
         return Figures(
             at=now,
-            jobs={row[0]: row[1] for row in jobs},
+            jobs=count_jobs(self._ledger),
             deliveries={(row[0], row[1]): row[2] for row in deliveries if row[0] in destinations},
             received=dict(self._received),
             job_waits=max(0.0, now - queued.since) if queued else 0.0,

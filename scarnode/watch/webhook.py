@@ -9,6 +9,8 @@ import ssl
 
 import requests
 
+from scarnode.errors import causes_of
+from scarnode.tls import explain
 from scarnode.uids import IMPLEMENTATION_VERSION_NAME
 from scarnode.watch.model import Message, Sending, Webhook
 from scarnode.watch.words import as_json
@@ -56,13 +58,9 @@ def sign(body: bytes, secret: str) -> str:
 
 def _why(error: Exception, hook: Webhook) -> str:
     """Say what went wrong; never in a library's words, which quote the address."""
-    cause: BaseException | None = error
-    while cause is not None:
-        reason = getattr(cause, "reason", None)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not accepted: {cause.verify_message.rstrip('.')}"
-        inner = reason if isinstance(reason, BaseException) else cause.args[0] if cause.args else None
-        cause = inner if isinstance(inner, BaseException) else cause.__cause__
+    refused = [cause for cause in causes_of(error) if isinstance(cause, ssl.SSLCertVerificationError)]
+    if refused:
+        return explain(refused[0])
     if isinstance(error, requests.exceptions.SSLError):
         return "TLS with it failed"
     if isinstance(error, requests.Timeout):

@@ -9,7 +9,7 @@ from fastapi import HTTPException
 from scarnode.errors import LedgerError
 from scarnode.jobs import queries
 from scarnode.web.desk import Desk
-from scarnode.web.queries import job_parts
+from scarnode.web.queries import NotThereError, studies_of
 from scarnode.web.sessions import Session
 
 ACTIONS = ("retry", "hold", "cancel")
@@ -29,11 +29,13 @@ def ask(desk: Desk, session: Session, job: int, action: str) -> Asked:
 
     Raises
     ------
+    NotThereError
+        There is no such job.
     HTTPException
-        404: no such job. 409: its state does not allow it.
+        409: its state does not allow it.
     """
-    if job_parts(desk.ledger, job) is None:
-        raise HTTPException(404, "There is no such job.")
+    if not studies_of(desk.ledger, [job]):
+        raise NotThereError("There is no such job.")
     ledger = desk.ledger_of(session)
     try:
         if action == "retry":

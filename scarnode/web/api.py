@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from scarnode.audit import Subject
+from scarnode.audit import subjects
 from scarnode.jobs.queries import JobSummary
 from scarnode.jobs.tables import JobState
 from scarnode.web import access
@@ -98,8 +98,6 @@ def api_router() -> APIRouter:
     def get_job(job: Number, session: Viewer, desk: DeskOf) -> JobStory:
         """Everything there is to say of a job."""
         story = tell_story(desk, job)
-        if story is None:
-            raise HTTPException(404, "There is no such job.")
         desk.tell_access(session, subjects([story.study]))
         return story
 
@@ -150,8 +148,6 @@ def api_router() -> APIRouter:
     def get_study(study: Number, session: Viewer, desk: DeskOf) -> Explanation:
         """Why a study has, or lacks, a result."""
         found = explain(desk.ledger, study, desk.settings.study.quiet_seconds)
-        if found is None:
-            raise HTTPException(404, "There is no such study.")
         desk.tell_access(session, subjects([found.study]))
         return found
 
@@ -163,11 +159,6 @@ def api_router() -> APIRouter:
     return router
 
 
-def subjects(rows: list) -> list[Subject]:
-    """Give whose data rows of jobs or studies are."""
-    return [Subject(row.study_instance_uid, row.patient_id, row.patient_name, row.accession_number) for row in rows]
-
-
 def picture(desk: DeskOf, session: Session, job: int, what: str) -> Response:
     """Give a picture of a job; with its page it is one view for the audit repository.
 
@@ -177,8 +168,6 @@ def picture(desk: DeskOf, session: Session, job: int, what: str) -> Response:
         ``bullseye``, ``page``, or ``slice INDEX OUTLINED``.
     """
     parts = job_parts(desk.ledger, job)
-    if parts is None:
-        raise HTTPException(404, "There is no such job.")
     if not session.was_told(parts.stack.study_instance_uid):
         desk.tell_access(session, subjects(jobs_of(desk.ledger, [parts.study_id], limit=1)))
         session.note_told(parts.stack.study_instance_uid)

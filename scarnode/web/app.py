@@ -25,6 +25,7 @@ from scarnode.web.desk import Desk
 from scarnode.web.guard import Guard
 from scarnode.web.pages import login_pages, page_router
 from scarnode.web.pictures import Pictures
+from scarnode.web.queries import NotThereError
 from scarnode.web.render import FOLDER, page
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def make_app(
     app.add_middleware(Guard, section=settings.web, public=public)
     app.add_exception_handler(AnyHTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)
+    app.add_exception_handler(NotThereError, _not_there)
     app.add_exception_handler(ScarnodeError, _impossible)
     app.add_exception_handler(SQLAlchemyError, _impossible)
     return app
@@ -106,6 +108,11 @@ def _refused(request: Request, error: Exception) -> Response:
         return RedirectResponse(access.login_address(request), 303)
     refusal = cast(AnyHTTPException, error)
     return _says(request, refusal.status_code, str(refusal.detail), dict(refusal.headers or {}))
+
+
+def _not_there(request: Request, error: Exception) -> Response:
+    """Say that the ledger has no such job or study."""
+    return _says(request, 404, str(error))
 
 
 def _misunderstood(request: Request, error: Exception) -> Response:

@@ -10,6 +10,7 @@ from scarnode.jobs import Ledger, queries
 from scarnode.jobs.queries import JobSummary, SeriesRow
 from scarnode.stack import REASONS
 from scarnode.web.queries import (
+    NotThereError,
     StudyRow,
     UnreadableFile,
     WaitingSeries,
@@ -66,8 +67,8 @@ class Explanation:
     unreadable: tuple[UnreadableFile, ...]
 
 
-def explain(ledger: Ledger, study_id: int, quiet_seconds: float) -> Explanation | None:
-    """Explain a study of the ledger; None where there is no such study.
+def explain(ledger: Ledger, study_id: int, quiet_seconds: float) -> Explanation:
+    """Explain a study of the ledger.
 
     Parameters
     ----------
@@ -75,10 +76,15 @@ def explain(ledger: Ledger, study_id: int, quiet_seconds: float) -> Explanation 
     study_id : int
     quiet_seconds : float
         As [study] has it.
+
+    Raises
+    ------
+    NotThereError
+        There is no such study.
     """
     found = get_studies(ledger, [study_id])
     if not found:
-        return None
+        raise NotThereError("There is no such study.")
     study = found[0]
     jobs = jobs_of(ledger, [study_id], limit=100)
     rows = queries.list_series(ledger, queries.SeriesFilter(study=study.study_instance_uid), limit=1000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scarnode.disk import Floor
 from scarnode.jobs import queries
 from scarnode.jobs.queries import AlarmRow
 from scarnode.web.desk import Desk
@@ -15,7 +14,6 @@ from scarnode.web.queries import (
     Throughput,
     backlogs,
     count_arriving,
-    count_states,
     last_results,
     senders,
     throughput,
@@ -79,7 +77,7 @@ def overview(desk: Desk) -> Overview:
     ledger, settings = desk.ledger, desk.settings
     return Overview(
         ae_title=settings.node.ae_title,
-        states=count_states(ledger),
+        states=queries.count_jobs(ledger),
         arriving=count_arriving(ledger),
         throughput=throughput(ledger),
         results=tuple(Shown(one, desk.pictures.synthetic(one.study_id, ledger)) for one in last_results(ledger)),
@@ -94,10 +92,9 @@ def overview(desk: Desk) -> Overview:
 def _disks(desk: Desk) -> tuple[Disk, ...]:
     """Give every file system once."""
     settings = desk.settings
-    floor = Floor(settings.spool.min_free_percent, settings.spool.min_free_gigabytes)
     names: dict[int, list[str]] = {}
     folders = {name: folder for name, folder in settings.folders().items() if folder.exists()}
     for name, folder in folders.items():
         names.setdefault(folder.stat().st_dev, []).append(name)
-    rooms = [(held, floor.room(folders[held[0]])) for held in names.values()]
+    rooms = [(held, settings.spool.floor().room(folders[held[0]])) for held in names.values()]
     return tuple(Disk(", ".join(held), room.free, room.total, room.floor) for held, room in rooms)

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from scarnode.audit import subjects
 from scarnode.jobs.tables import JobState
 from scarnode.measure.model import EXTENSIVE
 from scarnode.report import codes
@@ -15,11 +16,11 @@ from scarnode.web import access
 from scarnode.web.access import Admin, DeskOf, Viewer
 from scarnode.web.accounts import Role
 from scarnode.web.actions import ask
-from scarnode.web.api import Number, picture, subjects
+from scarnode.web.api import Number, picture
 from scarnode.web.desk import Desk
 from scarnode.web.explain import explain
 from scarnode.web.overview import overview
-from scarnode.web.queries import find_studies, job_parts, jobs_of, study_of, unreadable_of
+from scarnode.web.queries import find_studies, jobs_of, studies_of, unreadable_of
 from scarnode.web.render import page
 from scarnode.web.sessions import Session
 from scarnode.web.shown import shown_settings
@@ -140,6 +141,7 @@ def _jobs(router: APIRouter) -> None:
         more, rows = len(rows) > PER_PAGE, rows[:PER_PAGE]
         desk.tell_access(session, subjects(rows))
         given = {"find": find if sought else "", "state": wanted}
+        owners = studies_of(desk.ledger, [row.job for row in rows])
         return page(
             request,
             "jobs.html",
@@ -151,7 +153,7 @@ def _jobs(router: APIRouter) -> None:
             before=before,
             first=_address("/jobs", **given),
             older=_address("/jobs", before=str(rows[-1].job), **given) if more else "",
-            synthetic={row.job: desk.pictures.synthetic(study_of(desk.ledger, row.job), desk.ledger) for row in rows},
+            synthetic={job: desk.pictures.synthetic(study, desk.ledger) for job, study in owners.items()},
         )
 
 
@@ -159,12 +161,10 @@ def _job(router: APIRouter) -> None:
     @router.get("/jobs/{job}")
     def job_page(request: Request, job: Number, session: Viewer, desk: DeskOf) -> Response:
         story = _told(desk, session, job)
-        parts = job_parts(desk.ledger, job)
         return page(
             request,
             "job.html",
             session,
-            has_page=parts is not None and bool(parts.result("sc") or parts.result("failed_sc")),
             extensive=f"{EXTENSIVE:.0f}",
             segment_names=SEGMENT_NAMES,
             **_standing(session, story),
@@ -196,8 +196,6 @@ def _job(router: APIRouter) -> None:
             asked = ask(desk, session, job, action)
             session.flash = f"Asked. The job is {asked.state}: {asked.says}."
         except HTTPException as refused:
-            if refused.status_code == 404:
-                raise
             session.flash = f"Not done. {refused.detail}"
         return _go(f"/jobs/{job}")
 
@@ -221,8 +219,6 @@ def _studies(router: APIRouter) -> None:
     @router.get("/studies/{study}")
     def study_page(request: Request, study: Number, session: Viewer, desk: DeskOf) -> Response:
         told = explain(desk.ledger, study, desk.settings.study.quiet_seconds)
-        if told is None:
-            raise HTTPException(404, "There is no such study.")
         desk.tell_access(session, subjects([told.study]))
         synthetic = desk.pictures.synthetic(study, desk.ledger)
         quiet = desk.settings.study.quiet_seconds
@@ -247,8 +243,6 @@ def _about(router: APIRouter) -> None:
 def _told(desk: Desk, session: Session, job: int, anew: bool = True) -> JobStory:
     """Give a job's story to a person, with the trace that it leaves; one that renews itself is one view."""
     story = tell_story(desk, job)
-    if story is None:
-        raise HTTPException(404, "There is no such job.")
     if anew or not session.was_told(story.study.study_instance_uid):
         desk.tell_access(session, subjects([story.study]))
         session.note_told(story.study.study_instance_uid)

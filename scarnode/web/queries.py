@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -13,8 +13,13 @@ from sqlalchemy.engine import Row
 from scarnode.correct.model import ReceivedSeg
 from scarnode.jobs import Ledger
 from scarnode.jobs.queries import JobSummary
-from scarnode.jobs.tables import Job, JobState, Result
+from scarnode.jobs.tables import Job, Result
 from scarnode.stack import Stack
+
+
+class NotThereError(LookupError):
+    """The ledger has no such job or study; its text is for a person."""
+
 
 RECENT = 500
 """Jobs, newest first, that the throughput is counted from."""
@@ -146,15 +151,6 @@ class JobParts:
     def result(self, kind: str) -> ResultPart | None:
         """Give the object of a kind that is still on this machine."""
         return next((part for part in self.results if part.kind == kind and part.removed_at is None), None)
-
-
-def count_states(ledger: Ledger) -> dict[str, int]:
-    """Give how many jobs are in each state."""
-    counts = dict.fromkeys((state.value for state in JobState), 0)
-    counts.update(
-        {row.state: row.number for row in _rows(ledger, "SELECT state, count(*) AS number FROM job GROUP BY 1")}
-    )
-    return counts
 
 
 def throughput(ledger: Ledger, now: float | None = None) -> Throughput:
@@ -296,12 +292,18 @@ def jobs_of(
         return [JobSummary(**row) for row in session.execute(query, values).mappings()]
 
 
-def job_parts(ledger: Ledger, job_id: int) -> JobParts | None:
-    """Give what a job was made from and into; None where there is no such job."""
+def job_parts(ledger: Ledger, job_id: int) -> JobParts:
+    """Give what a job was made from and into.
+
+    Raises
+    ------
+    NotThereError
+        There is no such job.
+    """
     with ledger.reading() as session:
         job = session.get(Job, job_id)
         if job is None:
-            return None
+            raise NotThereError("There is no such job.")
         results = session.scalars(select(Result).where(Result.job_id == job_id).order_by(Result.id))
         return JobParts(
             job.study_id,
@@ -348,10 +350,11 @@ def files_of(ledger: Ledger, study_id: int) -> tuple[list[str], list[str], str]:
     )
 
 
-def study_of(ledger: Ledger, job_id: int) -> int:
-    """Give the id of a job's study; 0 where there is no such job."""
-    rows = _rows(ledger, "SELECT study_id FROM job WHERE id = :job", job=job_id)
-    return rows[0].study_id if rows else 0
+def studies_of(ledger: Ledger, jobs: Collection[int]) -> dict[int, int]:
+    """Give the id of each job's study; jobs that there are none of are left out."""
+    with ledger.reading() as session:
+        rows = session.execute(select(Job.id, Job.study_id).where(Job.id.in_(jobs)))
+        return {row.id: row.study_id for row in rows}
 
 
 def split_flags(flags: str) -> tuple[str, ...]:

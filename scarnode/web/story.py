@@ -62,6 +62,8 @@ class JobStory:
     flags : tuple of FlagInWords
     numbers : ReportNumbers or None
         Of the SR; None where it is not on this machine.
+    report_page : bool
+        Whether the page of the result, or of the failure, can be shown.
     slices : int
         How many can be shown; 0: `no_slices` says why.
     no_slices : str
@@ -80,6 +82,7 @@ class JobStory:
     seconds: float | None
     flags: tuple[FlagInWords, ...]
     numbers: ReportNumbers | None
+    report_page: bool
     slices: int
     no_slices: str
     milestones: tuple[Milestone, ...]
@@ -88,11 +91,15 @@ class JobStory:
     actions: tuple[Action, ...]
 
 
-def tell_story(desk: Desk, job_id: int) -> JobStory | None:
-    """Give everything there is to say of a job; None where there is none of this number."""
+def tell_story(desk: Desk, job_id: int) -> JobStory:
+    """Give everything there is to say of a job.
+
+    Raises
+    ------
+    NotThereError
+        There is no such job.
+    """
     parts = job_parts(desk.ledger, job_id)
-    if parts is None:
-        return None
     job = queries.get_job(desk.ledger, job_id)
     [study] = get_studies(desk.ledger, [parts.study_id])
     events, deliveries = queries.list_events(desk.ledger, job_id), queries.list_deliveries(desk.ledger, job_id)
@@ -106,6 +113,7 @@ def tell_story(desk: Desk, job_id: int) -> JobStory | None:
         seconds=parts.seconds,
         flags=tuple(FlagInWords(flag, WORDS.get(flag, "")) for flag in split_flags(job.flags)),
         numbers=desk.pictures.numbers(job_id, parts),
+        report_page=bool(parts.result("sc") or parts.result("failed_sc")),
         slices=0 if missing else len(parts.stack.frames),
         no_slices=missing,
         milestones=_milestones(job, study, events, deliveries),
