@@ -24,7 +24,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scarnode.jobs import Ledger
 from tests.jobs.history import START, Clock, Department, make_past, make_today
-from tests.jobs.questions import KEPT, NODE, PERSON, Question, plan, scanned, statements
+from tests.jobs.questions import KEPT, NODE, PERSON, WEB, Question, plan, scanned, statements
 
 TABLES = ("study", "instance", "series", "job", "event", "result", "delivery", "commitment", "commitment_request")
 APART = 0.4 * 86400
@@ -150,10 +150,10 @@ def main() -> None:
             console.print(f"{path} made in {time.monotonic() - start:.0f} s", highlight=False)
         ledger = Ledger(f"sqlite:///{path}", "benchmark")
         sizes.append(_sizes(path))
-        columns.append([f"{measure(ledger, ask, options.repeats):.2f}" for ask in (NODE | PERSON).values()])
+        columns.append([f"{measure(ledger, ask, options.repeats):.2f}" for ask in (NODE | PERSON | WEB).values()])
         ledger.close()
     console.print(_table("rows", ("study", "instance", "job", "delivery", "event", "MB"), options.jobs, sizes))
-    console.print(_table("milliseconds", tuple(NODE | PERSON), options.jobs, columns))
+    console.print(_table("milliseconds", tuple(NODE | PERSON | WEB), options.jobs, columns))
     if options.plans:
         _print_plans(console, Ledger(f"sqlite:///{options.folder / f'{options.jobs[0]}.sqlite'}", "benchmark"))
 
@@ -173,7 +173,7 @@ def _table(title: str, names: Sequence[str], jobs: Sequence[int], columns: Seque
 
 
 def _print_plans(console: Console, ledger: Ledger) -> None:
-    for name, question in (NODE | PERSON).items():
+    for name, question in (NODE | PERSON | WEB).items():
         console.print(f"\n{name}", style="bold", highlight=False)
         for statement, parameters in statements(ledger, question):
             lines = plan(ledger, statement, parameters)

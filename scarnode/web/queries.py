@@ -23,6 +23,8 @@ class NotThereError(LookupError):
 
 RECENT = 500
 """Jobs, newest first, that the throughput is counted from."""
+RECENT_SECONDS = 30 * 86400.0
+"""How far back a sender's studies are counted."""
 MOST_FOUND = 200
 """Studies of one search."""
 STACK_JSON = TypeAdapter(Stack)
@@ -53,7 +55,8 @@ class Sender:
     """Who sent studies, and when last."""
 
     calling_ae: str
-    studies: int
+    recent_studies: int
+    """Of the last `RECENT_SECONDS`."""
     last_received_at: float
 
 
@@ -189,10 +192,19 @@ def count_arriving(ledger: Ledger) -> int:
 
 def senders(ledger: Ledger) -> list[Sender]:
     """Give who sent the first image of any study, the latest first."""
+    # from one sender to the next, and of each the end of its rows: grouping would go through all studies there are
     query = """
-        SELECT calling_ae, count(*) AS studies, max(last_received_at) AS last_received_at
-        FROM study GROUP BY calling_ae ORDER BY last_received_at DESC LIMIT 50"""
-    return [Sender(**row._mapping) for row in _rows(ledger, query)]
+        WITH RECURSIVE sender (calling_ae) AS (
+            SELECT min(calling_ae) FROM study
+            UNION ALL
+            SELECT (SELECT min(calling_ae) FROM study WHERE calling_ae > sender.calling_ae) FROM sender
+            WHERE sender.calling_ae IS NOT NULL)
+        SELECT calling_ae,
+               (SELECT count(*) FROM study WHERE study.calling_ae = sender.calling_ae
+                       AND study.last_received_at > :since) AS recent_studies,
+               (SELECT max(last_received_at) FROM study WHERE study.calling_ae = sender.calling_ae) AS last_received_at
+        FROM sender WHERE calling_ae IS NOT NULL ORDER BY last_received_at DESC LIMIT 50"""
+    return [Sender(**row._mapping) for row in _rows(ledger, query, since=time.time() - RECENT_SECONDS)]
 
 
 def backlogs(ledger: Ledger, destinations: Sequence[str]) -> list[Backlog]:
@@ -206,8 +218,9 @@ def _backlog(ledger: Ledger, name: str) -> Backlog:
         WHERE destination = :name AND state IN ('pending', 'failed') GROUP BY state"""
     by_state = {row.state: row for row in _rows(ledger, counts, name=name)}
     promised = """
-        SELECT count(*) AS number FROM commitment JOIN delivery ON delivery.id = commitment.delivery_id
-        WHERE delivery.destination = :name AND commitment.state IN ('pending', 'requested')"""
+        SELECT count(*) AS number FROM commitment CROSS JOIN delivery  -- in this order: the other goes through all
+        WHERE delivery.id = commitment.delivery_id AND delivery.destination = :name
+              AND commitment.state IN ('pending', 'requested')"""
     first = "SELECT detail FROM delivery WHERE destination = :name AND state = :state ORDER BY due_at LIMIT 1"
     waiting, failed = by_state.get("pending"), by_state.get("failed")
     told = _rows(ledger, first, name=name, state="pending" if waiting else "failed") if by_state else []
@@ -232,11 +245,14 @@ def find_studies(ledger: Ledger, words: str) -> list[StudyRow]:
     words = words.strip()
     if not words:
         return []
-    begins = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    query = """
-        SELECT id FROM study
-        WHERE accession_number = :words OR patient_id = :words OR study_instance_uid = :words
-              OR patient_name LIKE :begins ESCAPE '\\'
+    begins = words.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    # LIKE does not tell a from A in SQLite; in PostgreSQL it does
+    name = "patient_name" if ledger.engine.dialect.name == "sqlite" else "lower(patient_name)"
+    query = f"""
+        SELECT id FROM study WHERE accession_number = :words
+        UNION SELECT id FROM study WHERE patient_id = :words
+        UNION SELECT id FROM study WHERE study_instance_uid = :words
+        UNION SELECT id FROM study WHERE {name} LIKE :begins ESCAPE '\\'
         ORDER BY id DESC LIMIT :most"""
     return get_studies(ledger, [row.id for row in _rows(ledger, query, words=words, begins=begins, most=MOST_FOUND)])
 

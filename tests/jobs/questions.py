@@ -11,7 +11,10 @@ from sqlalchemy import event
 
 from scarnode.jobs import Ledger, queries
 from scarnode.jobs.queries import JobFilter, SeriesFilter
+from scarnode.jobs.story import tell_story
 from scarnode.receive import ReceivedInstance
+from scarnode.web import queries as pages
+from scarnode.web.explain import explain
 from tests.jobs.history import START, Clock, received, uid
 
 Question = Callable[[Ledger], object]
@@ -85,7 +88,25 @@ PERSON: dict[str, Question] = {
     "series list (unreadable files)": queries.list_unreadable,
     "alarms": queries.list_alarms,
 }
-"""What a person asks."""
+"""What a person asks on the command line."""
+
+WEB: dict[str, Question] = {
+    "web: states of all jobs": queries.count_jobs,
+    "web: throughput": lambda ledger: pages.throughput(ledger, START),
+    "web: last results": pages.last_results,
+    "web: arriving studies": pages.count_arriving,
+    "web: senders": pages.senders,
+    "web: backlogs": lambda ledger: pages.backlogs(ledger, ["pacs"]),
+    "web: jobs": pages.jobs_of,
+    "web: jobs, failed": lambda ledger: pages.jobs_of(ledger, state="failed"),
+    "web: jobs, older than one": lambda ledger: pages.jobs_of(ledger, before=12),
+    "web: find by accession number": lambda ledger: pages.find_studies(ledger, "A5003"),
+    "web: find by name": lambda ledger: pages.find_studies(ledger, "Synthetic^Patient1003"),
+    "web: job": lambda ledger: (pages.job_parts(ledger, 5), tell_story(ledger, 5)),
+    "web: why no result": lambda ledger: explain(ledger, 3, 60.0),
+    "web: files of no study": lambda ledger: pages.unreadable_of(ledger, None),
+}
+"""What the web pages ask."""
 
 
 def statements(ledger: Ledger, question: Question) -> list[tuple[str, Any]]:
