@@ -116,7 +116,8 @@ def evaluate(
         list[str] | None, typer.Option(help="Merge of overlapping windows for scar: mean, or max as published.")
     ] = None,
     look: Annotated[
-        list[str] | None, typer.Option(help="Also under this look: darkened, rectified, finer, sparser, or all.")
+        list[str] | None,
+        typer.Option(help="Also under this look: darkened, rectified, finer, sparser, other_center, all."),
     ] = None,
     held_out: Annotated[bool, typer.Option("--held-out", help="Only the fifth that training holds out.")] = False,
     methods: Annotated[bool, typer.Option(help="Also the intensity methods (n-SD, FWHM, Otsu, mixture).")] = True,
