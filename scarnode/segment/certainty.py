@@ -87,7 +87,9 @@ def agreement(members: torch.Tensor, mean: torch.Tensor) -> Agreement:
         (slices, classes, rows, columns), cleaned: what lies away from its heart counts in no reading.
     """
     labels = most_likely(mean, 1)
-    near = ndimage.binary_dilation(labels != Tissue.BACKGROUND, np.ones((1, 7, 7)))
+    # a square of seven pixels, side by side: a sixth of the work
+    near = ndimage.binary_dilation(labels != Tissue.BACKGROUND, np.ones((1, 7, 1)))
+    near = ndimage.binary_dilation(near, np.ones((1, 1, 7)))
     each = np.where(near, most_likely(members, 2), Tissue.BACKGROUND)
     return Agreement(
         tuple(lge_percent(reading) for reading in each),

@@ -154,7 +154,11 @@ def keep_largest(probabilities: torch.Tensor) -> torch.Tensor:
     probabilities : torch.Tensor
         (slices, classes, rows, columns), on the network's grid.
     """
-    heart = most_likely(probabilities, 1) != Tissue.BACKGROUND
+    foreground = most_likely(probabilities, 1) != Tissue.BACKGROUND
+    boxes = ndimage.find_objects(foreground.astype(np.uint8))
+    if not boxes:
+        return probabilities
+    heart = foreground[boxes[0]]  # beyond this box there is nothing: a third of the work
     rows, columns = np.indices((7, 7)) - 3
     disc = (np.hypot(rows, columns) <= 3.2)[None]
     core = ndimage.binary_opening(heart, disc)
@@ -166,7 +170,8 @@ def keep_largest(probabilities: torch.Tensor) -> torch.Tensor:
     body = bodies == sizes.argmax()
     # What the cut took from the body's rim, and tips too small for the disc in the slices beside it, stay.
     near = ndimage.binary_dilation(ndimage.binary_dilation(body, disc), np.ones((3, 3, 3)))
-    stray = torch.from_numpy(heart & ~near)
+    foreground[boxes[0]] = heart & ~near
+    stray = torch.from_numpy(foreground)
     kept = probabilities.masked_fill(stray[:, None], 0.0)
     kept[:, Tissue.BACKGROUND][stray] = 1.0
     return kept
