@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -63,7 +63,11 @@ NOT_GUARDED = nullcontext()
 
 
 def write_durably(
-    path: Path, temporary: Path, parts: Iterable[bytes], placing: AbstractContextManager[object] = NOT_GUARDED
+    path: Path,
+    temporary: Path,
+    parts: Iterable[bytes],
+    placing: AbstractContextManager[object] = NOT_GUARDED,
+    place_first: bool = False,
 ) -> None:
     """Write a file (mode 0600) so that its bytes survive a power loss once this returns.
 
@@ -77,26 +81,47 @@ def write_durably(
         Written one after the other.
     placing : context manager
         Held while the file takes its place, e.g. a lock.
+    place_first : bool
+        Give a file whose name is new that name before its bytes are synced, so that a journaling file system writes
+        both down at once. After a crash in between, what bears the name may be short, empty or zeros: only for a
+        reader that can tell. A name that is there already is replaced as ever.
 
     Raises
     ------
     OSError
         Disk full or the like; no part of the file is left behind.
     """
-    try:
-        with temporary.open("xb", buffering=0) as file:
+    placed = False
+    file = temporary.open("xb", buffering=0)
+    with file:
+        try:
             os.fchmod(file.fileno(), 0o600)
             for part in parts:
                 view = memoryview(part)
                 while view:  # a raw write may stop short, e.g. on a disk that fills up
                     view = view[file.write(view) :]
+            if place_first:
+                with placing:
+                    if placed := not path.exists():
+                        temporary.rename(path)
             os.fsync(file.fileno())
-        with placing:
-            temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            if not placed:
+                with placing:
+                    temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            if placed:
+                with placing:
+                    _unlink_if_same(path, file.fileno())
+            raise
     sync_folder(path.parent)
+
+
+def _unlink_if_same(path: Path, descriptor: int) -> None:
+    """Remove a file, unless another has taken its place."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.stat(), os.fstat(descriptor)):
+            path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

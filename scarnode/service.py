@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 10.0
 """How long a stop waits for peers that hang, a search or a locked ledger; systemd kills after 60 (TimeoutStopSec)."""
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that computes keeps the interpreter from one that has an answer to give. Python's own 5 ms are as
+long as a whole image takes, and come again with each of its dozen system calls."""
+
 CONFIG_ALARM = "config"
 """Stands while the node does not run by what config.ini says."""
 
@@ -40,6 +45,7 @@ def serve(path: Path) -> None:
     """
     settings = read_settings(path)
     log_to_stderr(settings.log.level)
+    sys.setswitchinterval(SWITCH_SECONDS)
     os.umask(0o077)
     orders: queue.SimpleQueue[int] = queue.SimpleQueue()  # may be put into within a signal handler
     ended = threading.Event()

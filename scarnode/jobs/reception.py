@@ -71,15 +71,19 @@ class Reception:
         """
         now = steady()
         with self._writing() as session:
+            studies = self._studies_of(session, received, now)
+            paths = [one.path for one in received]
+            rows = {row.path: row for row in session.scalars(select(Instance).where(Instance.path.in_(paths)))}
+            added: list[Instance] = []
             for one in received:
-                study = self._study_of(session, one, now)
-                known = session.scalar(select(Instance).where(Instance.path == one.path))
+                study = studies.get(one.study_instance_uid)
+                known = rows.get(one.path)
                 if known is not None:
                     known.received_at = one.received_at  # the file was replaced: see `Retention`
                     if study:
                         study.searched_instance = 0
                     continue
-                row = Instance(
+                row = rows[one.path] = Instance(
                     study_id=study.id if study else None,
                     series_instance_uid=one.series_instance_uid,
                     sop_instance_uid=one.sop_instance_uid,
@@ -91,19 +95,30 @@ class Reception:
                     size=one.size,
                     problem=one.problem,
                 )
-                session.add(row)
-                session.flush()
+                added.append(row)
                 if study:
-                    study.newest_instance = row.id
                     study.sources_removed_at = None
+            session.add_all(added)
+            session.flush()
+            by_id = {study.id: study for study in studies.values()}
+            for row in added:
+                if row.study_id is not None:
+                    study = by_id[row.study_id]
+                    study.newest_instance = max(study.newest_instance, row.id)
 
-    def _study_of(self, session: Session, one: ReceivedInstance, now: float) -> Study | None:
-        if not one.study_instance_uid:
-            return None
-        study = session.scalar(select(Study).where(Study.study_instance_uid == one.study_instance_uid))
-        if study is None:
-            study = Study(
-                study_instance_uid=one.study_instance_uid,
+    def _studies_of(self, session: Session, received: Sequence[ReceivedInstance], now: float) -> dict[str, Study]:
+        """Give the studies by their UIDs, new ones made; all of them were received `now`."""
+        firsts: dict[str, ReceivedInstance] = {}
+        for one in received:
+            if one.study_instance_uid:
+                firsts.setdefault(one.study_instance_uid, one)
+        query = select(Study).where(Study.study_instance_uid.in_(firsts))
+        studies = {study.study_instance_uid: study for study in session.scalars(query)}
+        for study in studies.values():
+            study.last_received_at = now
+        new = {
+            uid: Study(
+                study_instance_uid=uid,
                 patient_id=one.patient_id,
                 patient_name=one.patient_name,
                 accession_number=one.accession_number,
@@ -115,11 +130,14 @@ class Reception:
                 searched_instance=0,
                 unended_searches=0,
             )
-            session.add(study)
-            session.flush()
-            session.add(self._event(study.id, None, "", "", FIRST_INSTANCE + one.calling_ae))
-        study.last_received_at = now
-        return study
+            for uid, one in firsts.items()
+            if uid not in studies
+        }
+        session.add_all(new.values())
+        session.flush()
+        for uid, study in new.items():
+            session.add(self._event(study.id, None, "", "", FIRST_INSTANCE + firsts[uid].calling_ae))
+        return {**studies, **new}
 
     # -- studies ------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,12 +24,24 @@ BATCH = 200
 PAUSE = 1.0
 """Seconds between tries while the database is away."""
 
+LULL, MOST_DELAY = 0.05, 1.0
+"""Seconds without a new instance for which it waits, and how long at the most: what a sender waits for goes first."""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A file in the spool; whether its sender has been, or is now, told that it is durable."""
+
+    path: Path
+    answered: bool = True
+
 
 class Registrar:
     """A thread that registers stored instances.
 
     What it has in hand when the node ends is not lost: the spool holds the files, and the next start's
-    `recover` finds those the ledger does not know.
+    `recover` finds those the ledger does not know. Such a file may also be what a crash left of one that was never
+    answered with Success: it is registered if it is whole.
 
     Parameters
     ----------
@@ -38,8 +51,9 @@ class Registrar:
 
     def __init__(self, ledger: Ledger, spool: Spool) -> None:
         self._ledger, self._spool = ledger, spool
-        self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Stored | None] = queue.SimpleQueue()
         self._in_hand: deque[float] = deque()
+        self._latest = 0.0
         self._order = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registrar", daemon=True)
@@ -47,12 +61,13 @@ class Registrar:
 
     def add(self, path: Path) -> None:
         """Take note of a stored instance; returns at once."""
-        self._take(path, steady())
+        self._latest = steady()
+        self._take(_Stored(path), self._latest)
 
-    def _take(self, path: Path, stored_at: float) -> None:
+    def _take(self, stored: _Stored, at: float) -> None:
         with self._order:  # both in the same order
-            self._in_hand.append(stored_at)
-            self._queue.put(path)
+            self._in_hand.append(at)
+            self._queue.put(stored)
 
     def caught_up_to(self) -> float:
         """Give the time up to which all that was stored is in the ledger (of `scarnode.clock.steady`).
@@ -69,7 +84,7 @@ class Registrar:
         unknown = [path for path in unknown if not self._finish_removing(path)]
         times = {path: path.stat().st_mtime for path in unknown}
         for path in sorted(unknown, key=times.__getitem__):
-            self._take(path, times[path])
+            self._take(_Stored(path, answered=False), times[path])
         return len(unknown)
 
     def _finish_removing(self, path: Path) -> bool:
@@ -103,11 +118,17 @@ class Registrar:
                     if self._stopping.wait(PAUSE):
                         return
 
-    def _described(self, batch: list[Path]) -> Iterator[ReceivedInstance]:
+    def _described(self, batch: list[_Stored]) -> Iterator[ReceivedInstance]:
         """Read the headers; a file that is gone, or none of ours, must not keep the others out of the ledger."""
-        for path in batch:
+        for stored in batch:
             try:
-                yield describe(self._spool.root, path)
+                if not stored.answered and not self._spool.is_whole(stored.path) and self._spool.set_aside(stored.path):
+                    log.warning(
+                        "a crash left part of an image that was not yet answered with Success: set aside in %s",
+                        self._spool.root / "broken",
+                    )
+                    continue
+                yield describe(self._spool.root, stored.path)
             except FileNotFoundError:
                 log.error("a received file was taken out of the spool before it was registered: it is lost")
             except OSError:
@@ -115,9 +136,17 @@ class Registrar:
             except Exception as error:
                 log.error("a file in the spool is none that this node wrote (%s): left alone", type(error).__name__)
 
-    def _batch(self) -> tuple[list[Path], bool]:
+    def _batch(self) -> tuple[list[_Stored], bool]:
         """Wait for one instance, then take what else has come; the second value tells that the end was asked for."""
         batch = [self._queue.get()]
+        self._let_pass()
         while len(batch) < BATCH and not self._queue.empty():
             batch.append(self._queue.get())
-        return [path for path in batch if path is not None], None in batch
+        return [stored for stored in batch if stored is not None], None in batch
+
+    def _let_pass(self) -> None:
+        """Wait for a lull in what comes, within reason: senders and this thread share one interpreter."""
+        with self._order:
+            latest_start = min(self._in_hand, default=0.0) + MOST_DELAY
+        while not self._stopping.is_set() and (pause := min(self._latest + LULL, latest_start) - steady()) > 0:
+            self._stopping.wait(pause)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_file_meta_info
 
 from scarnode.part10 import OversizedError, read
@@ -76,7 +76,8 @@ def describe(spool: Path, path: Path) -> ReceivedInstance:
     """
     status = path.stat()
     uid, digest = path.stem.rsplit(".", 1)
-    header, problem = Dataset(), ""
+    header: Dataset = Dataset()
+    problem = ""
     try:
         header = read(path, TAGS)
     except OversizedError as error:
@@ -86,8 +87,8 @@ def describe(spool: Path, path: Path) -> ReceivedInstance:
             raise  # the disk's; pydicom raises OSErrors of its own for what it does not find in the bytes
         problem = f"the header can not be read ({type(error).__name__})"
     try:
-        meta: Dataset = read_file_meta_info(path)  # `Spool.store` wrote it
-    except Exception as error:  # but a disk, or an older node, may have spoilt it
+        meta: Dataset = header.file_meta if isinstance(header, FileDataset) else read_file_meta_info(path)
+    except Exception as error:  # `Spool.store` wrote it, but a disk, or an older node, may have spoilt it
         if isinstance(error, OSError) and error.errno is not None:
             raise
         meta, problem = Dataset(), problem or f"the file meta group can not be read ({type(error).__name__})"

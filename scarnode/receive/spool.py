@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import os
 import re
 import struct
 import threading
@@ -25,7 +26,9 @@ from scarnode.durable import check_writable, make_folder, sync_folder, write_dur
 from scarnode.errors import SpoolError
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
 
+_PREAMBLE = b"\0" * 128 + b"DICM"
 _GROUP_LENGTH = b"\2\0\0\0UL\4\0"
+_BEFORE_GROUP = len(_PREAMBLE) + len(_GROUP_LENGTH) + 4
 _INSTANCE_UID = b"\2\0\3\0UI"
 SAFE_UID = re.compile(r"[0-9.]{1,64}")
 
@@ -58,7 +61,7 @@ class Incoming:
         uid = _safe(self.sop_instance_uid).encode()
         instance = _INSTANCE_UID + struct.pack("<H", len(uid) + len(uid) % 2) + uid + b"\0" * (len(uid) % 2)
         group = before + instance + after
-        return b"\0" * 128 + b"DICM" + _GROUP_LENGTH + struct.pack("<L", len(group)) + group
+        return _PREAMBLE + _GROUP_LENGTH + struct.pack("<L", len(group)) + group
 
     def as_file(self) -> bytes:
         """Give the instance as it stands in a DICOM file (PS3.10)."""
@@ -71,6 +74,10 @@ class Spool:
     A file is named after its SOP Instance UID and the SHA-256 of its dataset, so that a re-send overwrites
     itself with the same bytes and other content under the same UID gets a file of its own. Files are spread
     over 256 folders by that digest.
+
+    A file gets its name before its bytes are synced (file and name: one commit of the file system's journal). After
+    a power loss a name may thus stand on a file that is not whole. It was not answered with Success, and `is_whole`
+    tells it by its digest: the start asks for every file that the ledger does not know.
 
     Parameters
     ----------
@@ -144,8 +151,37 @@ class Spool:
             raise OSError(errno.ENOSPC, "below the floor of free disk space")
         digest = hashlib.sha256(incoming.dataset).hexdigest()
         path = self.root / digest[:2] / f"{_safe(incoming.sop_instance_uid)}.{digest}.dcm"
-        write_durably(path, self._partial / uuid4().hex, (incoming.head(), incoming.dataset), self._placing)
+        parts = (incoming.head(), incoming.dataset)
+        write_durably(path, self._partial / uuid4().hex, parts, self._placing, place_first=True)
         return path
+
+    def is_whole(self, path: Path) -> bool:
+        """Say whether a file holds all that `store` was given: its name has the digest.
+
+        Raises
+        ------
+        OSError
+            It can not be read.
+        """
+        with path.open("rb") as file:
+            head = file.read(_BEFORE_GROUP)
+            if not head.startswith(_PREAMBLE + _GROUP_LENGTH) or len(head) < _BEFORE_GROUP:
+                return False
+            file.seek(int.from_bytes(head[-4:], "little"), os.SEEK_CUR)
+            digest = hashlib.sha256()
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+        return digest.hexdigest() == path.stem.rpartition(".")[2]
+
+    def set_aside(self, path: Path) -> bool:
+        """Move a file that is not whole into the folder ``broken``, unless a whole one came in its place meanwhile."""
+        with self._placing:
+            if self.is_whole(path):
+                return False
+            broken = self.root / "broken"
+            broken.mkdir(exist_ok=True, mode=0o700)
+            path.replace(broken / f"{path.stem}.part")
+        return True
 
     def remove(self, path: Path, stored_at: float) -> bool:
         """Delete an instance, unless it came again since.

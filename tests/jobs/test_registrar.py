@@ -32,7 +32,7 @@ def spool(tmp_path):
 
 
 def store(spool, folder, number):
-    [path] = write(folder, instance(number))
+    [path] = write(folder, instance(number, value=number))
     header = dcmread(path)
     syntax = str(header.file_meta.TransferSyntaxUID)
     uids = (str(header.SOPClassUID), str(header.SOPInstanceUID), syntax)
@@ -49,7 +49,41 @@ def test_a_strange_or_missing_file_does_not_keep_the_others_out_of_the_ledger(le
     assert registrar.recover() == 3
     wait_until(ledger.known_paths, 10, "an instance in the ledger")
     registrar.stop()
-    assert str(kept.relative_to(spool.root)) in ledger.known_paths()
+    assert ledger.known_paths() == {str(kept.relative_to(spool.root))}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:200],
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:-1],
+        lambda whole: bytes(len(whole)),
+        lambda whole: whole[:512] + bytes(len(whole) - 512),
+        lambda whole: bytes(512) + whole[512:],
+    ],
+    ids=["empty", "in the head", "half", "a byte less", "zeros", "zeros but for a block", "a block of zeros"],
+)
+def test_a_file_that_a_crash_left_unsynced_is_told_and_never_registered(ledger, tmp_path, caplog, spoil):
+    first = Spool(tmp_path / "spool")
+    lost, kept = (store(first, tmp_path / "in", number) for number in (1, 2))
+    first.close()
+    whole = lost.read_bytes()
+    lost.write_bytes(spoil(whole))
+    spool = Spool(tmp_path / "spool")
+    registrar = Registrar(ledger, spool)
+    assert registrar.recover() == 2
+    wait_until(lambda: (spool.root / "broken").exists() and ledger.known_paths(), 10, "the registrar")
+    assert ledger.known_paths() == {str(kept.relative_to(spool.root))}
+    assert list(spool) == [kept]
+    assert "not yet answered with Success" in caplog.text
+    assert [path.suffix for path in (spool.root / "broken").iterdir()] == [".part"]
+    registrar.add(store(spool, tmp_path / "again", 1))  # the sender had no answer: it sends it again
+    wait_until(lambda: len(ledger.known_paths()) == 2, 10, "the instance in the ledger")
+    assert lost.read_bytes() == whole
+    registrar.stop()
+    spool.close()
 
 
 def test_what_is_not_yet_in_the_ledger_is_accounted_for(ledger, spool, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,6 +71,47 @@ def test_a_full_disk_leaves_no_part_of_a_file(spool, monkeypatch):
         spool.store(incoming(dataset=STUDY_ELEMENT))
     assert list(spool) == []
     assert [path for path in spool.root.rglob("*") if path.is_file()] == [spool.root / "lock"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(dataset=st.binary(min_size=1, max_size=9000), data=st.data())
+def test_what_a_power_cut_left_under_a_name_is_told_from_a_whole_file(spool, dataset, data):
+    path = spool.store(incoming(dataset=dataset))
+    whole = path.read_bytes()
+    assert spool.is_whole(path)
+    start = data.draw(st.integers(0, len(whole) - 1))
+    left = data.draw(
+        st.sampled_from(
+            (whole[:start], whole[:start] + bytes(len(whole) - start), bytes(start) + whole[start:], whole + b"\0")
+        )
+    )
+    path.write_bytes(left)
+    # a page of zeros over the group's other elements is no business of the dataset; pages end later than that
+    assert spool.is_whole(path) == (left[-len(dataset) :] == dataset and left.startswith(whole[:144]))
+    path.unlink()
+
+
+def test_a_new_name_is_given_before_the_one_sync_and_an_old_one_only_to_synced_bytes(spool, monkeypatch):
+    """Bytes that are not synced must not take the place of those that were answered with Success."""
+    done, sync = [], os.fsync
+
+    def fsync(descriptor):
+        there = Path(f"/proc/self/fd/{descriptor}").readlink()
+        done.append("folder" if there.is_dir() else "partial" if there.parent.name == "partial" else "named")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for order in (["named", "folder"], ["partial", "folder"]):
+        path = spool.store(incoming(dataset=STUDY_ELEMENT))
+        assert done == order
+        assert spool.is_whole(path)
+        done.clear()
+
+
+def test_what_is_whole_by_now_is_not_set_aside(spool):
+    path = spool.store(incoming(dataset=STUDY_ELEMENT))
+    assert not spool.set_aside(path)
+    assert list(spool) == [path]
 
 
 def test_parts_left_by_a_crash_are_removed_at_start(tmp_path):
