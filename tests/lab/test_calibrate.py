@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scarnode.lab.calibrate import Reading, calibrate, calibrate_segmenter, measured_coverage, read, roc
-from scarnode.lab.looks import LOOKS
+from scarnode.lab.calibrate import Reading, calibrate, calibrate_segmenter, measured_coverage, measured_flag, read, roc
+from scarnode.lab.looks import FINDING_LOOKS, LOOKS
 from scarnode.segment.certainty import Calibration
 from scarnode.segment.model import Agreement, ModelIdentity, Segmentation
 from tests.lab.toys import toy_case
@@ -56,6 +56,26 @@ def test_roc_of_a_perfect_and_of_a_useless_score():
     assert 0.3 < perfect.threshold < 0.8
     useless = roc([0.5, 0.5, 0.5, 0.5], [0.1, 0.9, 0.2, 0.8])
     assert useless.area == 0.5
+
+
+def test_harder_images_count_for_the_limit_of_the_myocardium_alone():
+    cases = [_reading(i, 1.0) for i in range(20)]
+    wrong = [_reading(i, 90.0, agreement=0.6, dice=0.1) for i in range(3)]
+    found = calibrate(cases, harder=wrong)
+    assert 0.6 < found.wall_below < 0.9
+    assert (found.scar_below, found.interval_factor) == (0.0, 1.0)
+
+
+def test_a_flag_is_measured_with_limits_that_never_saw_the_patient():
+    def outline(reading: Reading) -> tuple[float, float]:
+        return reading.wall_agreement, reading.wall_dice
+
+    good = [_reading(i, 1.0) for i in range(8)]
+    bad = [_reading(i, 1.0, agreement=0.5 + i / 100, dice=0.2) for i in range(4)]
+    found = measured_flag([*good, *bad], outline)
+    assert (found.bad, found.bad_flagged, found.good, found.good_flagged) == (4, 4, 8, 0)
+    alone = measured_flag([*good, *bad[:1]], outline)  # without that patient nothing is known of bad outlines
+    assert (alone.bad, alone.bad_flagged) == (1, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=2, max_size=30))
@@ -105,4 +125,6 @@ def test_a_segmenter_is_calibrated_on_enough_patients_only():
     stored = calibrate_segmenter([*few, toy_case(9, scar=True)], _Drifting())
     assert Calibration.from_card({"calibration": stored}).interval_factor > 0
     assert stored["measured"]["coverage"]["cases"] == 10 * (1 + len(LOOKS))
+    wall = stored["measured"]["wall_dice_below_half"]
+    assert wall["bad"] + wall["good"] == 10 * (1 + len(FINDING_LOOKS))  # the myocardium is asked about under more looks
     json.dumps(stored, allow_nan=False)  # a card is strict JSON
