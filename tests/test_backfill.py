@@ -88,6 +88,7 @@ def test_a_study_that_ends_its_process_fails_alone(archive, tmp_path):
     assert len(analyse_files(paths, order).stacks) == 3, "what failed was not tried again"
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_that_was_done(archive, tmp_path):
     command = [sys.executable, "-m", "scarnode.cli", "segment", str(archive), "-o", str(tmp_path), "--device", "cpu"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -117,6 +117,7 @@ def lge(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_segment_gives_the_same_objects_without_a_network(scarnode, lge, tmp_path):
     outcome = json.loads(scarnode("segment", lge, "-o", tmp_path, "--json").stdout)
     [stack] = outcome["stacks"]

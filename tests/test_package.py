@@ -49,6 +49,7 @@ def digests(wheel: Path) -> dict[str, str]:
         return {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_everything(built):
     held = digests(built[1])
     wanted = [
@@ -78,6 +79,7 @@ def test_the_sdist_makes_the_same_wheel(built):
     } <= names
 
 
+@pytest.mark.slow
 def test_what_is_installed_from_the_wheel_runs(built, tmp_path):
     place = tmp_path / "venv"
     venv.create(place, with_pip=False)

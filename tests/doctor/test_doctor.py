@@ -105,6 +105,7 @@ def assert_fails(finding: dict, detail: str, todo: str, state: str = "fail") -> 
     assert todo in finding["todo"]
 
 
+@pytest.mark.slow
 def test_without_a_node_the_study_is_analysed_here(broken):
     found = broken(0, words=())
     assert_fails(found["port"], "the node does not run", "scarnode serve", "warning")

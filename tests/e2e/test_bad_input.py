@@ -339,6 +339,7 @@ def test_weights_that_are_not_the_ones_their_card_describes(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["spool", "results"])
+@pytest.mark.slow
 def test_a_place_that_can_not_be_written(tmp_path, what):
     """Also for root, whom permissions do not stop: below a file there can be no folder."""
     (tmp_path / "file").write_text("")
@@ -347,6 +348,7 @@ def test_a_place_that_can_not_be_written(tmp_path, what):
     assert f"[{what}] path" in said
 
 
+@pytest.mark.slow
 def test_a_second_node_on_the_same_spool(node, tmp_path):
     said = refusal(Node(tmp_path, spool={"path": node.spool}))
     assert str(node.spool) in said

@@ -80,6 +80,7 @@ def verdicts(node: Node, uid: str) -> dict[str, str]:
     return {row["series_instance_uid"]: row["reason"] for row in rows}
 
 
+@pytest.mark.slow
 def test_a_correction_goes_in_and_a_revised_report_comes_back(node, orthanc, tmp_path, scarnode):
     phantom, paths = study(tmp_path / "study", 21, component="magnitude", scar_fraction=0.15, slices=5)
     uid = dcmread(paths[0]).StudyInstanceUID

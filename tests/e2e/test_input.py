@@ -94,6 +94,7 @@ def story(node: Node, study: str) -> str:
     return "\n".join(row["why"] for row in books.query(node.ledger_path, statement, [study]))
 
 
+@pytest.mark.slow
 def test_two_images_under_one_uid_are_both_kept_and_hold_the_result(node, lge, tmp_path, scarnode):
     study, paths = a_study(lge, tmp_path / "study")
     other = dcmread(paths[3])

@@ -85,6 +85,7 @@ def run(folder: Path, poisons: list[str], again: bool, **segment) -> None:
         assert job["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_study_that_crashes_its_worker_fails_alone(tmp_path):
     run(tmp_path, ["crash"], again=False, workers=1, max_attempts=2, time_limit_seconds=60)
 

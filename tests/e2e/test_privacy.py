@@ -108,6 +108,7 @@ def test_nobody_else_may_read_what_the_node_writes_though_its_umask_is_open(node
         assert mode == (0o700 if path.is_dir() else 0o600), f"{path.relative_to(node.folder)}: {mode:o}"
 
 
+@pytest.mark.slow
 def test_a_ledger_that_the_command_line_makes_is_private_too(tmp_path):
     node = Node(tmp_path)
     config = node.write_config()

@@ -181,6 +181,7 @@ def as_dicom(image: np.ndarray, folder: Path, spacing: float, distance: float) -
     return paths
 
 
+@pytest.mark.slow
 def test_two_slices_are_analysed_and_held_until_a_person_sends_them(node, orthanc, tmp_path):
     _, paths = study(tmp_path, 26, component="magnitude", slices=2)
     uid = dcmread(paths[0]).StudyInstanceUID

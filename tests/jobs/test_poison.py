@@ -95,6 +95,7 @@ def test_a_monster_fails_in_words_and_takes_no_more_than_its_bound(worker, stack
     assert max(highest) < 1.6, "1 GB and the loaded network"
 
 
+@pytest.mark.slow
 def test_the_kernel_takes_a_worker_before_the_node(worker):
     worker.start()
     adjusted = int(Path(f"/proc/{worker._process.pid}/oom_score_adj").read_text())

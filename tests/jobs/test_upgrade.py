@@ -206,6 +206,7 @@ sys.exit(sum(os.waitpid(child, 0)[1] for child in children) != 0)
 
 
 @pytest.mark.parametrize("old", [True, False])
+@pytest.mark.slow
 def test_node_and_command_line_may_upgrade_at_once(tmp_path, old):
     path = tmp_path / "ledger.sqlite"
     if old:

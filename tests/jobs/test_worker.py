@@ -54,6 +54,7 @@ def test_a_job_leaves_its_objects_and_the_same_bytes_again(worker, stack, tmp_pa
     assert [file.read_bytes() for file in files] == before
 
 
+@pytest.mark.slow
 def test_pixel_data_that_can_not_be_decoded_fails_for_good_and_the_worker_lives(worker, stack, tmp_path):
     broken = tmp_path / "broken.dcm"
     broken.write_bytes(stack.frames[0].path.read_bytes()[:-500])

@@ -125,6 +125,7 @@ def test_augmentation_is_repeatable():
     assert not torch.equal(once(1), once(2))
 
 
+@pytest.mark.slow
 def test_real_sets_are_read_with_the_project_s_labels(real_data):
     emidec, acdc = read_emidec(real_data / "emidec"), read_acdc(real_data / "acdc_ed")
     assert (len(emidec), sum(c.has_scar for c in emidec)) == (78, 52)  # one patient with infarction has none outlined

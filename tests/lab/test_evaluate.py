@@ -181,6 +181,7 @@ def test_a_missed_scar_counts_as_zero_and_a_lost_heart_as_lost(cases):
     assert (s.hd95.n, s.center_error.mean, s.both_empty) == (0, None, 3)
 
 
+@pytest.mark.slow
 def test_the_better_reader_wins_every_test():
     cases = toys(18)
     good, bad = (evaluate(cases, Knows(missed=m).learn(cases), f"{m}") for m in (0.1, 0.6))
@@ -235,6 +236,7 @@ def rows(report, heading):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
 
 
+@pytest.mark.slow
 def test_the_report_holds_every_section_and_no_nan(cases):
     report = report_of(cases, {"deep": Knows(missed=0.1), "flat": Knows(missed=0.5, called=100)}, METHODS, [sparser])
     assert RESEARCH_USE in report

@@ -43,6 +43,7 @@ def tuned(hospital, tmp_path_factory):
     return settings, weights, said, losses
 
 
+@pytest.mark.slow
 def test_the_loss_on_the_hospital_s_cases_goes_down(tuned):
     settings, weights, said, losses = tuned
     assert said[0] == "3 cases of our hospital to train on, 3 with scar; 1 held out"

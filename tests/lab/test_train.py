@@ -44,6 +44,7 @@ def runs(tmp_path_factory, toys):
     return out
 
 
+@pytest.mark.slow
 def test_the_loss_falls(runs):
     log = [json.loads(line) for line in (runs / "outline" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 150

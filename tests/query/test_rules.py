@@ -106,6 +106,7 @@ def arrived(node: Node) -> dict[str, int]:
     return {row["a"]: row["n"] for row in books.query(node.ledger_path, sql)}
 
 
+@pytest.mark.slow
 def test_the_node_pulls_at_its_time_up_to_its_limit_and_nothing_twice(node, scarnode, studies, keep):
     folder, kept = studies
     sql = "SELECT * FROM pull_run WHERE ended_at IS NOT NULL"

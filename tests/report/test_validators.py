@@ -255,6 +255,7 @@ def test_no_warning_tells_a_name(tmp_path, recwarn, caplog):
     assert "P1" not in told
 
 
+@pytest.mark.slow
 def test_results_of_real_headers(real_data, tmp_path):
     """Enhanced MR of Siemens and Philips with everything that real scanners write."""
     from real_sources import enhanced_stacks

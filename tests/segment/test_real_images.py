@@ -16,6 +16,7 @@ def held_out() -> set[str]:
     return set(card["data"]["held_out"])
 
 
+@pytest.mark.slow
 def test_held_out_cases_are_outlined(real_data, held_out):
     names = sorted(name for name in held_out if name.startswith("emidec/"))
     assert len(names) >= 15
@@ -26,6 +27,7 @@ def test_held_out_cases_are_outlined(real_data, held_out):
     assert summary["dice_myocardium"] > 0.7
 
 
+@pytest.mark.slow
 def test_the_heart_is_found_in_another_kind_of_image(real_data, held_out):
     """Cine images of another centre: black borders, other matrix, strong contrast."""
     names = sorted(name for name in held_out if name.startswith("acdc/"))
@@ -46,6 +48,7 @@ def test_off_centre_heart_and_black_border(real_data, held_out):
     assert np.hypot(*shift) * case.pixel_spacing[0] < 8
 
 
+@pytest.mark.slow
 def test_the_right_ventricle_lies_where_it_was_outlined(real_data, held_out):
     names = sorted(name for name in held_out if name.startswith("acdc/"))
     segmenter = Segmenter(device="cpu")

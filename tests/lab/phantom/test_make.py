@@ -185,6 +185,7 @@ def test_wrong_settings_are_named(settings, word):
         make_phantom(0, settings)
 
 
+@pytest.mark.slow
 def test_imports_without_a_dicom_stack():
     code = "import sys, scarnode.lab.phantom; sys.exit('pydicom' in sys.modules or 'highdicom' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
