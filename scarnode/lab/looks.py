@@ -61,14 +61,13 @@ def other_center(case: Case) -> Case:
     """
     rng = np.random.default_rng(list(case.name.encode()))
     image, border = _unit(case.image), ndimage.binary_dilation(case.image <= case.image.min(), np.ones((1, 3, 3)))
-    blood, muscle = (image[case.label == tissue] for tissue in (Tissue.BLOOD, Tissue.MYOCARDIUM))
-    null = float(np.median(muscle)) if muscle.size else 0.0
+    # Slice by slice: some sets scale each slice on its own; what nulls one slice's myocardium nulls another's blood.
+    null, blood = (_level(image, case.label == tissue) for tissue in (Tissue.MYOCARDIUM, Tissue.BLOOD))
     signal = np.where(border, 0.0, image - null)
     rows, columns = (np.linspace(-1, 1, n) for n in image.shape[1:])
     slope, bend = rng.uniform(-0.3, 0.3, 2), rng.uniform(-0.3, 0.0)
     shading = 1 + slope[0] * rows[:, None] + slope[1] * columns + bend * (rows[:, None] ** 2 + columns**2)
-    bright = abs(float(np.median(blood)) - null) if blood.size else float(np.ptp(signal)) / 4
-    noise = bright / 8 * rng.standard_normal((2, *image.shape))
+    noise = np.abs(blood - null) / 8 * rng.standard_normal((2, *image.shape))
     magnitude = np.hypot(signal * shading + noise[0], noise[1]).astype(np.float32)
     small = finer(replace(case, image=magnitude), 0.73)
     shown = np.flatnonzero((case.label != Tissue.BACKGROUND).any(axis=(1, 2)))
@@ -120,6 +119,15 @@ def folded(case: Case) -> Case:
     image[..., edge : 2 * edge] += case.image[..., -edge:]
     image[..., -2 * edge : -edge] += case.image[..., :edge]
     return replace(case, image=image, source=f"{case.source}-folded")
+
+
+def _level(image: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+    """Median of a tissue in each slice, of the whole volume where a slice has none; (slices, 1, 1)."""
+    overall = float(np.median(image[tissue])) if tissue.any() else 0.0
+    levels = [
+        float(np.median(pixels[own])) if own.any() else overall for pixels, own in zip(image, tissue, strict=True)
+    ]
+    return np.array(levels, np.float32)[:, None, None]
 
 
 def _unit(image: np.ndarray) -> np.ndarray:
