@@ -25,6 +25,7 @@ from scarnode.disk import NO_ROOM
 from scarnode.durable import check_writable
 from scarnode.errors import LedgerError, SpoolError
 from scarnode.jobs import nightly
+from scarnode.jobs.changes import Glance
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.failures import write_failure
 from scarnode.jobs.janitor import Janitor
@@ -109,7 +110,9 @@ class Node:
         self._web = self._open_web()
         self._listeners = self._listen()
         self._recover()
-        self._scheduler = Scheduler(self._tasks())
+        self._scheduler = Scheduler({})
+        self._glance = Glance(self.ledger, lambda: self.settings.study.quiet_seconds, self._scheduler.wake)
+        self._scheduler.change(self._tasks())
         self._audit.note(events.started(self._audit.source))
         self._scheduler.start()
         for listener in self._listeners:
@@ -265,8 +268,8 @@ class Node:
 
     def _tasks(self) -> dict[str, Callable[[], None]]:
         tasks: dict[str, Callable[[], None]] = {
-            "search": partial(self._search),
-            "leases": partial(self._end_lost_leases),
+            "search": self._glance.guard("search", self._search),
+            "leases": self._glance.guard("leases", self._end_lost_leases),
             "disks": partial(self._disks.look),
             "retention": partial(self._janitor.look),
             **self._watch.tasks(),
@@ -274,11 +277,11 @@ class Node:
         for slot, worker in enumerate(self._workers):
             tasks[f"work-{slot}"] = partial(self._work, slot, worker)
         for name in self.settings.destinations:
-            tasks[f"deliver-{name}"] = partial(self._deliver, name)
+            tasks[f"deliver-{name}"] = self._glance.guard(f"deliver-{name}", partial(self._deliver, name))
         for name in self._committing:
-            tasks[f"commit-{name}"] = partial(self._commit, name)
+            tasks[f"commit-{name}"] = self._glance.guard(f"commit-{name}", partial(self._commit, name))
         if self.settings.report.failures:
-            tasks["failures"] = partial(self._tell_failures)
+            tasks["failures"] = self._glance.guard("failures", self._tell_failures)
         for name in self.settings.pulls:
             tasks[f"pull-{name}"] = partial(self._pull, name)
         if self._audit.on:
@@ -348,24 +351,28 @@ class Node:
             log.info("job %d: analysed in %.1f s", claimed.id, outcome.seconds)
             self._wake_deliveries()
 
-    def _tell_failures(self) -> None:
-        """Report the jobs that failed for good; one that can not even be reported waits for the next start."""
+    def _tell_failures(self) -> bool:
+        """Report the jobs that failed for good, all of them where there is room.
+
+        One that can not even be reported waits for the next start.
+        """
         for job in self.ledger.untold_failures(besides=self._untellable):
             if self._stopping.is_set() or self._disks.work_waits():
-                return
+                return False
             try:
                 files = write_failure(
                     job, self._model, self._spool.root, self.settings.results.path, self.settings.kinds()
                 )
             except Exception as error:  # whatever broke the analysis may break this too
                 if isinstance(error, OSError) and error.errno in NO_ROOM:
-                    return  # later
+                    return False  # later
                 log.error("job %d: no report of its failure (%s)", job.id, type(error).__name__)
                 self._untellable.add(job.id)
                 continue
             self.ledger.tell_failure(job.id, files, self._objects)
             log.info("job %d: failed for good, reported", job.id)
             self._wake_deliveries()
+        return True
 
     def _ready(self, slot: int, worker: Worker) -> bool:
         """Have the slot's worker hold the network; where it can not, the jobs wait, and an alarm says why."""
@@ -386,17 +393,18 @@ class Node:
         for name in self._destinations:
             self._scheduler.wake(f"deliver-{name}")
 
-    def _deliver(self, name: str) -> None:
-        """Send a destination what it should get now."""
+    def _deliver(self, name: str) -> bool:
+        """Send a destination what it should get now; give whether that was looked for."""
         if self._disks.ledger_full():  # what is sent could not be written down, and would be sent for ever
-            return
+            return False
         results, title = self.settings.results.path, self.settings.node.ae_title
         peer, stopping = self._destinations.get(name), self._stopping
         if peer is None:  # config.ini no longer has it
-            return
+            return True
         sent = deliver_due(self.ledger, results, peer, title, self.settings.deliver, stopping, self._audit)
         if sent and name in self._committing:
             self._scheduler.wake(f"commit-{name}")
+        return True
 
     def _commit(self, name: str) -> None:
         """Ask a destination to commit itself to keep what it was sent."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -14,6 +15,9 @@ from scarnode.jobs.tables import Alarm, Job, JobState
 
 class Alarms(Reception):
     """The ledger's account of alarms; `scarnode.jobs.Ledger` has it beside the deliveries."""
+
+    _details: tuple[int | None, Mapping[str, str]] = (None, MappingProxyType({}))
+    """The alarms that stood at a version of `Changes`."""
 
     def raise_alarm(self, name: str, detail: str) -> bool:
         """Raise an alarm, unless one of this name stands.
@@ -56,8 +60,7 @@ class Alarms(Reception):
             Says of the detail that stands and of this one whether the alarm is to be raised anew, so that people hear
             of it again; where it says no, the new detail takes the old one's place. None: the old one stays.
         """
-        with self.reading() as session:  # asked often: do not take the write lock for nothing
-            former = session.scalar(select(Alarm.detail).where(Alarm.name == name, Alarm.cleared_at.is_(None)))
+        former = self._standing_details().get(name)  # asked often: do not take the write lock for nothing
         if not detail:
             if former is not None:
                 self.clear_alarm(name)
@@ -79,8 +82,16 @@ class Alarms(Reception):
 
     def standing_alarms(self) -> set[str]:
         """Give the names of the alarms that stand."""
-        with self.reading() as session:
-            return set(session.scalars(select(Alarm.name).where(Alarm.cleared_at.is_(None))))
+        return set(self._standing_details())
+
+    def _standing_details(self) -> Mapping[str, str]:
+        """Give the alarms that stand, each with its detail; read anew only where the ledger has changed."""
+        version = self.changes.version()
+        if version is None or version != self._details[0]:
+            standing = select(Alarm.name, Alarm.detail).where(Alarm.cleared_at.is_(None))
+            with self.reading() as session:
+                self._details = (version, {row.name: row.detail for row in session.execute(standing)})
+        return self._details[1]
 
     def try_to_write(self) -> None:
         """Take the write lock and give it back; raises where it can not be had."""

@@ -46,6 +46,7 @@ class DiskWatch:
         self._raised = ledger.standing_alarms()
         self._seen = 0
         self._silent = False
+        self._jobs_wait = True  # the last run may have told them so
 
     def look(self) -> None:
         """Raise and clear alarms, and tell the queued jobs; called every second."""
@@ -108,5 +109,7 @@ class DiskWatch:
             return
         if self.work_waits():
             self._ledger.note_waiting(WAITING, "")
-        else:
+            self._jobs_wait = True
+        elif self._jobs_wait:
             self._ledger.note_waiting(BACK, WAITING)
+            self._jobs_wait = False

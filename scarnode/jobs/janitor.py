@@ -22,6 +22,9 @@ DAY = 86400.0
 PACE = 60.0
 """Seconds between looks for what has come of age."""
 
+SELF_TESTS = 5.0
+"""Seconds between looks for what self-tests left."""
+
 
 class Janitor:
     """Deletes sources and results of studies that are through (`scarnode.jobs.retention.through`), oldest first.
@@ -52,7 +55,7 @@ class Janitor:
     ) -> None:
         self._ledger, self._spool, self._results, self._disks = ledger, spool, results, disks
         self.settings, self._searching, self._audit = settings, searching, audit
-        self._next = 0.0
+        self._next = self._next_self_tests = 0.0
 
     def look(self) -> None:
         """Delete what is due; called every second."""
@@ -61,7 +64,9 @@ class Janitor:
             self._by_age()
         if self.settings.free_when_full:
             self._for_room()
-        self._forget_self_tests()
+        if time.monotonic() >= self._next_self_tests:
+            self._next_self_tests = time.monotonic() + SELF_TESTS
+            self._forget_self_tests()
 
     def _by_age(self) -> None:
         sources, results = self._before(self.settings.sources_days), self._before(self.settings.results_days)

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from scarnode.clock import steady
+from scarnode.jobs.changes import Changes
 from scarnode.jobs.database import READ_ONLY, open_engine, upgrade
 from scarnode.jobs.tables import Event, Instance, Series, Study
 from scarnode.receive import ReceivedInstance
@@ -38,10 +39,12 @@ class Reception:
     def __init__(self, url: str, actor: str) -> None:
         self.actor = actor
         self.engine = open_engine(url)
+        self.changes = Changes(self.engine)
         upgrade(self.engine)
 
     def close(self) -> None:
         """Give back the database connections."""
+        self.changes.close()
         self.engine.dispose()
 
     @contextmanager

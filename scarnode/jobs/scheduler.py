@@ -67,10 +67,10 @@ class Scheduler:
         self._scheduler.start()
         self._pulse.start()
 
-    def wake(self, name: str) -> None:
-        """Run a task now instead of at its next time."""
+    def wake(self, name: str, seconds: float = 0.0) -> None:
+        """Run a task now, or in so many seconds, instead of at its next time."""
         try:
-            self._scheduler.modify_job(name, next_run_time=datetime.now(timezone.utc))
+            self._scheduler.modify_job(name, next_run_time=datetime.now(timezone.utc) + timedelta(seconds=seconds))
         except JobLookupError:  # between stopping and stopped
             log.debug("no task %s to wake", name)
 

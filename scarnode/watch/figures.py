@@ -52,6 +52,11 @@ class Figures:
     results: int = 0
     alarms: tuple[str, ...] = ()
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing waits."""
+        return not (self.job_waits or self.study_waits or any(self.delivery_waits.values()))
+
 
 class Tally:
     """Looks at the ledger; instances, which only become more, are counted on from the last look.

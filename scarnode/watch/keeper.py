@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from scarnode.config import Settings
 from scarnode.jobs.ledger import Ledger
@@ -14,6 +15,9 @@ from scarnode.watch.notifier import CHANNELS, Notifier
 
 EVERY = 5.0
 """Seconds between looks at the ledger."""
+
+REST = 60.0
+"""Seconds between looks at a ledger that nobody writes to and in which nothing waits."""
 
 SHARE = 0.02
 """Most of the time that looks may take: on a ledger so large that one takes long, they become rare."""
@@ -34,7 +38,9 @@ class Watch:
 
     def __init__(self, ledger: Ledger, settings: Callable[[], Settings]) -> None:
         self._ledger, self._settings = ledger, settings
-        self._next = 0.0
+        self._next = self._next_try = 0.0
+        self._looked = 0.0
+        self._seen: tuple[int, Settings] | None = None
         self._written = time.monotonic()
         self._tally = Tally(ledger)
         self.figures = Figures()
@@ -54,16 +60,29 @@ class Watch:
         start = time.monotonic()
         if start < self._next:
             return
-        settings = self._settings()
+        settings, version = self._settings(), self._ledger.changes.version()
+        seen = None if version is None else (version, settings)
+        if seen and self._is_known(seen) and start < self._looked + REST:
+            self.figures = replace(self.figures, at=time.time())
+            self._next = start + EVERY
+            return
         keep_alarms(self._ledger, settings)
         self.figures = self._tally.look(list(settings.destinations), settings.notify.flagged_results)
+        self._seen, self._looked = seen, start
         took = time.monotonic() - start
         self._next = start + max(EVERY, took / SHARE)
 
+    def _is_known(self, seen: tuple[int, Settings]) -> bool:
+        """Tell whether a look would find what the last one found: nothing is other, and nothing grows older."""
+        return self._seen is not None and seen[0] == self._seen[0] and seen[1] is self._seen[1] and self.figures.at_rest
+
     def try_to_write(self) -> None:
-        """Take the ledger's write lock, and give it back."""
+        """Take the ledger's write lock now and then, and give it back."""
+        if time.monotonic() < self._next_try:
+            return
         self._ledger.try_to_write()
         self._written = time.monotonic()
+        self._next_try = self._written + EVERY
 
     def why_not_ready(self, facts: Facts) -> list[str]:
         """Give the reasons why the node can not take and analyse images now; none where it can."""

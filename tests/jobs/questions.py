@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import event
 
 from scarnode.jobs import Ledger, queries
+from scarnode.jobs.changes import next_due
 from scarnode.jobs.queries import JobFilter, SeriesFilter
 from scarnode.jobs.story import tell_story
 from scarnode.receive import ReceivedInstance
@@ -52,6 +53,7 @@ NODE: dict[str, Question] = {
     "commitments due": lambda ledger: ledger.due_commitments("pacs"),
     "files to delete by age": lambda ledger: ledger.removable(START - KEPT, START - KEPT),
     "jobs that wait": lambda ledger: ledger.note_waiting("", "none"),
+    "next due": lambda ledger: next_due(ledger, 60),
     "standing alarms": lambda ledger: ledger.standing_alarms(),
 }
 """What the node asks, most of it every second."""

@@ -1,0 +1,133 @@
+"""Whether there is anything to look for in the ledger, at the price of one pragma: most seconds nothing happens."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, text
+
+from scarnode.clock import steady
+
+if TYPE_CHECKING:
+    from scarnode.jobs.ledger import Ledger
+
+SOON = 1.0
+"""Seconds within which what comes due has its task woken at that moment: a task looks once a second by itself."""
+
+AT_REST = float("inf")
+
+
+class Changes:
+    """Tells two states of a ledger apart, whichever process wrote to it.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        Of SQLite in a file; of any other database nothing can be told.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._file = engine.url.database if engine.dialect.name == "sqlite" else None
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def version(self) -> int | None:
+        """Give a number that changes with every commit (``PRAGMA data_version``); None: it can not be told."""
+        if not self._file or self._file == ":memory:":
+            return None
+        try:
+            with self._lock:
+                if self._connection is None:  # of its own: the pragma does not tell of commits on the same connection
+                    file = f"{Path(self._file).absolute().as_uri()}?mode=ro"
+                    self._connection = sqlite3.connect(file, timeout=0, check_same_thread=False, uri=True)
+                return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:  # who looks into the ledger now meets the same, and says so
+            return None
+
+    def close(self) -> None:
+        """Give back the connection."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+class Glance:
+    """Keeps tasks from looking into a ledger in which nothing has changed since and nothing has come due.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    quiet_seconds : callable
+        Gives how long a study must be quiet.
+    wake : callable
+        ``Scheduler.wake``: runs a task in so many seconds.
+    """
+
+    def __init__(self, ledger: Ledger, quiet_seconds: Callable[[], float], wake: Callable[[str, float], None]) -> None:
+        self._ledger, self._quiet_seconds, self._wake = ledger, quiet_seconds, wake
+        self._lock = threading.Lock()
+        self._known: tuple[int, float, float] | None = None
+
+    def guard(self, name: str, task: Callable[[], bool | None]) -> Callable[[], None]:
+        """Give a task that runs only where it may find something.
+
+        Parameters
+        ----------
+        name : str
+            The scheduler's.
+        task : callable
+            What it has to do is in the ledger, and is due by a time that `next_due` knows. Where it raises, or gives
+            False, it is run again at its next time.
+        """
+        seen: int | None = None
+
+        def run() -> None:
+            nonlocal seen
+            version, due = self._state()
+            left = due - steady()
+            if version is None or version != seen or left <= 0:
+                seen = None
+                if task() is not False:
+                    seen = version  # of before: what came while it ran is looked at
+            if 0 < left < SOON:
+                self._wake(name, left)
+
+        return run
+
+    def _state(self) -> tuple[int | None, float]:
+        """Give the ledger's version, and when the first of what is written there comes due."""
+        with self._lock:
+            version, quiet = self._ledger.changes.version(), self._quiet_seconds()
+            if version is None:
+                return None, 0.0
+            if self._known is None or self._known[:2] != (version, quiet):
+                self._known = (version, quiet, next_due(self._ledger, quiet))
+            return version, self._known[2]
+
+
+def next_due(ledger: Ledger, quiet_seconds: float) -> float:
+    """Give when the first of what the ledger holds comes due, by `scarnode.clock.steady`; infinity: nothing waits.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    quiet_seconds : float
+        How long a study must be quiet.
+    """
+    query = """
+        SELECT min(due) FROM (
+            SELECT min(last_received_at) + :quiet AS due FROM study WHERE newest_instance > searched_instance
+            UNION ALL SELECT min(due_at) FROM job WHERE state = 'queued'
+            UNION ALL SELECT min(lease_until) FROM job WHERE state = 'running'
+            UNION ALL SELECT min(delivery.due_at) FROM job JOIN delivery ON delivery.job_id = job.id
+                WHERE job.state IN ('delivering', 'failed') AND delivery.state = 'pending'
+            UNION ALL SELECT min(due_at) FROM commitment WHERE state IN ('pending', 'requested')
+        ) waiting"""
+    with ledger.reading() as session:
+        due = session.execute(text(query), {"quiet": quiet_seconds}).scalar()
+    return AT_REST if due is None else float(due)
