@@ -13,16 +13,24 @@ from types import SimpleNamespace
 AT_ONCE = 0.0
 """A due time that has come, whichever process reads it."""
 
-_START = time.time() - time.monotonic()
+_start = time.time() - time.monotonic()
 
 
 def steady() -> float:
     """Give the time as UTC seconds since 1970, as it was known when this process started, and counted evenly since.
 
-    Good for comparing moments of one process. Use `time.time` for what a person reads. What an earlier process wrote
-    down may lie in the future of this one's clock: see `Ledger.trust_no_clock`.
+    Good for comparing moments of one process, and of all that share a ledger on a server: there it is the server's
+    time (`align`). Use `time.time` for what a person reads. What an earlier process wrote down may lie in the future
+    of this one's clock: see `Ledger.trust_no_clock`.
     """
-    return _START + time.monotonic()
+    return _start + time.monotonic()
+
+
+def align(now: float) -> float:
+    """Set `steady` by a clock that several processes share; gives by how many seconds it went forward."""
+    global _start
+    former, _start = _start, now - time.monotonic()
+    return _start - former
 
 
 def span(seconds: float) -> str:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +19,7 @@ from scarnode.config import read_settings
 from scarnode.errors import ScarnodeError
 from scarnode.logs import log_to_stderr
 from scarnode.node import Node
+from scarnode.roles import ROLES
 from scarnode.systemd import notify_systemd
 
 log = logging.getLogger(__name__)
@@ -33,10 +35,16 @@ CONFIG_ALARM = "config"
 """Stands while the node does not run by what config.ini says."""
 
 
-def serve(path: Path) -> None:
+def serve(path: Path, roles: Sequence[str] = ROLES) -> None:
     """Run the node of a config.ini until SIGTERM or SIGINT; after that it ends within `STOP_SECONDS`, with exit code 0.
 
     SIGHUP has it read config.ini again, and take over what it can while it runs: see `scarnode.config.live`.
+
+    Parameters
+    ----------
+    path : Path
+    roles : sequence of str
+        What this process does, of `scarnode.roles.ROLES`.
 
     Raises
     ------
@@ -60,8 +68,8 @@ def serve(path: Path) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, order)
-    node = Node(settings)
-    node.ledger.set_alarm(CONFIG_ALARM, "")
+    node = Node(settings, roles)
+    node.ledger.set_alarm(node.common.alarm(CONFIG_ALARM), "")
     notify_systemd("READY=1")
     one_at_a_time = threading.Lock()
     while (
@@ -90,8 +98,8 @@ def _reload(node: Node, path: Path) -> None:
         for line in str(error).splitlines():
             log.error("not taken over: %s", line)
         what = "config.ini has faults, the former settings hold: correct what `scarnode config check` says, then reload"
-        node.settings_good = False
-        node.ledger.set_alarm(CONFIG_ALARM, what, _anew)
+        node.common.settings_good = False
+        node.ledger.set_alarm(node.common.alarm(CONFIG_ALARM), what, _anew)
         return
     if kept:
         log.warning("config.ini taken over, but for what needs a restart: %s", ", ".join(kept))
@@ -99,7 +107,7 @@ def _reload(node: Node, path: Path) -> None:
         log.info("config.ini taken over")
     logging.getLogger().setLevel(node.settings.log.level)
     what = f"a restart is needed: {', '.join(kept)}" if kept else ""
-    node.ledger.set_alarm(CONFIG_ALARM, what, _anew)
+    node.ledger.set_alarm(node.common.alarm(CONFIG_ALARM), what, _anew)
 
 
 def _anew(_former: str, _detail: str) -> bool:

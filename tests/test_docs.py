@@ -200,7 +200,7 @@ def test_every_alarm_is_explained():
     used = set()
     for path in (ROOT / "scarnode").rglob("*.py"):
         source = path.read_text()
-        used |= set(re.findall(r'(?:set|raise)_alarm\(f?"([a-z]+(?:_[a-z]+)*)', source))
+        used |= set(re.findall(r'(?:(?:set|raise)_|\.)alarm\(f?"([a-z]+(?:_[a-z]+)*)', source))
         used |= set(re.findall(r'^[A-Z_]*ALARM[A-Z_]* = "([a-z_]+)"', source, re.MULTILINE))
         used |= set(re.findall(r'^DESTINATION = "([a-z]+)_"', source, re.MULTILINE))
         used |= {

@@ -73,23 +73,23 @@ def test_every_part_goes_by_the_new_settings(node, tmp_path):
         )
     )
     assert kept == ()
-    assert {caller.ae_title for caller in node._door.callers} >= {"MR1", "AWAY"}
-    assert (node._door.places.limits.max_associations, node._door.limits.idle_timeout) == (3, 7)
-    assert node._listeners[0].ae.maximum_associations == 3
-    assert node._spool.floor.gigabytes == 0.5
-    assert node._janitor.settings.sources_days == 9
-    [worker] = node._workers
+    assert {caller.ae_title for caller in node.receiving.door.callers} >= {"MR1", "AWAY"}
+    assert (node.receiving.door.places.limits.max_associations, node.receiving.door.limits.idle_timeout) == (3, 7)
+    assert node.receiving.listeners[0].ae.maximum_associations == 3
+    assert node.common.spool.floor.gigabytes == 0.5
+    assert node.delivering.janitor.settings.sources_days == 9
+    [worker] = node.working.workers
     assert (worker._settings.threads, worker._settings.floor.percent, worker._time_limit) == (3, 1, 77)
     assert "pdf" in worker._settings.kinds
-    assert (node._reporters.titles, node._reporters.only) == ({"AWAY"}, {"AWAY"})
+    assert (node.receiving._reporters.titles, node.receiving._reporters.only) == ({"AWAY"}, {"AWAY"})
     tasks = {job.id for job in node._scheduler._scheduler.get_jobs()}
     assert {"deliver-pacs", "deliver-new", "commit-new"} <= tasks
     assert not {"deliver-other", "failures"} & tasks
     facts = node.facts()
     assert (facts.destinations, facts.callers) == (("pacs", "new"), ("MR1",))
     node.take_over(settings(tmp_path))
-    assert node._door.callers == ()
-    assert (node._reporters.titles, node._reporters.only) == (frozenset(), frozenset())
+    assert node.receiving.door.callers == ()
+    assert (node.receiving._reporters.titles, node.receiving._reporters.only) == (frozenset(), frozenset())
 
 
 def test_what_waited_for_a_destination_that_is_gone_counts_as_failed(node, tmp_path):

@@ -82,11 +82,13 @@ class AssociationAudit:
         Where it is off, nothing is done.
     spool : Path
         Root that received files lie below.
+    folder : str
+        Of the journals, below that of the trail: each listener that may run at the same time has its own.
     """
 
-    def __init__(self, trail: AuditTrail, spool: Path) -> None:
+    def __init__(self, trail: AuditTrail, spool: Path, folder: str = "associations") -> None:
         self._trail, self._spool = trail, spool
-        self._folder = trail.folder / "associations"
+        self._folder = trail.folder / folder
         self._open: dict[Association, _Open] = {}
         self._unnoted = 0
         self._refusals: dict[tuple[str, str], tuple[float, int]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,12 +26,27 @@ from scarnode.terminal import Table
 app = typer.Typer()
 
 
+class Roles(str, Enum):
+    """What a process of the node may do."""
+
+    RECEIVE = "receive"
+    WORK = "work"
+    DELIVER = "deliver"
+
+
 @app.command()
-def serve(config: ConfigOption = CONFIG) -> None:
+def serve(
+    config: ConfigOption = CONFIG,
+    role: Annotated[
+        list[Roles] | None,
+        typer.Option(help="What this process does, where others on a PostgreSQL ledger do the rest; default: all."),
+    ] = None,
+) -> None:
     """Run the node until SIGTERM; SIGHUP has it read config.ini again."""
+    from scarnode.service import ROLES
     from scarnode.service import serve as run
 
-    run(config)
+    run(config, [one.value for one in role] if role else ROLES)
 
 
 @app.command()

@@ -11,6 +11,7 @@ RESTART: dict[str, tuple[str, ...]] = {
     "spool": ("path",),
     "results": ("path",),
     "ledger": ("url",),
+    "cluster": ("broker",),
     "segment": ("weights", "workers"),
     "web": ("port", "tls", "proxy", "host", "names"),
     "audit": ("url", "ca_file", "source_id", "enterprise_site_id"),

@@ -29,7 +29,7 @@ SECTIONS = {
 NAMED = {"destination:": "destinations", "source:": "sources", "pull:": "pulls"}
 """How sections begin of which there may be several, and where `Settings` has them."""
 PEM_FILES = ("certificate", "private_key", "ca_file")
-SECRETS = ("password", "token", "users", "mail_password", "webhook_secret", "webhook_url")
+SECRETS = ("password", "token", "users", "mail_password", "webhook_secret", "webhook_url", "broker")
 """Keys whose values stand in no message."""
 
 

@@ -131,9 +131,16 @@ class ResultsSection(Section):
 
 
 class LedgerSection(Section):
-    """[ledger]: the job database, any SQLAlchemy URL."""
+    """[ledger]: the job database, SQLite or PostgreSQL, as SQLAlchemy writes it."""
 
     url: str = "sqlite:////var/lib/scarnode/ledger.sqlite"
+
+
+class ClusterSection(Section):
+    """[cluster]: what several machines on one ledger need besides (docs/cluster.md)."""
+
+    broker: Annotated[str, Field(pattern=r"^((rediss?|amqps?)://.+)?$")] = ""
+    """Redis or RabbitMQ, over which a new job is told to other machines at once; empty: they look every second."""
 
 
 class StudySection(Section):

@@ -16,6 +16,7 @@ from scarnode.config.destinations import DestinationSection, WebDestinationSecti
 from scarnode.config.notify import NotifySection
 from scarnode.config.sections import (
     AuditSection,
+    ClusterSection,
     DeliverSection,
     LedgerSection,
     LogSection,
@@ -48,6 +49,7 @@ class Settings(BaseModel):
     spool: SpoolSection = SpoolSection()
     results: ResultsSection = ResultsSection()
     ledger: LedgerSection = LedgerSection()
+    cluster: ClusterSection = ClusterSection()
     study: StudySection = StudySection()
     retention: RetentionSection = RetentionSection()
     segment: SegmentSection = SegmentSection()

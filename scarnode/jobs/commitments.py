@@ -219,9 +219,9 @@ class Commitments(Deliveries):
             self._close_if_delivered(session, job)
             return True
 
-    def trust_no_clock(self, longest_pause: float) -> None:
+    def trust_no_clock(self, longest_pause: float, anew: bool = True) -> None:
         """Take up what the last run wrote down by a clock that may have been another; commitments too."""
-        super().trust_no_clock(longest_pause)
+        super().trust_no_clock(longest_pause, anew)
         late = Commitment.due_at > steady() + LONGEST_WAIT
         with self._writing() as session:
             session.execute(update(Commitment).where(late).values(due_at=AT_ONCE))

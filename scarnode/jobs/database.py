@@ -1,4 +1,4 @@
-"""Opening the ledger's database: SQLite made durable and concurrent, and its schema brought up to date."""
+"""Opening the ledger's database: SQLite made durable and concurrent, or PostgreSQL, and its schema kept up to date."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from scarnode.errors import LedgerError
+from scarnode.jobs.postgres import open_postgres
 
 PATIENCE = 60.0
 """Seconds to wait for another process that has SQLite's lock."""
 
-READ_ONLY = {"scarnode_read_only": True}
-"""Execution options of a connection that only reads: it does not wait for the writer."""
+READ_ONLY: dict[str, dict[str, Any]] = {
+    "sqlite": {"scarnode_read_only": True},
+    "postgresql": {
+        "scarnode_read_only": True,
+        "isolation_level": "REPEATABLE READ",
+        "postgresql_readonly": True,
+    },
+}
+"""Execution options, by database, of a connection that only reads: it does not wait for the writer."""
 
 
 def open_engine(url: str) -> Engine:
@@ -31,14 +39,15 @@ def open_engine(url: str) -> Engine:
     Parameters
     ----------
     url : str
-        Any SQLAlchemy URL.
+        SQLAlchemy's, of SQLite or PostgreSQL.
 
     Returns
     -------
     sqlalchemy.Engine
         On SQLite: write-ahead log, ``synchronous=FULL`` (a commit survives power loss), and write
-        transactions that take their lock at once, so that two writers wait instead of failing. Its errors
-        do not quote the values of a statement: they hold patient data.
+        transactions that take their lock at once, so that two writers wait instead of failing. On PostgreSQL
+        (`scarnode.jobs.postgres`) they do so too. Its errors do not quote the values of a statement: they hold
+        patient data.
 
     Raises
     ------
@@ -47,8 +56,10 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            return _open_postgres(parsed)
         if parsed.get_backend_name() != "sqlite":
-            return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+            raise ArgumentError(f"{parsed.get_backend_name()} is neither sqlite nor postgresql")
         if parsed.database and parsed.database != ":memory:":
             file = Path(parsed.database)
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -59,6 +70,14 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _open_postgres(url: URL) -> Engine:
+    try:
+        return open_postgres(url)
+    except ImportError as error:
+        todo = "Install it: pip install scarnode[cluster]"
+        raise LedgerError(f"PostgreSQL needs psycopg ({error})", "[ledger] url", todo) from None
 
 
 def _make_private(file: Path) -> None:

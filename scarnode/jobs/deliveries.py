@@ -170,8 +170,8 @@ class Deliveries(Reception):
             for job_id in {row.job_id for row in orphans}:
                 self._close_if_delivered(session, session.get_one(Job, job_id))
 
-    def trust_no_clock(self, longest_pause: float) -> None:
-        """Take up what the last run wrote down by a clock that may have been another; called once at start.
+    def trust_no_clock(self, longest_pause: float, anew: bool = True) -> None:
+        """Take up what the last run wrote down by a clock that may have been another; called at start.
 
         Studies wait anew until they are quiet (what was sending is sending again); queued jobs and deliveries are due
         not later than their pauses allow.
@@ -180,12 +180,15 @@ class Deliveries(Reception):
         ----------
         longest_pause : float
             Seconds between two tries to deliver; what is due later than that was written by another clock.
+        anew : bool
+            False: only studies of the future wait anew, for the others were written by the clock of now.
         """
         now = steady()
         late = Delivery.due_at > now + longest_pause
         over = Job.due_at > now + LONGEST_PAUSE_SECONDS
         with self._writing() as session:
             unsearched = Study.newest_instance > Study.searched_instance
+            unsearched &= Study.last_received_at > (0.0 if anew else now + 1.0)
             session.execute(update(Study).where(unsearched).values(last_received_at=now))
             session.execute(update(Job).where(Job.state == JobState.QUEUED, over).values(due_at=now))
             session.execute(update(Delivery).where(Delivery.state == DeliveryState.PENDING, late).values(due_at=now))

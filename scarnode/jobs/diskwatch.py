@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,10 +35,14 @@ class DiskWatch:
     folders : mapping of str to Path
         What lies where: ``spool``, ``results``, and ``ledger`` where that is a file. Those on one file system share
         one alarm, ``disk_`` and the first name.
+    alarm : callable
+        Gives the name of an alarm on this process (`scarnode.roles.Common.alarm`).
     """
 
-    def __init__(self, ledger: Ledger, spool: Spool, folders: Mapping[str, Path]) -> None:
-        self._ledger, self._spool = ledger, spool
+    def __init__(
+        self, ledger: Ledger, spool: Spool, folders: Mapping[str, Path], alarm: Callable[[str], str] = str
+    ) -> None:
+        self._ledger, self._spool, self._alarm = ledger, spool, alarm
         self._folders = dict(folders)
         self._disks: dict[int, list[str]] = {}
         for name, folder in folders.items():
@@ -51,7 +55,7 @@ class DiskWatch:
     def look(self) -> None:
         """Raise and clear alarms, and tell the queued jobs; called every second."""
         for names in self._disks.values():
-            alarm, room = f"disk_{names[0]}", self._room(names[0])
+            alarm, room = self._alarm(f"disk_{names[0]}"), self._room(names[0])
             short = room.spare < 0 or ("spool" in names and self._refuses(room))
             if short != (alarm in self._raised):
                 self._change(alarm, short, f"{', '.join(names)}: {room}")

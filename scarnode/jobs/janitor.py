@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,9 @@ from scarnode.clock import steady
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.retention import delete_files
+from scarnode.jobs.search import turn_of
 from scarnode.jobs.selftests import delete_left_over
+from scarnode.jobs.turns import Turns
 from scarnode.receive import Spool
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ class Janitor:
     disks : DiskWatch
         Tells when room is needed.
     settings : RetentionSection
-    searching : threading.Lock
-        Held while a study is searched for stacks, and here while one's files are deleted.
+    turns : Turns
+        A study's (`scarnode.jobs.search.turn_of`) is had while it is searched for stacks, and here while its files are
+        deleted: a job that is queued again writes to the same folder.
     audit : AuditTrail, optional
         Is told of every study whose images go.
     """
@@ -50,11 +52,11 @@ class Janitor:
         results: Path,
         disks: DiskWatch,
         settings: RetentionSection,
-        searching: threading.Lock,
+        turns: Turns,
         audit: AuditTrail | None = None,
     ) -> None:
         self._ledger, self._spool, self._results, self._disks = ledger, spool, results, disks
-        self.settings, self._searching, self._audit = settings, searching, audit
+        self.settings, self._turns, self._audit = settings, turns, audit
         self._next = self._next_self_tests = 0.0
 
     def look(self) -> None:
@@ -83,7 +85,9 @@ class Janitor:
                     return
 
     def _remove(self, study: int, sources: float | None, results: float | None, why: str) -> bool:
-        with self._searching:
+        with self._turns.turn(turn_of(study)) as mine:
+            if mine is None:
+                return False
             removal = self._ledger.mark_removed(study, sources, results, why)
             if removal is None:
                 return False
@@ -95,7 +99,9 @@ class Janitor:
     def _forget_self_tests(self) -> None:
         """Delete what self-tests left: files first, for a file without a row would be taken up at the next start."""
         for left in self._ledger.ended_self_tests():
-            with self._searching:
+            with self._turns.turn(turn_of(left.study_id)) as mine:
+                if mine is None:
+                    continue
                 delete_left_over(left, self._spool.root, self._results)
                 self._ledger.forget_self_test(left.study_id)
 

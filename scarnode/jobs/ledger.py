@@ -18,6 +18,7 @@ from scarnode.errors import LedgerError
 from scarnode.jobs.commitments import Commitments
 from scarnode.jobs.deliveries import LONGEST_PAUSE_SECONDS, MOVES
 from scarnode.jobs.holding import Holding
+from scarnode.jobs.members import Members
 from scarnode.jobs.model import (
     FAILURE,
     Analysed,
@@ -73,13 +74,13 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests):
+class Ledger(Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests, Members):
     """The job database: what came (`Reception`), is sent (`Deliveries`), committed, deleted (`Retention`), and jobs.
 
     Parameters
     ----------
     url : str
-        Any SQLAlchemy URL. The schema is created or brought up to date.
+        SQLAlchemy's, of SQLite or PostgreSQL. The schema is created or brought up to date.
     actor : str
         Stands in the event rows: who makes the changes.
 
@@ -239,9 +240,10 @@ class Ledger(Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests
         Parameters
         ----------
         owner : str
-            ``host:slot``; `requeue_interrupted` finds the jobs of a host by it.
+            ``host:slot``, by which `requeue_interrupted` finds the jobs of a host; on a server ``member:slot``
+            (`scarnode.jobs.members`), by which `end_lost` finds those of a dead process.
         lease_seconds : float
-            After this time the job counts as lost and is tried again.
+            After this time the job counts as lost and is tried again, though its owner lives.
         """
         now = steady()
         network = aliased(Job)
@@ -414,12 +416,7 @@ class Ledger(Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests
             How many.
         """
         with self._writing() as session:
-            jobs = session.scalars(
-                select(Job).where(Job.state == JobState.RUNNING, Job.owner.startswith(host + ":", autoescape=True))
-            ).all()
-            for job in jobs:
-                self._interrupt(session, job)
-            return len(jobs)
+            return self._end_jobs_of(session, host)
 
     def _interrupt(self, session: Session, job: Job) -> None:
         """Give a job back after a crash of the node: at once the first time, then after a growing pause.

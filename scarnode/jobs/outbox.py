@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pynetdicom.events import Event
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from scarnode.audit import AuditTrail, tell_sending, tell_sent
 from scarnode.clock import steady
@@ -19,7 +20,11 @@ from scarnode.deliver import About, Destination, Outcome, WebDestination, next_d
 from scarnode.jobs.commitments import LONGEST_WAIT
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.model import DeliveryReport, DueCommitment, DueDelivery
+from scarnode.jobs.turns import Ending
 from scarnode.receive import TakeReport, answer_report
+
+LEDGER_PAUSE = 1.0
+"""Seconds until a ledger that is away is told again what was sent."""
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +35,7 @@ def deliver_due(
     destination: Destination | WebDestination,
     calling_ae_title: str,
     patience: DeliverSection,
-    stopping: threading.Event | None = None,
+    stopping: Ending | None = None,
     audit: AuditTrail | None = None,
 ) -> int:
     """Send a destination everything that is due, job by job.
@@ -47,7 +52,7 @@ def deliver_due(
     calling_ae_title : str
     patience : DeliverSection
         When and how often to try again.
-    stopping : threading.Event, optional
+    stopping : Ending, optional
         Set: no further job is begun.
     audit : AuditTrail, optional
         Is told what was sent to whom.
@@ -75,7 +80,7 @@ def deliver_due(
             tell_sent(
                 audit, outcomes, destination, [_is_last(delivery, outcome, patience) for delivery, outcome in tries]
             )
-        ledger.report_deliveries(reports)
+        _tell(ledger, reports)
         accepted = sum(report.sent for report in reports)
         sent += accepted
         log.info("job %d: %d of %d objects sent to %s", job, accepted, len(deliveries), destination.name)
@@ -94,7 +99,7 @@ def ask_commitments(
     calling_ae_title: str,
     patience: DeliverSection,
     take: TakeReport,
-    stopping: threading.Event | None = None,
+    stopping: Ending | None = None,
 ) -> None:
     """Ask a destination to commit itself to keep what it was sent, and ask again where it did not report.
 
@@ -106,7 +111,7 @@ def ask_commitments(
     patience : DeliverSection
     take : callable
         Takes the reports that come on the same association (`Ledger.take_commitment_report`).
-    stopping : threading.Event, optional
+    stopping : Ending, optional
         Set: reports on the same association are not waited for.
     """
     from scarnode.deliver.commitment import CommitmentOrder, request_commitment
@@ -140,6 +145,22 @@ def ask_commitments(
             delays = _delays(outcome, patience)
             ledger.commitment_not_requested(due, destination.name, outcome.detail, delays, made=True)
             log.warning("job %d: %s", due.job_id, outcome.detail)
+
+
+def _tell(ledger: Ledger, reports: Sequence[DeliveryReport]) -> None:
+    """Write down what was sent; where the ledger is on a server that is away, when it is back, and send nothing before.
+
+    What is sent and not written down is sent again, under the same UIDs.
+    """
+    while True:
+        try:
+            ledger.report_deliveries(reports)
+            return
+        except (OperationalError, InterfaceError) as error:
+            if not ledger.shared:
+                raise
+            log.error("the ledger is away (%s): what was sent is written down later", type(error).__name__)
+        time.sleep(LEDGER_PAUSE)
 
 
 def resend_delay(patience: DeliverSection, attempt: int) -> float:

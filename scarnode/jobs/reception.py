@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from scarnode.clock import steady
+from scarnode.clock import align, steady
 from scarnode.jobs.changes import Changes
 from scarnode.jobs.database import READ_ONLY, open_engine, upgrade
+from scarnode.jobs.postgres import database_clock
 from scarnode.jobs.tables import Event, Instance, Series, Study
 from scarnode.receive import ReceivedInstance
 from scarnode.stack import SeriesVerdict
@@ -26,7 +27,7 @@ class Reception:
     Parameters
     ----------
     url : str
-        Any SQLAlchemy URL. The schema is created or brought up to date.
+        SQLAlchemy's, of SQLite or PostgreSQL. The schema is created or brought up to date.
     actor : str
         Stands in the event rows: who makes the changes.
 
@@ -40,7 +41,11 @@ class Reception:
         self.actor = actor
         self.engine = open_engine(url)
         self.changes = Changes(self.engine)
+        self.shared = self.engine.dialect.name != "sqlite"
+        """Whether other machines may use it too: then time is told by its clock (`scarnode.clock.align`)."""
         upgrade(self.engine)
+        if self.shared:
+            align(database_clock(self.engine))
 
     def close(self) -> None:
         """Give back the database connections."""
@@ -50,7 +55,8 @@ class Reception:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a session that sees one consistent state and waits for nobody."""
-        with self.engine.connect().execution_options(**READ_ONLY) as connection, Session(connection) as session:
+        options = READ_ONLY[self.engine.dialect.name]
+        with self.engine.connect().execution_options(**options) as connection, Session(connection) as session:
             yield session
 
     @contextmanager
@@ -64,6 +70,15 @@ class Reception:
         """Give the spool-relative paths of all registered instances that were not removed."""
         with self.reading() as session:
             return set(session.scalars(select(Instance.path).where(Instance.removed_at.is_(None))))
+
+    def known_among(self, paths: Sequence[str]) -> set[str]:
+        """Give those of some spool-relative paths that are registered and were not removed."""
+        found: set[str] = set()
+        with self.reading() as session:
+            for start in range(0, len(paths), 500):
+                some = Instance.path.in_(paths[start : start + 500])
+                found.update(session.scalars(select(Instance.path).where(some, Instance.removed_at.is_(None))))
+        return found
 
     def add_instances(self, received: Sequence[ReceivedInstance]) -> None:
         """Register instances that lie in the spool.
@@ -156,6 +171,12 @@ class Reception:
         with self.reading() as session:
             return list(session.scalars(query))
 
+    def is_unsearched(self, study_id: int) -> bool:
+        """Tell whether a study has instances that no search has seen."""
+        query = select(Study.id).where(Study.id == study_id, Study.newest_instance > Study.searched_instance)
+        with self.reading() as session:
+            return session.scalar(query) is not None
+
     def begin_search(self, study_id: int) -> int:
         """Note that a study is about to be searched; give how often that was begun before and came to no end."""
         with self._writing() as session:
@@ -184,14 +205,14 @@ class Reception:
         session.add_all(
             Series(
                 study_id=study_id,
-                series_instance_uid=verdict.series_instance_uid,
+                series_instance_uid=verdict.series_instance_uid[:128],
                 verdict=verdict.verdict.value,
-                reason=verdict.reason,
+                reason=verdict.reason[:64],
                 detail=verdict.detail,
                 score=verdict.score,
                 instances=verdict.instances,
                 description=verdict.description,
-                modality=verdict.modality,
+                modality=verdict.modality[:32],
                 searched_at=now,
             )
             for verdict in verdicts

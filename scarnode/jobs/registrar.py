@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from scarnode.clock import steady
 from scarnode.jobs.ledger import Ledger
@@ -80,17 +80,38 @@ class Registrar:
     def recover(self) -> int:
         """Take note of everything in the spool that the ledger does not know; give how many."""
         known = self._ledger.known_paths()
-        unknown = [path for path in self._spool if str(path.relative_to(self._spool.root)) not in known]
+        unknown = [path for path in self._spool if self._name(path) not in known]
         unknown = [path for path in unknown if not self._finish_removing(path)]
         times = {path: path.stat().st_mtime for path in unknown}
         for path in sorted(unknown, key=times.__getitem__):
             self._take(_Stored(path, answered=False), times[path])
         return len(unknown)
 
+    def adopt(self, min_age: float) -> int:
+        """Take note of what receivers that died left in a shared spool; give how many.
+
+        Parameters
+        ----------
+        min_age : float
+            Seconds; what came later is in the hands of those that live.
+        """
+        found = 0
+        for folder in self._spool.folders():
+            known = self._ledger.known_among([self._name(path) for path in folder])
+            unknown = [path for path in folder if self._name(path) not in known and self._spool.age(path) >= min_age]
+            for path in unknown:
+                if not self._finish_removing(path):
+                    self._take(_Stored(path, answered=False), steady())
+                    found += 1
+        return found
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self._spool.root))
+
     def _finish_removing(self, path: Path) -> bool:
         """Delete a file that retention had marked when the node ended; one that came again since then stays."""
         at = path.stat().st_mtime
-        return self._ledger.was_removed(str(path.relative_to(self._spool.root)), at) and self._spool.remove(path, at)
+        return self._ledger.was_removed(self._name(path), at) and self._spool.remove(path, at)
 
     def stop(self) -> None:
         """Register what is in hand and end."""
@@ -104,7 +125,7 @@ class Registrar:
             (batch, ended), tries = self._batch(), 0
             while batch:
                 try:
-                    self._ledger.add_instances(list(self._described(batch)))
+                    self._register(list(self._described(batch)))
                     with self._order:
                         for _ in batch:
                             self._in_hand.popleft()
@@ -117,6 +138,16 @@ class Registrar:
                     tries += 1
                     if self._stopping.wait(PAUSE):
                         return
+
+    def _register(self, described: list[ReceivedInstance]) -> None:
+        try:
+            self._ledger.add_instances(described)
+        except DataError:  # PostgreSQL takes no text that is too long: one must not keep the others out
+            for one in described:
+                try:
+                    self._ledger.add_instances([one])
+                except DataError:
+                    log.error("a file in the spool has a name that the ledger does not take: left alone")
 
     def _described(self, batch: list[_Stored]) -> Iterator[ReceivedInstance]:
         """Read the headers; a file that is gone, or none of ours, must not keep the others out of the ledger."""

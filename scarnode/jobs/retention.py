@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Select, exists, select
 
@@ -17,6 +19,9 @@ from scarnode.jobs.tables import Delivery, DeliveryState, Instance, Job, JobStat
 from scarnode.receive import Spool
 
 log = logging.getLogger(__name__)
+
+GONE = ".removed-"
+"""Begins the name of a folder of results that is being deleted."""
 
 
 def through() -> ColumnElement[bool]:
@@ -169,11 +174,11 @@ def _this(study_id: int, condition: ColumnElement[bool]) -> Select[Any]:
 def delete_files(removal: Removal, spool: Spool, results: Path) -> None:
     """Delete what was marked; what is gone already is no fault.
 
-    The caller sees to it that no study is searched meanwhile: a job that is queued again writes to the same folder.
+    The caller has the study's turn: it is not searched meanwhile, for a job that is queued again writes to its folder.
     """
     kept = sum(not spool.remove(spool.root / path, at) for path, at in removal.sources)
     for folder in removal.results:
-        shutil.rmtree(results / folder, ignore_errors=True)
+        _remove_folder(results / folder)
     counts = (removal.study_id, len(removal.sources) - kept, len(removal.results))
     log.info("study %d: %d images and the results of %d jobs removed", *counts)
 
@@ -182,4 +187,14 @@ def finish_deleting(ledger: Retention, results: Path) -> None:
     """Delete results that were marked before the node ended; called at start. Images: `Registrar.recover`."""
     folders = [path.name for path in results.iterdir() if path.is_dir()]
     for folder in ledger.removed_results(folders):
-        shutil.rmtree(results / folder, ignore_errors=True)
+        _remove_folder(results / folder)
+    for left_over in results.glob(f"{GONE}*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Delete a folder that goes out of the way first: who makes it anew meanwhile keeps what is new."""
+    gone = folder.with_name(f"{GONE}{uuid4().hex}")
+    with suppress(OSError):
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)

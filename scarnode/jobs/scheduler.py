@@ -12,6 +12,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
+from sqlalchemy.exc import OperationalError
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,11 @@ class Scheduler:
             self._scheduler.add_job(_guarded(name, tasks[name]), _Pace(), id=name)
         self._names = set(tasks)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the tasks that there are."""
+        return frozenset(self._names)
+
     def start(self) -> None:
         """Begin."""
         self._scheduler.start()
@@ -98,7 +104,10 @@ def _guarded(name: str, task: Callable[[], object]) -> Callable[[], None]:
         except Exception as error:
             where = f"{type(error).__name__} {traceback.extract_tb(error.__traceback__)[-1]}"
             if where != last[0]:  # a cause that lasts (a full disk, a database away) is told once
-                log.exception("task %s failed; it runs again in %g s", name, EVERY)
+                told = None if isinstance(error, OperationalError) else error  # where it came up says nothing
+                log.error(
+                    "task %s failed (%s); it runs again in %g s", name, type(error).__name__, EVERY, exc_info=told
+                )
             last[0] = where
 
     return run

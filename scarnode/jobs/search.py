@@ -20,6 +20,11 @@ MAX_UNENDED = 10
 """How often the node may end, by chance or by a study, while it searches that."""
 
 
+def turn_of(study_id: int) -> str:
+    """Give the name of a study's turn: who has it may search the study, or delete its files."""
+    return f"study-{study_id}"
+
+
 def search_study(
     ledger: Ledger,
     spool: Path,

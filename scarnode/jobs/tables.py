@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from enum import Enum
 
-from sqlalchemy import Boolean, Float, ForeignKey, Index, Integer, String, Text, TextClause, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    TextClause,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy import Enum as EnumColumn
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -81,6 +93,10 @@ def _by_value(kind: type[Enum]) -> EnumColumn:
     return EnumColumn(kind, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states])
 
 
+MANY = BigInteger().with_variant(Integer(), "sqlite")
+"""Of tables that get more than two thousand million rows in a large archive's year; SQLite's INTEGER holds them."""
+
+
 class Base(DeclarativeBase):
     """Base of the ledger's tables."""
 
@@ -98,9 +114,9 @@ class Study(Base):
     calling_ae: Mapped[str] = mapped_column(String(64))
     first_received_at: Mapped[float] = mapped_column(Float, index=True)
     last_received_at: Mapped[float] = mapped_column(Float)
-    newest_instance: Mapped[int] = mapped_column(Integer)
+    newest_instance: Mapped[int] = mapped_column(MANY)
     """id of the instance received last."""
-    searched_instance: Mapped[int] = mapped_column(Integer)
+    searched_instance: Mapped[int] = mapped_column(MANY)
     """`newest_instance` at the time the study was last searched for stacks; less means there is work."""
     sources_removed_at: Mapped[float | None] = mapped_column(Float)
     """When its images were deleted (retention); NULL where they lie in the spool."""
@@ -119,7 +135,7 @@ class Instance(Base):
     """A received instance. The spool holds its bytes; this row only says where."""
 
     __tablename__ = "instance"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(MANY, primary_key=True)
     study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"), index=True)
     """NULL where the file names no study."""
     series_instance_uid: Mapped[str] = mapped_column(String(128), index=True)
@@ -346,11 +362,30 @@ class SelfTest(Base):
     """When what it left may be deleted."""
 
 
+class Member(Base):
+    """A process that works on a ledger on a server, beside others. On SQLite there is one, and no row."""
+
+    __tablename__ = "member"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    """Of this one process: no other has, or ever gets, the same."""
+    host: Mapped[str] = mapped_column(String(64))
+    roles: Mapped[str] = mapped_column(String(64))
+    """Comma-separated."""
+    began_at: Mapped[float] = mapped_column(Float)
+    seen_at: Mapped[float] = mapped_column(Float)
+    """When it last said that it lives."""
+    caught_up_to: Mapped[float | None] = mapped_column(Float)
+    """Of one that receives: what was stored before is in the ledger."""
+    lost_at: Mapped[float | None] = mapped_column(Float)
+    """When the others took over what it had in hand."""
+
+
 class Event(Base):
     """Who changed what, when and why. Never changed, never deleted."""
 
     __tablename__ = "event"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(MANY, primary_key=True)
     study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"), index=True)
     job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"), index=True)
     at: Mapped[float] = mapped_column(Float)

@@ -10,6 +10,7 @@ import re
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,12 @@ _PREAMBLE = b"\0" * 128 + b"DICM"
 _GROUP_LENGTH = b"\2\0\0\0UL\4\0"
 _BEFORE_GROUP = len(_PREAMBLE) + len(_GROUP_LENGTH) + 4
 _INSTANCE_UID = b"\2\0\3\0UI"
+ASIDE = "removed-"
+"""Begins the name of a file that is being deleted from a shared spool."""
+
+ABANDONED = 3600.0
+"""Seconds after which what lies half-written in a shared spool is nobody's."""
+
 SAFE_UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -77,7 +84,8 @@ class Spool:
 
     A file gets its name before its bytes are synced (file and name: one commit of the file system's journal). After
     a power loss a name may thus stand on a file that is not whole. It was not answered with Success, and `is_whole`
-    tells it by its digest: the start asks for every file that the ledger does not know.
+    tells it by its digest: the start asks for every file that the ledger does not know. In a shared spool the bytes
+    come first, for other machines see a name at once, and a file server has a journal of its own.
 
     Parameters
     ----------
@@ -85,6 +93,8 @@ class Spool:
         Created (mode 0700) where absent.
     floor : Floor
         What an instance must leave free on the file system.
+    shared : bool
+        Other processes, on other machines too, use it at the same time; each of them says so.
 
     Attributes
     ----------
@@ -99,18 +109,17 @@ class Spool:
         The folder can not be created or written, or another node uses it.
     """
 
-    def __init__(self, root: Path, floor: Floor = NO_FLOOR) -> None:
-        self.root, self.floor = root, floor
+    def __init__(self, root: Path, floor: Floor = NO_FLOOR, shared: bool = False) -> None:
+        self.root, self.floor, self._shared = root, floor, shared
         self.refusals = self.refused = 0
         self._placing = threading.Lock()
         self._partial = root / "partial"
         try:
             make_folder(root)
-            self._lock = (root / "lock").open("w")
-            _lock_or_raise(self._lock, root)
+            self._lock = (root / "lock").open("a+")
+            _lock_or_raise(self._lock, root, shared)
             self._partial.mkdir(exist_ok=True, mode=0o700)
-            for left_over in self._partial.iterdir():  # never answered with Success: the sender sends it again
-                left_over.unlink()
+            self._clear_partial()
             for number in range(256):
                 (root / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
             sync_folder(root)
@@ -152,7 +161,7 @@ class Spool:
         digest = hashlib.sha256(incoming.dataset).hexdigest()
         path = self.root / digest[:2] / f"{_safe(incoming.sop_instance_uid)}.{digest}.dcm"
         parts = (incoming.head(), incoming.dataset)
-        write_durably(path, self._partial / uuid4().hex, parts, self._placing, place_first=True)
+        write_durably(path, self._partial / uuid4().hex, parts, self._placing, place_first=not self._shared)
         return path
 
     def is_whole(self, path: Path) -> bool:
@@ -198,6 +207,8 @@ class Spool:
         bool
             The file is gone; False: a newer one lies there, which was answered with Success.
         """
+        if self._shared:
+            return self._remove_shared(path, stored_at)
         with self._placing:
             try:
                 if path.stat().st_mtime != stored_at:
@@ -207,20 +218,68 @@ class Spool:
                 pass
         return True
 
+    def _remove_shared(self, path: Path, stored_at: float) -> bool:
+        """Delete as `remove` does, where a receiver elsewhere may put a newer file into the place at any moment."""
+        aside = self._partial / f"{ASIDE}{uuid4().hex}-{path.name}"
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return True
+        with aside.open("rb") as file:  # opened, for NFS then asks the server which file this is
+            newer = os.fstat(file.fileno()).st_mtime != stored_at
+        if newer:
+            self._put_back(aside)
+        else:
+            aside.unlink()
+        return not newer
+
+    def _put_back(self, aside: Path) -> None:
+        name = aside.name.removeprefix(ASIDE).partition("-")[2]
+        place = self.root / name.rsplit(".", 2)[1][:2] / name
+        with suppress(FileExistsError):  # a newer one yet
+            place.hardlink_to(aside)
+            sync_folder(place.parent)
+        aside.unlink()
+
+    def _clear_partial(self) -> None:
+        """Remove what dead processes left: never answered with Success, so that the sender sends it again."""
+        left_overs = [path for path in self._partial.iterdir() if not self._shared or self.age(path) > ABANDONED]
+        for left_over in left_overs:
+            if left_over.name.startswith(ASIDE):
+                self._put_back(left_over)
+            else:
+                left_over.unlink(missing_ok=True)
+
+    def age(self, path: Path) -> float:
+        """Give for how many seconds a file has lain there, by the file system's own clock; 0 where it is gone."""
+        probe = self._partial / f".probe-{uuid4().hex}"
+        probe.touch()
+        now = probe.stat().st_mtime
+        probe.unlink()
+        try:
+            return now - path.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def close(self) -> None:
         """Let another node have the spool."""
         self._lock.close()
 
     def __iter__(self) -> Iterator[Path]:
         """Every stored instance, in no particular order."""
+        for folder in self.folders():
+            yield from folder
+
+    def folders(self) -> Iterator[list[Path]]:
+        """Every stored instance, folder by folder."""
         for number in range(256):
-            yield from (self.root / f"{number:02x}").glob("*.dcm")
+            yield list((self.root / f"{number:02x}").glob("*.dcm"))
 
 
-def _lock_or_raise(lock: IO[str], root: Path) -> None:
-    """Hold the spool until this process ends, however it ends."""
+def _lock_or_raise(lock: IO[str], root: Path, shared: bool) -> None:
+    """Hold the spool until this process ends, however it ends: alone, or with others that share it too."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SpoolError("another scarnode uses it", str(root), "Stop that node, or set another [spool] path") from None
 

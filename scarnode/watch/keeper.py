@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from scarnode.config import Settings
 from scarnode.jobs.ledger import Ledger
+from scarnode.jobs.turns import Turns
 from scarnode.watch.conditions import keep_alarms
 from scarnode.watch.figures import Durations, Figures, Tally
 from scarnode.watch.model import Facts
@@ -34,10 +36,12 @@ class Watch:
     ledger : Ledger
     settings : callable
         Gives the node's settings of this moment.
+    turns : Turns
+        Of several processes on one ledger, one at a time keeps the alarms, and one tells people of them.
     """
 
-    def __init__(self, ledger: Ledger, settings: Callable[[], Settings]) -> None:
-        self._ledger, self._settings = ledger, settings
+    def __init__(self, ledger: Ledger, settings: Callable[[], Settings], turns: Turns) -> None:
+        self._ledger, self._settings, self._turns = ledger, settings, turns
         self._next = self._next_try = 0.0
         self._looked = 0.0
         self._seen: tuple[int, Settings] | None = None
@@ -52,7 +56,7 @@ class Watch:
         return {
             "watch": self.look,
             "ledger": self.try_to_write,
-            **{f"notify-{name}": notifier.look for name, notifier in self.notifiers.items()},
+            **{f"notify-{name}": partial(self._notify, name) for name in self.notifiers},
         }
 
     def look(self) -> None:
@@ -66,7 +70,9 @@ class Watch:
             self.figures = replace(self.figures, at=time.time())
             self._next = start + EVERY
             return
-        keep_alarms(self._ledger, settings)
+        with self._turns.turn("alarms") as mine:
+            if mine:
+                keep_alarms(self._ledger, settings)
         self.figures = self._tally.look(list(settings.destinations), settings.notify.flagged_results)
         self._seen, self._looked = seen, start
         took = time.monotonic() - start
@@ -75,6 +81,11 @@ class Watch:
     def _is_known(self, seen: tuple[int, Settings]) -> bool:
         """Tell whether a look would find what the last one found: nothing is other, and nothing grows older."""
         return self._seen is not None and seen[0] == self._seen[0] and seen[1] is self._seen[1] and self.figures.at_rest
+
+    def _notify(self, name: str) -> None:
+        with self._turns.turn(f"notify-{name}") as mine:
+            if mine:
+                self.notifiers[name].look()
 
     def try_to_write(self) -> None:
         """Take the ledger's write lock now and then, and give it back."""
@@ -88,12 +99,12 @@ class Watch:
         """Give the reasons why the node can not take and analyse images now; none where it can."""
         closed = [port for port, is_open in facts.ports.items() if not is_open]
         reasons = [f"port {port} is not listened on" for port in closed]
-        if not facts.ports:
+        if not facts.ports and "receive" in facts.roles:
             reasons.append("the node is starting")
         silent = time.monotonic() - self._written
         if silent > UNWRITTEN:
             reasons.append(f"the ledger could not be written for {silent:.0f} s")
         reasons += [f"disk of {name}: {room}" for name, room in facts.disks.items() if room.spare < 0]
-        if not any(facts.workers):
+        if not any(facts.workers) and "work" in facts.roles:
             reasons.append("no worker holds the network")
         return reasons

@@ -172,6 +172,8 @@ class Facts:
         UTC seconds since 1970; None: there is no certificate.
     model : str
         SHA-256 of the network's weights.
+    roles : tuple of str
+        What this process does (`scarnode.roles.ROLES`).
     """
 
     callers: tuple[str, ...]
@@ -186,3 +188,4 @@ class Facts:
     settings_good: bool
     certificate_ends: float | None
     model: str
+    roles: tuple[str, ...] = ("receive", "work", "deliver")

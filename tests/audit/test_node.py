@@ -247,7 +247,7 @@ def test_a_study_that_retention_deletes_is_told(tmp_path, server, trail):
         house.results,
         house.disks,
         RetentionSection(sources_days=1e-9),
-        house.searching,
+        house.turns,
         trail,
     )
     time.sleep(0.01)

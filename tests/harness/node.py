@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,8 @@ class Node:
         Added to the process's environment.
     prefix : sequence of str
         Stands before its command, e.g. `tests.harness.disk.small_disk`.
+    roles : sequence of str
+        What it does of receive, work and deliver; empty: all.
     **sections : mapping of str to value
         Keys and values of a section, over the ones below, e.g. ``study={"quiet_seconds": 1}``.
     """
@@ -51,6 +54,7 @@ class Node:
         destinations: Mapping[str, Peer | Mapping[str, Any]] | None = None,
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        roles: Sequence[str] = (),
         **sections: Mapping[str, Any],
     ) -> None:
         self.folder = folder
@@ -60,6 +64,8 @@ class Node:
         self.config_path, self.log_path = folder / "config.ini", folder / "node.log"
         self._environment = dict(environment or {})
         self._prefix = tuple(prefix)
+        self._roles = tuple(roles)
+        self._begun = 0
         self._process: subprocess.Popen[bytes] | None = None
         settings: dict[str, dict[str, Any]] = {
             "node": {"ae_title": self.ae_title, "host": self.host, "port": self.port},
@@ -123,6 +129,7 @@ class Node:
         """Start it without waiting for anything."""
         self.write_config()
         LOGS.add_node(self.log_path, self.ledger_path)
+        self._begun = len(self.log())
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -146,7 +153,8 @@ class Node:
 
     @property
     def _command(self) -> list[str]:
-        return [*self._prefix, sys.executable, "-m", "scarnode.cli", "serve", "-c", str(self.config_path)]
+        roles = [word for role in self._roles for word in ("--role", role)]
+        return [*self._prefix, sys.executable, "-m", "scarnode.cli", "serve", "-c", str(self.config_path), *roles]
 
     @property
     def _env(self) -> dict[str, str]:
@@ -199,4 +207,10 @@ class Node:
         assert self._process is not None
         if self._process.poll() is not None:
             raise RuntimeError(f"the node ended with code {self._process.returncode}:\n{self.log()[-6000:]}")
-        return self.echo()
+        return self.echo() if "receive" in (self._roles or ("receive",)) else self.member != ""
+
+    @property
+    def member(self) -> str:
+        """Its name among the processes of a shared ledger, as it logs it when it is up; empty before."""
+        told = re.findall(r"(\S+-[0-9a-f]{8}): (?:receive|work|deliver)", self.log()[self._begun :])
+        return told[-1] if told else ""

@@ -16,7 +16,14 @@ from tests.harness.peers import make_object
 
 STUDY = "1.2.3"
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+URL_FILE = "ledger.url"
 TO_PACS = {"pacs": ("seg", "sr", "sc")}
+
+
+def open_ledger(folder: Path) -> Ledger:
+    """Open the ledger of a test's folder: on the database that the fixture `database` chose, else on SQLite."""
+    chosen = folder / URL_FILE
+    return Ledger(chosen.read_text() if chosen.exists() else f"sqlite:///{folder / 'ledger.sqlite'}", "test")
 
 
 def received(number: int, study: str = STUDY, at: float = 1000.0) -> ReceivedInstance:

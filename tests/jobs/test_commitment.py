@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from scarnode.config import DeliverSection
 from scarnode.deliver import Destination
-from scarnode.jobs import Ledger, queries
+from scarnode.jobs import queries
 from scarnode.jobs.commitments import MOST_RESENDS
 from scarnode.jobs.deliveries import settled
 from scarnode.jobs.outbox import ask_commitments, deliver_due, resend_delay
@@ -22,7 +22,9 @@ from scarnode.receive import CommitmentReport, Reporters, Spool, listen
 from tests.harness import Orthanc, free_port, wait_until
 from tests.harness.archive import Archive
 
-from .builders import TO_PACS, finished_job
+from .builders import TO_PACS, finished_job, open_ledger
+
+pytestmark = pytest.mark.usefixtures("database")
 
 PATIENCE = DeliverSection(first_delay_seconds=0.001, max_delay_seconds=0.002, commitment_wait_seconds=0.05)
 LATER = DeliverSection(first_delay_seconds=0.001, max_delay_seconds=0.002)
@@ -32,7 +34,7 @@ class Desk:
     """A node without a worker: ledger, listener, results, and one destination that is asked for commitment."""
 
     def __init__(self, folder, ae_title="ARCHIVE"):
-        self.ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", "test")
+        self.ledger = open_ledger(folder)
         self.results, self.spool = folder / "results", Spool(folder / "spool")
         self.port = free_port()
         self.ae_title = ae_title

@@ -17,12 +17,12 @@ from scarnode.jobs import FINAL, JobState, Ledger, queries
 from scarnode.jobs.model import DeliveryReport
 from scarnode.jobs.tables import Base
 
-from .builders import STUDY, TO_PACS, analysed, correction, failure_report, plan, received, verdict
+from .builders import STUDY, TO_PACS, analysed, correction, failure_report, open_ledger, plan, received, verdict
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "test")
+def ledger(tmp_path, database):
+    ledger = open_ledger(tmp_path)
     yield ledger
     ledger.close()
 
@@ -453,20 +453,19 @@ def test_schema_and_migrations_agree(ledger):
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_a_newer_ledger_is_refused(tmp_path):
-    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    ledger = Ledger(url, "test")
+def test_a_newer_ledger_is_refused(tmp_path, database):
+    ledger = open_ledger(tmp_path)
     with ledger.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     ledger.close()
     with pytest.raises(LedgerError, match="newer scarnode"):
-        Ledger(url, "test")
+        open_ledger(tmp_path)
 
 
 def test_the_file_is_private_and_a_bad_url_is_explained(tmp_path):
     Ledger(f"sqlite:///{tmp_path / 'a.sqlite'}", "test").close()
     assert stat.S_IMODE((tmp_path / "a.sqlite").stat().st_mode) == 0o600
-    for url in ("nonsense", "sqlite:////proc/no/ledger.sqlite"):
+    for url in ("nonsense", "sqlite:////proc/no/ledger.sqlite", "mysql://host/ledger"):
         with pytest.raises(LedgerError, match=r"\[ledger\] url"):
             Ledger(url, "test")
 

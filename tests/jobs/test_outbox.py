@@ -11,13 +11,15 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from scarnode.config import DeliverSection
 from scarnode.deliver import Destination, WebDestination
-from scarnode.jobs import Ledger, queries
+from scarnode.jobs import queries
 from scarnode.jobs.outbox import deliver_due
 from tests.harness import free_port
 from tests.harness.peers import raw_peer
 from tests.harness.web import http, item, response, web_server
 
-from .builders import TO_PACS, finished_job
+from .builders import TO_PACS, finished_job, open_ledger
+
+pytestmark = pytest.mark.usefixtures("database")
 
 SOON = DeliverSection(first_delay_seconds=0.001, max_delay_seconds=0.002, max_attempts=5)
 LATER = DeliverSection(first_delay_seconds=60, max_delay_seconds=600, max_attempts=5)
@@ -27,7 +29,7 @@ class Desk:
     """A ledger with three jobs on their way to one destination."""
 
     def __init__(self, folder, jobs=3):
-        self.ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", "test")
+        self.ledger = open_ledger(folder)
         self.results = folder / "results"
         self.uids = [uid for number in range(jobs) for uid in finished_job(self.ledger, self.results, TO_PACS, number)]
         self.jobs = jobs

@@ -9,17 +9,20 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy.exc import OperationalError
 
-from scarnode.jobs import Ledger
 from scarnode.jobs.registrar import Registrar
 from scarnode.receive import Incoming, Spool
 from tests.harness.senders import dataset_bytes
 from tests.harness.tools import wait_until
 from tests.receive.builders import instance, write
 
+from .builders import open_ledger
+
+pytestmark = pytest.mark.usefixtures("database")
+
 
 @pytest.fixture
 def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "test")
+    ledger = open_ledger(tmp_path)
     yield ledger
     ledger.close()
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -15,17 +14,20 @@ import pytest
 from scarnode.config import RetentionSection
 from scarnode.disk import NO_FLOOR, Floor
 from scarnode.errors import LedgerError
-from scarnode.jobs import Ledger, queries
+from scarnode.jobs import queries
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.janitor import Janitor
 from scarnode.jobs.model import DeliveryReport
 from scarnode.jobs.registrar import Registrar
 from scarnode.jobs.retention import finish_deleting
+from scarnode.jobs.turns import Turns
 from scarnode.receive import Incoming, Spool, describe
 from scarnode.stack import SeriesVerdict, Verdict
 from tests.harness.tools import wait_until
 
-from .builders import MR_IMAGE, TO_PACS, analysed, plan, verdict
+from .builders import MR_IMAGE, TO_PACS, analysed, open_ledger, plan, verdict
+
+pytestmark = pytest.mark.usefixtures("database")
 
 LATER = 10 * 86400.0
 
@@ -42,8 +44,8 @@ class House:
         self.results = folder / "results"
         self.results.mkdir(exist_ok=True)
         self.spool = Spool(folder / "spool", floor)
-        self.ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", "test")
-        self.searching = threading.Lock()
+        self.ledger = open_ledger(folder)
+        self.turns = Turns(self.ledger.engine)
         self.disks = DiskWatch(self.ledger, self.spool, {"spool": self.spool.root, "results": self.results})
 
     def close(self) -> None:
@@ -80,7 +82,7 @@ class House:
     def clean(self, sources_days=1.0, results_days=1.0, later=LATER, **settings) -> None:
         """Let the janitor look, some days later."""
         settings = RetentionSection(sources_days=sources_days, results_days=results_days, **settings)
-        janitor = Janitor(self.ledger, self.spool, self.results, self.disks, settings, self.searching)
+        janitor = Janitor(self.ledger, self.spool, self.results, self.disks, settings, self.turns)
         janitor._before = lambda days: time.time() + later - days * 86400 if days else None
         janitor.look()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import scarnode.jobs.search as room
-from scarnode.jobs import Ledger, queries
+from scarnode.jobs import queries
 from scarnode.jobs.model import Analysed, ResultFile
 from scarnode.jobs.search import search_study
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
@@ -19,6 +19,10 @@ from scarnode.stack import Rules, find_stacks, read_volume
 from tests.harness.viewer import edited, save
 from tests.lab.segs import foreign_seg
 
+from .builders import open_ledger
+
+pytestmark = pytest.mark.usefixtures("database")
+
 
 @pytest.fixture
 def spool(tmp_path):
@@ -29,7 +33,7 @@ def spool(tmp_path):
 
 @pytest.fixture
 def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "test")
+    ledger = open_ledger(tmp_path)
     yield ledger
     ledger.close()
 

@@ -20,6 +20,7 @@ from scarnode.config import DestinationSection, Settings, WebSection
 from scarnode.disk import Room
 from scarnode.jobs import Ledger
 from scarnode.jobs.model import DeliveryReport
+from scarnode.jobs.turns import Turns
 from scarnode.watch import Facts, keeper
 from scarnode.watch.keeper import Watch
 from scarnode.watch.metrics import Metrics
@@ -71,7 +72,7 @@ def exposed(watch: Watch, of: Facts | None = None) -> dict[str, float]:
 
 
 def looked(ledger: Ledger) -> Watch:
-    watch = Watch(ledger, lambda: SETTINGS)
+    watch = Watch(ledger, lambda: SETTINGS, Turns(ledger.engine))
     watch.look()
     return watch
 
@@ -221,7 +222,7 @@ def test_the_dashboard_is_one_that_grafana_imports():
 @pytest.fixture
 def client(ledger):
     """Give a client, the watch, and the facts as a dict that the test may change."""
-    watch, changes = Watch(ledger, lambda: SETTINGS), {}
+    watch, changes = Watch(ledger, lambda: SETTINGS, Turns(ledger.engine)), {}
     app = FastAPI()
     metrics = Metrics(watch, lambda: facts(**changes))
     app.include_router(monitoring_router(metrics.text, lambda: watch.why_not_ready(facts(**changes))))
