@@ -14,12 +14,14 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import SQLAlchemyError
 
 from scarnode.disk import Floor
 from scarnode.doctor.model import Finding, fail, ok, warning
 from scarnode.durable import check_writable
-from scarnode.errors import ScarnodeError
+from scarnode.errors import LedgerError, ScarnodeError
 from scarnode.jobs import database
 from scarnode.tls import check_identity
 
@@ -46,13 +48,13 @@ def check_config_file(path: Path) -> Finding:
     return ok(what, f"{path} can be used")
 
 
-def check_ledger(settings: Settings) -> Finding:  # noqa: PLR0911 (one for each answer)
+def check_ledger(settings: Settings) -> Finding:
     """Compare the ledger's schema with this version's, without changing it."""
     scripts = ScriptDirectory(str(Path(database.__file__).parent / "migrations"))
     what, head = "ledger", scripts.get_current_head()
     url = settings.ledger.url
     if not url.startswith("sqlite:///"):
-        return warning(what, "is no SQLite file: its schema is looked at when the node starts", "scarnode db upgrade")
+        return _check_server(url, scripts)
     path = Path(url.removeprefix("sqlite:///")).absolute()
     if not path.exists():
         return ok(what, f"{path} is made when the node first starts")
@@ -67,10 +69,36 @@ def check_ledger(settings: Settings) -> Finding:  # noqa: PLR0911 (one for each 
                 what, f"schema {version}; others may read {path}: it holds patient data", f"chmod 600 {path}"
             )
         return ok(what, f"schema {version}, {path.stat().st_size / 1e6:.1f} MB")
-    known = {script.revision for script in scripts.walk_revisions()}
-    if version not in known:
-        todo = "Install the newer scarnode again, or put back the copy named after its upgrade"
-        return fail(what, f"schema {version} is of a newer scarnode", todo)
+    return _other_schema(version, scripts, "or put back the copy named after its upgrade")
+
+
+def _check_server(url: str, scripts: ScriptDirectory) -> Finding:
+    """Ask a database server for the ledger's schema."""
+    what = "ledger"
+    try:
+        engine = database.open_engine(url)
+        name = engine.url.render_as_string()
+        try:
+            with engine.connect().execution_options(**database.READ_ONLY["postgresql"]) as link:
+                version = MigrationContext.configure(link).get_current_revision()
+        finally:
+            engine.dispose()
+    except LedgerError as error:
+        return fail(what, error.what, error.todo)
+    except SQLAlchemyError as error:
+        return fail(what, f"{name} can not be read ({type(error).__name__})", "Start the database; see docs/cluster.md")
+    if version is None:
+        return ok(what, f"is made in {name} when a node first starts")
+    if version == scripts.get_current_head():
+        return ok(what, f"schema {version}, {name}")
+    return _other_schema(version, scripts, "or restore the database")
+
+
+def _other_schema(version: str, scripts: ScriptDirectory, other: str) -> Finding:
+    what = "ledger"
+    if version not in {script.revision for script in scripts.walk_revisions()}:
+        return fail(what, f"schema {version} is of a newer scarnode", f"Install the newer scarnode again, {other}")
+    head = scripts.get_current_head()
     return warning(what, f"schema {version}, this version's is {head}", "scarnode db upgrade (the node does so too)")
 
 

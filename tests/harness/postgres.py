@@ -62,7 +62,7 @@ class Postgres:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(subprocess.CalledProcessError):
+        with suppress(RuntimeError):  # it is stopped already
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -17,7 +17,6 @@ from scarnode.jobs.members import LEASE
 from scarnode.jobs.model import DeliveryReport
 from scarnode.jobs.pulse import LOST, Pulse
 from scarnode.jobs.turns import Turns
-from scarnode.receive import Spool
 
 from .builders import TO_PACS, analysed, open_ledger, plan, received, verdict
 from .test_ledger import close, state
@@ -249,15 +248,3 @@ def test_many_hands_make_every_result_once(shared_url):
         assert len(jobs) == studies, "a job of all four images for each"
         assert session.execute(text(lost)).all() == session.execute(text(twice)).all() == []
     admin.close()
-
-
-def test_a_shared_spool_is_not_cleared_of_what_others_write(tmp_path):
-    first, second = Spool(tmp_path, shared=True), None
-    writing = tmp_path / "partial" / "being written"
-    writing.touch()
-    second = Spool(tmp_path, shared=True)
-    assert writing.exists()
-    first.close()
-    second.close()
-    Spool(tmp_path).close()
-    assert not writing.exists(), "a spool of one node is cleared at its start"
