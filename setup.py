@@ -1,7 +1,7 @@
 """Build script; everything declarative stands in setup.cfg.
 
 model_weights/, config.ini and systemd/ lie at the top level, where a maintainer looks for them, and are installed
-inside the package: the weights as ``scarnode.model_weights``, the other two in ``scarnode/config/shipped/``. setup.cfg
+inside the package: the weights as ``scarnode.model_weights``, the others in ``scarnode/config/shipped/``. setup.cfg
 can not say "find the packages, and these lie elsewhere", so it is said here.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("config.ini", "systemd/scarnode.service")
+SHIPPED = ("config.ini", "systemd/scarnode.service", "systemd/scarnode@.service")
 
 
 class BuildPy(build_py):

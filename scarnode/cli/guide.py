@@ -70,7 +70,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "scarnode config init my/config.ini --data my/data",
         "scarnode config init -",
     ),
-    "config unit": ("scarnode config unit", "scarnode config unit -"),
+    "config unit": ("scarnode config unit", "scarnode config unit -", "scarnode config unit --roles -"),
     "db upgrade": ("scarnode db upgrade",),
     "web login": ("scarnode web login", "scarnode web login -c config.ini"),
     "web user": ("scarnode web user anna", "scarnode web user ben --role admin --password-file ben.txt"),

@@ -11,7 +11,7 @@ from scarnode.cli.admin import config_app
 from scarnode.cli.terms import CONFIG, PLAIN, out
 from scarnode.errors import ScarnodeError
 
-UNIT = Path("/etc/systemd/system/scarnode.service")
+UNITS = Path("/etc/systemd/system")
 
 
 @config_app.command("init")
@@ -29,12 +29,21 @@ def config_init(
 
 
 @config_app.command("unit")
-def config_unit(path: Annotated[Path, typer.Argument(help="Where to write it; - prints it.")] = UNIT) -> None:
+def config_unit(
+    path: Annotated[
+        Path | None, typer.Argument(help=f"Where to write it, by default in {UNITS}; - prints it.", show_default=False)
+    ] = None,
+    roles: Annotated[
+        bool, typer.Option("--roles", help="The template scarnode@.service, of which each role is a service.")
+    ] = False,
+) -> None:
     """Write the systemd unit that runs this scarnode. A file that is there is never changed."""
     from scarnode.config.shipped import shipped_unit
 
-    if _write(shipped_unit(), path):
-        out.print(f"{path} written. Then: systemctl daemon-reload && systemctl enable --now scarnode", **PLAIN)
+    path = path or UNITS / ("scarnode@.service" if roles else "scarnode.service")
+    if _write(shipped_unit(roles), path):
+        service = "scarnode@receive (@work, @deliver)" if roles else "scarnode"
+        out.print(f"{path} written. Then: systemctl daemon-reload && systemctl enable --now {service}", **PLAIN)
 
 
 def _write(text: str, path: Path) -> bool:

@@ -23,10 +23,16 @@ def shipped_config(data: Path | None = None) -> str:
     return text if data is None else text.replace(_DATA, str(data.absolute()))
 
 
-def shipped_unit() -> str:
-    """Give the systemd unit, with the path of the scarnode that runs this where it is not that of the guide."""
+def shipped_unit(roles: bool = False) -> str:
+    """Give the systemd unit, with the path of the scarnode that runs this where it is not that of the guide.
+
+    Parameters
+    ----------
+    roles : bool
+        The template for one role of several machines.
+    """
     program = Path(sys.prefix, "bin", "scarnode")
-    text = _text("systemd/scarnode.service")
+    text = _text("systemd/scarnode@.service" if roles else "systemd/scarnode.service")
     return text.replace(_PROGRAM, str(program)) if program.exists() else text
 
 

@@ -74,6 +74,8 @@ class Watch:
             if mine:
                 keep_alarms(self._ledger, settings)
         self.figures = self._tally.look(list(settings.destinations), settings.notify.flagged_results)
+        if self._ledger.shared:  # other processes analyse too
+            self.durations = Durations(self._ledger)
         self._seen, self._looked = seen, start
         took = time.monotonic() - start
         self._next = start + max(EVERY, took / SHARE)

@@ -63,7 +63,7 @@ def _written(name: str, value: Any) -> str:
         case None:
             text = ""
         case _:
-            text = _address(name, str(value)) if name.endswith("url") else str(value)
+            text = _address(name, str(value)) if name.endswith("url") or name == "broker" else str(value)
     return text
 
 

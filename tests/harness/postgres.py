@@ -102,7 +102,7 @@ class Postgres:
         with psycopg.connect(
             host=str(self.folder), user="scarnode", dbname=database, row_factory=dict_row
         ) as connection:
-            return connection.execute(statement, parameters).fetchall()
+            return connection.execute(statement, parameters or None).fetchall()
 
     def _run(self, program: str, *words: object) -> None:
         command = [str(self._bin / program), *map(str, words)]

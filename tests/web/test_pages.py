@@ -248,6 +248,7 @@ def test_settings_hide_their_secrets(tmp_path):
         "[destination:archive]\nurl = https://pacs.example.org/dicom-web\nuser = me\npassword = s3cretword\n"
         "[destination:other]\nurl = https://pacs.example.org/dicom-web\ntoken = s3crettoken\n"
         "[notify]\nwebhook_url = https://chat.example.org/hooks/s3cretpath\nwebhook_secret = s3cretkey\n"
+        "[cluster]\nbroker = redis://:s3cretpass@redis.example.org/0\n"
         "[source:old]\nhost = 127.0.0.1\nport = 104\nae_title = OLD\n"
     )
     with served(tmp_path, read_settings(settings)) as site:
@@ -260,6 +261,7 @@ def test_settings_hide_their_secrets(tmp_path):
             assert "destination:archive" in page
             assert "source:old" in page
             assert "chat.example.org" in page
+            assert "redis.example.org" in page
             assert "quiet_seconds" in page
             assert "vic viewer" in page
 
