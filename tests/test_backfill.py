@@ -104,6 +104,7 @@ def test_a_kill_loses_nothing_that_was_done(archive, tmp_path):
     assert len(lines(tmp_path)) == 5 + 1, "what was done was done again, or written behind the line that was cut off"
 
 
+@pytest.mark.slow
 def test_a_network_that_can_not_be_loaded_is_told_once(archive, tmp_path, scarnode):
     said = scarnode("segment", archive, "-o", tmp_path, "--device", "cuda:7", code=2).stderr
     assert "cuda:7" in said

@@ -66,6 +66,7 @@ def test_the_wheel_carries_everything(built):
     assert {name.split("/")[0] for name in held} == {"scarnode", info}
 
 
+@pytest.mark.slow
 def test_the_sdist_makes_the_same_wheel(built):
     assert digests(built[1]) == digests(built[2])
     with tarfile.open(built[0]) as archive:

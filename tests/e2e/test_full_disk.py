@@ -142,6 +142,7 @@ def test_a_disk_that_fills_in_the_middle_of_a_write_leaves_no_half_file(tmp_path
         assert_whole(inside.path / "spool", sent + 1)
 
 
+@pytest.mark.slow
 def test_jobs_wait_for_room_for_their_results(tmp_path):
     """Of 4 MB the results do not fit; then the disk is full; then there is room."""
     node, disk = node_on(tmp_path, "4m", ["results"], spool={"min_free_percent": 10})

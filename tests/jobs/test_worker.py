@@ -117,6 +117,7 @@ def test_weights_that_can_not_be_used_are_named(tmp_path, stack):
         worker.run(claimed(stack))
 
 
+@pytest.mark.slow
 def test_weights_that_were_changed_while_the_node_ran_are_not_used(tmp_path, stack):
     settings = WorkerSettings(None, "cpu", 1, tmp_path, tmp_path, sha256="0" * 64)
     with pytest.raises(WorkerError, match=r"weights were changed while the node ran.*restart the node"):

@@ -59,6 +59,7 @@ def test_the_loss_on_the_hospital_s_cases_goes_down(tuned):
     assert loss(weights) < 0.9 * loss(shipped_weights())
 
 
+@pytest.mark.slow
 def test_the_weights_are_used_by_the_node_s_segmenter(tuned):
     settings, weights, _, _ = tuned
     _, (case,) = load_cases(settings)
@@ -72,6 +73,7 @@ def test_the_weights_are_used_by_the_node_s_segmenter(tuned):
     assert not torch.equal(theirs["outline.head.weight"], ours["outline.head.weight"])
 
 
+@pytest.mark.slow
 def test_the_card_tells_the_truth(tuned, hospital):
     settings, weights, _, _ = tuned
     card, shipped = read_card(weights), read_card(shipped_weights())
@@ -103,6 +105,7 @@ def test_the_card_tells_the_truth(tuned, hospital):
     assert case.name not in text  # nor the patients' names
 
 
+@pytest.mark.slow
 def test_the_same_call_again_only_packs(tuned):
     settings, weights, _, _ = tuned
     before, steps = weights.read_bytes(), []
@@ -111,6 +114,7 @@ def test_the_same_call_again_only_packs(tuned):
     assert weights.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_fine_tuned_weights_are_fine_tuned_again(tuned, tmp_path):
     """Data, licence and held-out cases are handed down."""
     _, weights, _, _ = tuned

@@ -378,6 +378,7 @@ def test_folders_without_cases(tmp_path):
         read_cases(tmp_path)
 
 
+@pytest.mark.slow
 def test_training_imports_without_dicom_stack():
     """A training machine has torch, numpy, scipy, scikit-image and safetensors alone."""
     script = """

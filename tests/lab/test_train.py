@@ -51,6 +51,7 @@ def test_the_loss_falls(runs):
     assert log[-1]["loss"] < 0.4 * log[0]["loss"]
 
 
+@pytest.mark.slow
 def test_trained_networks_pack_into_weights_that_read_held_out_cases(runs, toys, tmp_path):
     held = json.loads((runs / "outline" / "settings.json").read_text())["held_out"]
     assert held == json.loads((runs / "finder" / "settings.json").read_text())["held_out"]
@@ -123,6 +124,7 @@ def test_a_checkpoint_is_not_continued_otherwise(toys, tmp_path):
         train(small(tmp_path / "run", toys, steps=2, **common))
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_given_weights(runs, toys, tmp_path):
     given = runs / "outline" / "checkpoint.pt"
     tuned = train(small(tmp_path / "tuned", toys, steps=1, initial=given, rate=0.0, augment="paper"))

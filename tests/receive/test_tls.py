@@ -138,6 +138,7 @@ def test_a_peer_that_stalls_in_the_handshake_holds_up_nobody(open_port, authorit
     assert {refusal.reason for refusal in refusals} == {Reason.NO_REQUEST}
 
 
+@pytest.mark.slow
 def test_a_flood_in_the_handshake_lets_others_in(open_port, authority, scanner, refusals):
     port = open_port(max_waiting=4)
     flood = [connect(port, "127.0.0.9") for _ in range(20)]

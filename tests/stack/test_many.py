@@ -35,6 +35,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_study_of_hundreds_of_stacks_is_left_to_a_person_in_bounded_time(kind, tmp_path):
     paths = save(KINDS[kind](450), tmp_path)
     start = time.process_time()

@@ -47,6 +47,7 @@ def test_nothing_is_accepted_and_everything_is_told(real_data):
 COMPRESSED = ("compressed_j2k", "compressed_jpeg", "compressed_jpegls", "compressed_rle")
 
 
+@pytest.mark.slow
 def test_real_compressed_series_decode_to_the_same_volume(real_data):
     folder = real_data / "dicom" / "dicom2nifti" / "tests" / "data" / "generic"
     volumes = {name: read_volume(stack_of(files(folder / name))) for name in COMPRESSED}
