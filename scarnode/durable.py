@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -61,6 +62,9 @@ def check_writable(folder: Path) -> None:
 
 NOT_GUARDED = nullcontext()
 
+SYNCING = ThreadPoolExecutor(16, "sync")
+"""Syncs a folder while its writer syncs the file. One after the other took six times as long on a busy machine."""
+
 
 def write_durably(
     path: Path,
@@ -82,9 +86,9 @@ def write_durably(
     placing : context manager
         Held while the file takes its place, e.g. a lock.
     place_first : bool
-        Give a file whose name is new that name before its bytes are synced, so that a journaling file system writes
-        both down at once. After a crash in between, what bears the name may be short, empty or zeros: only for a
-        reader that can tell. A name that is there already is replaced as ever.
+        Give a file whose name is new that name before its bytes are synced, and sync both at once: a journaling file
+        system writes them down in one commit. After a crash in between, what bears the name may be short, empty or
+        zeros: only for a reader that can tell. A name that is there already is replaced as ever.
 
     Raises
     ------
@@ -104,10 +108,14 @@ def write_durably(
                 with placing:
                     if placed := not path.exists():
                         temporary.rename(path)
+            if placed:
+                folder = SYNCING.submit(sync_folder, path.parent)
+                os.fsync(file.fileno())
+                folder.result()
+                return
             os.fsync(file.fileno())
-            if not placed:
-                with placing:
-                    temporary.replace(path)
+            with placing:
+                temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             if placed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import ssl
@@ -18,6 +19,9 @@ from scarnode.tls import hang_up
 
 MOMENT = 0.25
 """Seconds for which a thread waits for its peer before it looks whether there is anything else to do."""
+
+PIECE = 1 << 17
+"""Bytes that are asked of the kernel at once."""
 
 _PDU_TYPES = range(1, 8)
 
@@ -53,6 +57,8 @@ class Line(AssociationSocket):
     ) -> None:
         # super().__init__() would announce the connection to the state machine a second time
         self.__dict__.update(vars(plain))
+        if self.socket is not None:
+            self.socket.settimeout(None)
         self._limits, self._refuse, self._lane = limits, refuse, lane
         self._ahead = first
         self._over = self._told = False  # cut off; and pynetdicom has read so
@@ -96,7 +102,7 @@ class Line(AssociationSocket):
         try:
             if isinstance(connection, ssl.SSLSocket) and connection.pending():
                 return True
-            return bool(select.select([connection], [], [], MOMENT)[0])
+            return _comes(connection, MOMENT)
         except (OSError, ValueError):  # closed meanwhile: pynetdicom notices too
             return False
 
@@ -138,6 +144,8 @@ class Line(AssociationSocket):
         with suppress(OSError):
             self.socket.settimeout(self._limits.network_timeout)
         super().send(bytestream)
+        with suppress(OSError, AttributeError):  # closed, where the peer does not read
+            self.socket.settimeout(None)
         self._owed = False
         self._last = time.monotonic()
 
@@ -175,9 +183,7 @@ class Line(AssociationSocket):
             if left <= 0:
                 return self._cut(Reason.TOO_SLOW)
             try:
-                self.socket.settimeout(left)
-                acknowledge_at_once(self.socket)
-                piece = self.socket.recv(min(nr_bytes - len(data), 65536))
+                piece = _receive(self.socket, nr_bytes - len(data), left)
             except TimeoutError:
                 return self._cut(Reason.TOO_SLOW)
             except OSError:
@@ -201,8 +207,33 @@ class Line(AssociationSocket):
         return bytearray()
 
 
+def _receive(connection: socket.socket, size: int, seconds: float) -> bytes:
+    """Receive up to so many bytes as soon as there are any; TimeoutError where none come in time.
+
+    A plain connection has no timeout of its own: Python would ask the kernel for data three times for each read.
+    """
+    if isinstance(connection, ssl.SSLSocket):
+        connection.settimeout(seconds)
+        acknowledge_at_once(connection)
+        return connection.recv(min(size, PIECE))
+    try:
+        return connection.recv(min(size, PIECE), socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        acknowledge_at_once(connection)
+    if not _comes(connection, seconds):
+        raise TimeoutError
+    return connection.recv(min(size, PIECE), socket.MSG_DONTWAIT)
+
+
+def _comes(connection: socket.socket, seconds: float) -> bool:
+    """Wait until something can be read."""
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(math.ceil(seconds * 1000)))
+
+
 def acknowledge_at_once(connection: socket.socket) -> None:
-    """Have the kernel acknowledge what comes next without waiting (Linux; must be asked for before every read).
+    """Have the kernel acknowledge what came and what comes next without waiting (Linux; asked for before every wait).
 
     A sender with Nagle's algorithm on, as most have, holds the last piece of an image back until the one before is
     acknowledged, and the kernel delays that by 40 ms: 240 images took ten seconds of waiting (benchmarks/ingest.py).

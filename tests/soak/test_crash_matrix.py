@@ -181,13 +181,13 @@ def before_the_file_is_on_disk(scene: Scene) -> None:
     os.truncate(unsynced, unsynced.stat().st_size // 2)  # a kill keeps what a power cut may lose
 
 
-def before_the_folder_is_on_disk(scene: Scene) -> None:
+def before_the_second_file_is_on_disk(scene: Scene) -> None:
     before = spooled(scene)
     with signal_at(scene.node.pid, "fsync", when=2):
         scene.scan(scene.study())
         scene.node.wait(90)
     assert partial(scene) == []
-    assert spooled(scene) == before + 1
+    assert spooled(scene) == before + 2
 
 
 def between_spool_and_ledger(scene: Scene) -> None:
@@ -390,7 +390,7 @@ STEPS = [
     in_the_middle_of_a_pdu,
     before_the_file_has_its_name,
     before_the_file_is_on_disk,
-    before_the_folder_is_on_disk,
+    before_the_second_file_is_on_disk,
     between_spool_and_ledger,
     while_the_study_is_searched,
     while_what_was_found_is_written,
