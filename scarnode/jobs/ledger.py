@@ -43,6 +43,7 @@ from scarnode.jobs.tables import (
     JobOrigin,
     JobState,
     Result,
+    Study,
 )
 from scarnode.jobs.takeout import Takeout
 from scarnode.stack import SeriesVerdict, Stack
@@ -123,6 +124,8 @@ class Ledger(Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests
         """
         now = time.time()
         with self._writing() as session:
+            if newest_instance < session.get_one(Study, study_id).searched_instance:
+                return  # it was cut off from the ledger, and another search has seen more meanwhile
             self._write_verdicts(session, study_id, newest_instance, verdicts, problems or {})
             corrections = sum(plan.correction is not None for plan in planned)
             found = f"{len(planned) - corrections} short-axis LGE stacks, {corrections} corrections"

@@ -109,6 +109,20 @@ def test_instances_that_come_during_the_search_reopen_the_study(ledger):
     assert ledger.quiet_studies(0) == [study]
 
 
+def test_a_search_that_comes_late_changes_nothing_that_a_later_one_found(ledger):
+    """Cut off from the ledger, its study was searched by another, with more images."""
+    ledger.add_instances([received(1), received(2)])
+    [study] = ledger.quiet_studies(0)
+    seen, _ = ledger.study_files(study)
+    ledger.add_instances([received(3)])
+    newest, _ = ledger.study_files(study)
+    ledger.close_study(study, newest, [verdict()], [plan("all")])
+    ledger.close_study(study, seen, [], [plan("part", range(1, 3))])
+    assert [(job.state, job.slices) for job in queries.list_jobs(ledger)] == [("queued", 3)]
+    assert len(queries.list_series(ledger)) == 1
+    assert ledger.quiet_studies(0) == []
+
+
 def test_a_resend_makes_no_second_instance_and_no_second_job(ledger):
     close(ledger, plan("a"))
     ledger.add_instances([received(1)])
