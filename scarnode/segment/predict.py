@@ -18,7 +18,7 @@ from scarnode.segment.islands import SMALLEST_ISLAND, drop_islands
 from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.segment.quality import NO_HEART, NO_MYOCARDIUM, quality_flags
 from scarnode.segment.weights import read_weights
-from scarnode.segment.windows import DEPTH, merge, normalise, predict_windows
+from scarnode.segment.windows import DEPTH, brighten, merge, normalise, predict_windows
 
 WINDOW = 128
 """Rows and columns of a window, as published."""
@@ -67,9 +67,9 @@ class Segmenter:
     def segment(self, volume: np.ndarray, pixel_spacing: tuple[float, float]) -> Segmentation:
         """Outline one stack.
 
-        The heart is found and cropped at the network's pixel size, windows of three slices are outlined and merged
-        (as they are and turned by half), the mean probabilities are brought back to the stack's grid, and the
-        largest wins.
+        The heart is found and cropped at the network's pixel size, windows of three slices are outlined and merged (as
+        they are, and turned by half with dark myocardium brightened), the mean probabilities are brought back to
+        the stack's grid, and the largest wins.
 
         Parameters
         ----------
@@ -101,14 +101,16 @@ class Segmenter:
             grid = Grid(guess, (stack.shape[1], stack.shape[2]), spacing, self._spacing, (WINDOW, WINDOW))
             images = normalise(grid.to_network(stack[:, None])[:, 0])
             first = self._windows(images, ())
-            coarse = ventricle_center(most_likely(keep_largest(merge(*first, len(stack))), 1))
+            outline = most_likely(keep_largest(merge(*first, len(stack))), 1)
+            coarse = ventricle_center(outline)
             if coarse is None:
                 return nothing
             down, right = ((c - (WINDOW - 1) / 2) * self._spacing for c in coarse)
             if np.hypot(down, right) < 8.0:
                 break
             guess = (guess[0] + down / spacing[0], guess[1] + right / spacing[1])
-        windows = [first, *(self._windows(images, mirror) for mirror in MIRRORS[1:])]
+        again = brighten(images, torch.from_numpy(outline == Tissue.MYOCARDIUM))
+        windows = [first, *(self._windows(again, mirror) for mirror in MIRRORS[1:])]
         merged = torch.stack([merge(*one, len(stack), self._scar_merge) for one in windows]).mean(dim=0)
         probabilities = keep_largest(merged)
         labels, scar_probability = self._labels(probabilities, grid)

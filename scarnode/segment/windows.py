@@ -33,6 +33,28 @@ def normalise(slices: torch.Tensor) -> torch.Tensor:
     return torch.where(high > low, scaled, 0.0).clamp(-1.5, 1.5).reshape(slices.shape)
 
 
+def brighten(images: torch.Tensor, muscle: torch.Tensor) -> torch.Tensor:
+    """Lift dark myocardium out of the black, where it is dark: faint scar beside it becomes easier to see.
+
+    On magnitude images with nulled myocardium the network calls too little scar. A slice's grey values (0 to 1) are
+    raised to the power 0.7 where its myocardium's median lies below 0.1; from 0.2 on they stay as they are, between
+    the two the power rises to 1. Slice by slice, because the null may fit one slice and miss another.
+
+    Parameters
+    ----------
+    images : torch.Tensor
+        (slices, rows, columns), as `normalise` gives them.
+    muscle : torch.Tensor
+        bool, same shape: what a first outline takes for normal myocardium. A slice without any stays as it is.
+    """
+    grey = ((images + 1) / 2).clamp(min=0)
+    levels = torch.stack(
+        [own[here].median() if here.any() else own.new_tensor(1.0) for own, here in zip(grey, muscle, strict=True)]
+    )
+    power = (0.7 + 3.0 * (levels - 0.1)).clamp(0.7, 1.0)[:, None, None]
+    return torch.where(power < 1, normalise(grey**power), images) if (power < 1).any() else images
+
+
 def window_indices(slices: int) -> list[list[int]]:
     """Slice numbers of every window: three neighbours, stepped by one slice.
 

@@ -72,6 +72,18 @@ def test_scar_probability_is_on_the_same_grid(segmenter):
     assert (probability > 128)[~scar].sum() < 0.05 * scar.sum()
 
 
+@pytest.mark.parametrize(("muscle", "brightened"), [(60, True), (260, False)])
+def test_slices_with_black_myocardium_are_read_once_more_brightened(segmenter, monkeypatch, muscle, brightened):
+    """With blood of 700 and a black border, myocardium of 260 lies far above a fifth of the range."""
+    volume = ring_volume()
+    volume[volume < 150] += muscle - 60
+    volume[:, :40] = 0
+    found = segmenter.segment(volume, (1.5, 1.5)).scar_probability.astype(int)
+    monkeypatch.setattr("scarnode.segment.predict.brighten", lambda images, muscle: images)
+    dull = segmenter.segment(volume, (1.5, 1.5)).scar_probability.astype(int)
+    assert bool((found != dull).any()) == brightened
+
+
 def test_without_heart_the_scar_probability_is_zero(segmenter):
     found = segmenter.segment(np.zeros((3, 64, 64)), (1.5, 1.5))
     assert found.scar_probability.shape == (3, 64, 64)

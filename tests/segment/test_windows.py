@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scarnode.segment.model import Tissue
-from scarnode.segment.windows import merge, normalise, predict_windows, window_indices
+from scarnode.segment.windows import brighten, merge, normalise, predict_windows, window_indices
 
 
 @given(st.integers(1, 60))
@@ -82,3 +82,33 @@ def test_normalise_constant_and_nearly_empty_slices():
     assert torch.isfinite(scaled).all()
     assert not scaled[0].any()
     assert scaled[1, 3, 4] == 1
+
+
+def _heart(muscle: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """A slice from black to white with a piece of myocardium of that grey (0 to 1)."""
+    grey = torch.linspace(0, 1, 40 * 40).reshape(1, 40, 40)
+    where = torch.zeros_like(grey, dtype=torch.bool)
+    where[0, 10:20, 10:20] = True
+    return normalise(torch.where(where, muscle, grey)), where
+
+
+def test_dark_myocardium_is_brightened_and_its_order_kept():
+    images, muscle = _heart(0.05)
+    seen = brighten(images, muscle)
+    assert seen[muscle].median() > images[muscle].median() + 0.05
+    assert (seen.flatten()[images.flatten().argsort()].diff() >= -1e-6).all()
+    assert seen.abs().max() <= 1.5
+
+
+@pytest.mark.parametrize("grey", [0.22, 0.5])
+def test_what_is_not_dark_stays_as_it_is(grey):
+    images, muscle = _heart(grey)
+    assert torch.equal(brighten(images, muscle), images)
+    assert torch.equal(brighten(images, torch.zeros_like(muscle)), images)  # no myocardium: nothing to go by
+
+
+def test_brightening_has_no_step():
+    change = [float((brighten(*_heart(grey)) - _heart(grey)[0]).abs().mean()) for grey in np.linspace(0.08, 0.22, 29)]
+    assert change[0] > 0.02
+    assert change[-1] == 0
+    assert np.abs(np.diff(change)).max() < 0.01
