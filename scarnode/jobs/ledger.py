@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 
-from pydantic import TypeAdapter
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from scarnode.clock import AT_ONCE, steady
-from scarnode.correct.model import SEG_CLASSES, ReceivedSeg
 from scarnode.errors import LedgerError
 from scarnode.jobs.commitments import Commitments
 from scarnode.jobs.deliveries import LONGEST_PAUSE_SECONDS, MOVES
@@ -24,35 +20,23 @@ from scarnode.jobs.model import (
     Analysed,
     ClaimedJob,
     FailedJob,
-    PlannedJob,
     ResultFile,
-    ReturnedObject,
 )
 from scarnode.jobs.notices import Notices
+from scarnode.jobs.planning import SEG_JSON, SENT, STACK_JSON, UNFINISHED, Planning
 from scarnode.jobs.pulls import Pulls
 from scarnode.jobs.retention import Retention
 from scarnode.jobs.selftests import SelfTests
 from scarnode.jobs.tables import (
-    ROUTINE,
-    URGENT,
     Commitment,
     Delivery,
     DeliveryState,
-    Instance,
     Job,
     JobOrigin,
     JobState,
     Result,
-    Study,
 )
 from scarnode.jobs.takeout import Takeout
-from scarnode.stack import SeriesVerdict, Stack
-
-STACK_JSON = TypeAdapter(Stack)
-SEG_JSON = TypeAdapter(ReceivedSeg)
-
-SENT = (JobState.DONE, JobState.DELIVERING)
-UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 
 MAX_INTERRUPTIONS = 20
 """How often a job may be running when the node crashes before it counts as the job's fault.
@@ -75,8 +59,10 @@ def _of_failures(destinations: Mapping[str, Sequence[str]]) -> dict[str, list[st
     return {name: [FAILURE + kind for kind in kinds] for name, kinds in destinations.items()}
 
 
-class Ledger(Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests, Members):
-    """The job database: what came (`Reception`), is sent (`Deliveries`), committed, deleted (`Retention`), and jobs.
+class Ledger(Planning, Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests, Members):
+    """The job database: what came (`Reception`), was found (`Planning`), is sent (`Deliveries`), committed, deleted.
+
+    Running the jobs is here.
 
     Parameters
     ----------
@@ -90,148 +76,6 @@ class Ledger(Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests
     LedgerError
         The database can not be opened, or was written by a newer scarnode.
     """
-
-    # -- from studies to jobs ----------------------------------------------------------------------------------------
-
-    def close_study(
-        self,
-        study_id: int,
-        newest_instance: int,
-        verdicts: Sequence[SeriesVerdict],
-        planned: Sequence[PlannedJob],
-        problems: Mapping[str, str] | None = None,
-        note: str = "",
-        urgent: Collection[str] = (),
-    ) -> None:
-        """Write down what was found in a quiet study, and queue a job for every stack that has none yet.
-
-        Parameters
-        ----------
-        study_id : int
-        newest_instance : int
-            Of `study_files`; instances that came meanwhile keep the study open.
-        verdicts : sequence of SeriesVerdict
-            Replace the study's former ones.
-        planned : sequence of PlannedJob
-            A key that exists already makes no second job. A stack that shares images with an older job's
-            makes a revision: the older job is superseded where nothing was sent yet, else named as predecessor.
-        problems : mapping of str to str, optional
-            Spool-relative path of each file that can not be used, and why.
-        note : str
-            For the event row, e.g. why the search failed.
-        urgent : collection of str
-            Calling AE titles; jobs of a study that has an image from one of them go first.
-        """
-        now = time.time()
-        with self._writing() as session:
-            if newest_instance < session.get_one(Study, study_id).searched_instance:
-                return  # it was cut off from the ledger, and another search has seen more meanwhile
-            self._write_verdicts(session, study_id, newest_instance, verdicts, problems or {})
-            corrections = sum(plan.correction is not None for plan in planned)
-            found = f"{len(planned) - corrections} short-axis LGE stacks, {corrections} corrections"
-            why = note or f"study quiet: {len(verdicts)} series, {found}"
-            session.add(self._event(study_id, None, "", "", why))
-            priority = URGENT if planned and urgent and self._came_from(session, study_id, urgent) else ROUTINE
-            for plan in planned:
-                self._add_job(session, study_id, plan, now, priority)
-
-    @staticmethod
-    def _came_from(session: Session, study_id: int, callers: Collection[str]) -> bool:
-        query = select(Instance.id).where(Instance.study_id == study_id, Instance.calling_ae.in_(callers))
-        return session.scalar(query.limit(1)) is not None
-
-    def _add_job(self, session: Session, study_id: int, plan: PlannedJob, now: float, priority: int) -> None:
-        existing = session.scalar(select(Job).where(Job.key == plan.key))
-        if existing is not None:
-            self._come_again(session, existing, priority)
-            return
-        job = Job(
-            key=plan.key,
-            study_id=study_id,
-            state=JobState.QUEUED,
-            reason="",
-            priority=priority,
-            stack=STACK_JSON.dump_json(plan.stack).decode(),
-            origin=JobOrigin.CORRECTION if plan.correction else JobOrigin.NETWORK,
-            correction=SEG_JSON.dump_json(plan.correction).decode() if plan.correction else "",
-            input_digest=plan.input_digest,
-            predecessor_id=None,
-            created_at=now,
-            due_at=steady(),
-            attempts=0,
-            interruptions=0,
-            owner="",
-            lease_until=None,
-            finished_at=None,
-            slices=len(plan.stack.frames),
-            flags=",".join(flag.value for flag in plan.stack.flags),
-            model_sha256=plan.model_sha256,
-            seconds=None,
-            scar_volume_cm3=None,
-            myocardium_volume_cm3=None,
-            lge_percent=None,
-        )
-        session.add(job)
-        session.flush()
-        what = f"stack of {job.slices} slices"
-        if plan.correction is not None:
-            what = f"a person's correction of a {what}: SEG {plan.correction.sop_instance_uid}"
-        session.add(self._event(study_id, job.id, "", job.state.value, what))
-        self._revise(session, job, plan.stack)
-
-    def _come_again(self, session: Session, job: Job, priority: int) -> None:
-        """Let a job stand whose input came again; where its results were removed, they are made and sent anew.
-
-        The key says that they become the same objects under the same UIDs, so that an archive knows them.
-        """
-        made = session.scalars(select(Result.removed_at).where(Result.job_id == job.id)).all()
-        if job.state is not JobState.DONE or None in made or not made:
-            session.add(self._event(job.study_id, job.id, "", "", "the same input came again: its job stands"))
-            return
-        job.attempts, job.interruptions, job.due_at, job.priority = 0, 0, steady(), priority
-        self._move(session, job, JobState.QUEUED, "the same input came again after its results were removed")
-
-    def _revise(self, session: Session, job: Job, stack: Stack) -> None:
-        """Link a job to the one it revises: the latest of the study that used any of the same images.
-
-        A correction lets the network end first (see `claim`), so that both results come, the person's last.
-        """
-        images = {frame.sop_instance_uid for frame in stack.frames}
-        older = select(Job).where(Job.study_id == job.study_id, Job.id != job.id).order_by(Job.id.desc())
-        for other in session.scalars(older):
-            frames = STACK_JSON.validate_json(other.stack).frames
-            if images.isdisjoint(frame.sop_instance_uid for frame in frames):
-                continue
-            awaited = job.origin is JobOrigin.CORRECTION and other.origin is JobOrigin.NETWORK
-            if other.state in SENT or (awaited and other.state in UNFINISHED):
-                job.predecessor_id = other.id
-            else:
-                self._replace(session, job, other)
-            return
-
-    def _replace(self, session: Session, job: Job, other: Job) -> None:
-        """Put a job in the place of one whose result is not on its way; what was sent of that is revised."""
-        job.predecessor_id = other.id if self._was_sent(session, other) else other.predecessor_id
-        if other.state != JobState.SUPERSEDED:
-            what = "a correction" if job.origin is JobOrigin.CORRECTION else "late images"
-            self._move(session, other, JobState.SUPERSEDED, f"{what} made job {job.id}")
-
-    def returned_objects(self, study_id: int) -> list[ReturnedObject]:
-        """Give a study's Segmentations, and the results of this node that were sent back to it, in order of arrival."""
-        query = (
-            select(Instance, Result.path)
-            .outerjoin(Result, Result.sop_instance_uid == Instance.sop_instance_uid)
-            .where(Instance.study_id == study_id, Instance.removed_at.is_(None))
-            .where(Instance.sop_class_uid.in_(SEG_CLASSES) | Result.id.is_not(None))
-            .order_by(Instance.id)
-        )
-        with self.reading() as session:
-            return [
-                ReturnedObject(
-                    ReceivedSeg(Path(row.path), row.sop_class_uid, row.sop_instance_uid, row.series_instance_uid), own
-                )
-                for row, own in session.execute(query)
-            ]
 
     # -- running jobs ------------------------------------------------------------------------------------------------
 
@@ -306,11 +150,6 @@ class Ledger(Commitments, Holding, Notices, Retention, Takeout, Pulls, SelfTests
     def _revises_correction(session: Session, job: Job) -> bool:
         other = session.get(Job, job.predecessor_id) if job.predecessor_id else None
         return other is not None and other.origin is JobOrigin.CORRECTION
-
-    @staticmethod
-    def _was_sent(session: Session, job: Job) -> bool:
-        sent = select(Delivery.id).where(Delivery.job_id == job.id, Delivery.state == DeliveryState.SENT).limit(1)
-        return session.scalar(sent) is not None
 
     def finish(
         self,

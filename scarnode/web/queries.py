@@ -6,12 +6,12 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.engine import Row
 
 from scarnode.correct.model import ReceivedSeg
 from scarnode.jobs import Ledger
+from scarnode.jobs.planning import SEG_JSON, STACK_JSON
 from scarnode.jobs.queries import JobSummary
 from scarnode.jobs.tables import Job, Result
 from scarnode.stack import Stack
@@ -27,8 +27,6 @@ RECENT_SECONDS = 30 * 86400.0
 """How far back a sender's studies are counted."""
 MOST_FOUND = 200
 """Studies of one search."""
-STACK_JSON = TypeAdapter(Stack)
-SEG_JSON = TypeAdapter(ReceivedSeg)
 
 
 @dataclass(frozen=True)

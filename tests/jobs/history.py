@@ -25,7 +25,7 @@ SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 ROOT = 264_000_000_000_000_000_000_000_000_000_000_000_000
 KINDS = ("seg", "sr", "sc")
 DESTINATIONS = {"pacs": KINDS, "research": ("seg", "sr")}
-CLOCKS = ("reception", "deliveries", "ledger", "commitments")
+CLOCKS = ("reception", "deliveries", "ledger", "planning", "commitments")
 
 
 def uid(study: int, series: int = 0, instance: int = 0) -> str:
