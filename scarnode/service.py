@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import queue
@@ -69,6 +70,8 @@ def serve(path: Path, roles: Sequence[str] = ROLES) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, order)
     node = Node(settings, roles)
+    gc.collect()
+    gc.freeze()  # pynetdicom collects garbage twice a minute, and all waited 0.2 s for it
     node.ledger.set_alarm(node.common.alarm(CONFIG_ALARM), "")
     notify_systemd("READY=1")
     one_at_a_time = threading.Lock()
