@@ -51,6 +51,7 @@ def test_the_usual_exit_codes_are_those(scarnode, tmp_path):
     scarnode("config", "check", "--no-such-option", code=2)
 
 
+@pytest.mark.slow
 def test_bash_completes_commands_and_options(tmp_path):
     """In a real bash, with the function that --show-completion prints."""
     bash = shutil.which("bash")

@@ -45,6 +45,7 @@ def node(tmp_path_factory, orthanc):
         yield running
 
 
+@pytest.mark.slow
 def test_a_synthetic_study_goes_through_the_node_and_nowhere_else(scarnode, node, orthanc):
     found = told(scarnode("doctor", "-c", node.config_path, "--json"))
     assert [one for one in found.values() if one["state"] == "fail"] == []

@@ -148,6 +148,7 @@ def test_nothing_waits_in_a_new_ledger(ledger):
         max_size=6,
     )
 )
+@pytest.mark.slow
 def test_the_first_of_what_waits_counts_and_what_is_at_rest_does_not(tmp_path_factory, rows):
     ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('due') / 'ledger.sqlite'}", "test")
     expected = [AT_REST]

@@ -110,6 +110,7 @@ def test_what_a_job_spoilt_is_not_inherited_by_the_next(worker, stack):
     assert isinstance(worker.run(job(stack, number=2)), Analysed)
 
 
+@pytest.mark.slow
 def test_an_exception_that_quotes_the_patient_is_told_without(worker, stack):
     outcome = worker.run(job(stack, "quote_the_patient"))
     assert isinstance(outcome, Failure)

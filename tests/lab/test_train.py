@@ -82,6 +82,7 @@ def test_trained_networks_pack_into_weights_that_read_held_out_cases(runs, toys,
     assert stored["metrics"]["toy"]["dice_myocardium"] == round(summarise(results)["dice_myocardium"], 4)
 
 
+@pytest.mark.slow
 def test_a_continued_run_equals_an_unbroken_one(toys, tmp_path):
     """Ctrl-C in the middle of a step writes a checkpoint, from which the same call goes on."""
     steps = {"steps": 6, "batch": 2, "crop": 24}

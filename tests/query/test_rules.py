@@ -132,6 +132,7 @@ def test_a_rule_that_fails_raises_an_alarm(node, scarnode):
     assert "There are: night, hand, broken" in scarnode("pull", "--rule", "x", "-c", node.config_path, code=2).stderr
 
 
+@pytest.mark.slow
 def test_a_cohort_becomes_one_table_and_the_command_goes_on_where_it_was(node, scarnode, tmp_path, keep, studies):
     study = next(small_studies(tmp_path, "cohort"))
     keep(study.paths)

@@ -233,6 +233,7 @@ def test_recognises_them_without_their_names(name, tmp_path):
     assert {v.reason for v in search.series} == {reason}
 
 
+@pytest.mark.slow
 def test_one_study_with_everything(tmp_path):
     """All twenty-four series in one study: only late enhancement comes out, and every series has its verdict."""
     datasets, number = [], 0

@@ -52,6 +52,7 @@ def hammer(site, examples: int) -> None:
         ask()
 
 
+@pytest.mark.slow
 def test_no_request_is_a_fault(site):
     hammer(site, 6)
 

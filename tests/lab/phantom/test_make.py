@@ -28,6 +28,7 @@ def test_same_seed_same_phantom_other_seed_other_phantom():
     assert not np.array_equal(one.image, other.image)
 
 
+@pytest.mark.slow
 def test_component_changes_nothing_but_the_component():
     magnitude, psir = (make_phantom(3, replace(SMALL, component=name)) for name in ("magnitude", "psir"))
     assert np.array_equal(magnitude.label, psir.label)
