@@ -15,6 +15,7 @@ from pynetdicom.sop_class import (
 )
 
 from scarnode.errors import ScarnodeError
+from scarnode.reactor import hold_reactor
 from scarnode.receive import Door, Limits, Spool, listen
 
 from .builders import instance, write
@@ -33,7 +34,10 @@ def associate(port, contexts, called="SCARNODE"):
     ae = AE("SCANNER")
     for abstract, *syntaxes in contexts:
         ae.add_requested_context(abstract, syntaxes or None)
-    return ae.associate("127.0.0.1", port, ae_title=called)
+    association = ae.associate("127.0.0.1", port, ae_title=called)
+    if association.is_established:
+        hold_reactor(association)  # it may take an answer away from who waits for it
+    return association
 
 
 def test_echo(scp):
