@@ -34,10 +34,7 @@ def associate(port, contexts, called="SCARNODE"):
     ae = AE("SCANNER")
     for abstract, *syntaxes in contexts:
         ae.add_requested_context(abstract, syntaxes or None)
-    association = ae.associate("127.0.0.1", port, ae_title=called)
-    if association.is_established:
-        hold_reactor(association)  # it may take an answer away from who waits for it
-    return association
+    return ae.associate("127.0.0.1", port, ae_title=called)
 
 
 def test_echo(scp):
@@ -125,7 +122,9 @@ def test_one_study_over_interleaved_associations(scp):
     def push(numbers):
         association = associate(port, [(MRImageStorage,)])
         for number in numbers:
-            assert association.send_c_store(instance(number)).Status == 0
+            sent = instance(number)
+            hold_reactor(association)  # it may take the answer away from who waits for it
+            assert association.send_c_store(sent).Status == 0
         association.release()
 
     senders = [threading.Thread(target=push, args=(range(start, 30, 3),)) for start in range(3)]
