@@ -43,7 +43,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        out.print(f"scarnode {__version__}", highlight=False)
+        out.print(f"scarnode {__version__}")
         raise typer.Exit
 
 

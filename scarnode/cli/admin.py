@@ -10,7 +10,6 @@ import typer
 
 from scarnode.cli.terms import (
     CONFIG,
-    PLAIN,
     ConfigOption,
     JsonOption,
     listing,
@@ -43,26 +42,26 @@ def config_check(
     from scarnode.watch.notifier import CHANNELS, channel_of
 
     settings = read_settings(config)
-    out.print(f"{config}: good. AE {settings.node.ae_title} on port {settings.node.port}.", highlight=False)
+    out.print(f"{config}: good. AE {settings.node.ae_title} on port {settings.node.port}.")
     if settings.tls.port:
         callers = "callers show a certificate" if settings.tls.mutual else "callers need no certificate"
         plain = "; the other port stays closed" if settings.tls.only else ""
-        out.print(f"TLS on port {settings.tls.port}: {callers}{plain}.", **PLAIN)
+        out.print(f"TLS on port {settings.tls.port}: {callers}{plain}.", soft_wrap=True)
     if identity := settings.tls.identity():
         ends = datetime.fromtimestamp(check_identity(identity), timezone.utc)
-        out.print(f"certificate: valid until {ends:%Y-%m-%d %H:%M} UTC", **PLAIN)
+        out.print(f"certificate: valid until {ends:%Y-%m-%d %H:%M} UTC", soft_wrap=True)
     peers = list(settings.peers().values())
     for peer in peers:
-        out.print(f"destination {peer.name}: {peer} takes {', '.join(peer.objects)}", **PLAIN)
+        out.print(f"destination {peer.name}: {peer} takes {', '.join(peer.objects)}", soft_wrap=True)
     told = " and ".join(name for name in CHANNELS if channel_of(settings, name))
-    out.print(f"alarms are told by {told}" if told else "nobody is told of alarms ([notify])", **PLAIN)
+    out.print(f"alarms are told by {told}" if told else "nobody is told of alarms ([notify])", soft_wrap=True)
     if echo:
         from scarnode.logs import keep_quiet_about_patients
 
         keep_quiet_about_patients()
         answers = [(peer.name, deliver.echo(peer, settings.node.ae_title)) for peer in peers]
         for name, answer in answers:
-            out.print(f"destination {name}: {'good' if answer.ok else 'NOT GOOD'}. {answer.detail}", **PLAIN)
+            out.print(f"destination {name}: {'good' if answer.ok else 'NOT GOOD'}. {answer.detail}", soft_wrap=True)
         raise typer.Exit(0 if all(answer.ok for _, answer in answers) else 1)
 
 
@@ -118,10 +117,10 @@ def _test_channels(config: Path) -> bool:
     settings = read_settings(config)
     channels = {name: channel for name in CHANNELS if (channel := channel_of(settings, name))}
     if not channels:
-        out.print("nobody is told of alarms: set mail_server or webhook_url in [notify]", **PLAIN)
+        out.print("nobody is told of alarms: set mail_server or webhook_url in [notify]", soft_wrap=True)
         return False
     message = Message(settings.node.ae_title, socket.gethostname(), link=settings.notify.link)
     sendings = {name: channel.send(message) for name, channel in channels.items()}
     for name, sending in sendings.items():
-        out.print(f"{name}: {'sent' if sending.ok else 'NOT SENT'}. {sending.trouble}".rstrip(), **PLAIN)
+        out.print(f"{name}: {'sent' if sending.ok else 'NOT SENT'}. {sending.trouble}".rstrip(), soft_wrap=True)
     return all(sending.ok for sending in sendings.values())

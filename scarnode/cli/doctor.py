@@ -32,7 +32,7 @@ def doctor(
 
     keep_quiet_about_patients()
     findings = []
-    for finding in examine(config, try_out, lambda text: err.print(text, style="dim", highlight=False)):
+    for finding in examine(config, try_out, lambda text: err.print(text, style="dim", soft_wrap=True)):
         findings.append(finding)
         if not as_json:
             line = Text(f"{finding.state:8}", COLOURS[finding.state])

@@ -123,7 +123,7 @@ def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = Fal
         parts = (("job", summary), ("deliveries", deliveries), ("events", events), ("story", story))
         print(json.dumps({name: plain(part) for name, part in parts}))
         return
-    out.print(f"Job {job} · {summary.state} · {RESEARCH_USE}", highlight=False)
+    out.print(f"Job {job} · {summary.state} · {RESEARCH_USE}")
     _show_facts(summary)
     if deliveries:
         _show_deliveries(deliveries)
@@ -201,7 +201,7 @@ def _each(jobs: Sequence[int], move: Callable[[int], str], as_json: bool) -> Non
             say_error(error)
         else:
             if not as_json:
-                out.print(f"job {job} is {moved[-1]['state']}", highlight=False)
+                out.print(f"job {job} is {moved[-1]['state']}")
     if as_json:
         print(json.dumps(moved))
     if len(moved) < len(set(jobs)):

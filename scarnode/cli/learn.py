@@ -73,7 +73,7 @@ def train(
             bar.update(task, visible=bar.tasks[0].total is not None)
         except KeyboardInterrupt:
             bar.stop()
-            out.print(f"stopped; the same command goes on with what lies in {output}", highlight=False)
+            out.print(f"stopped; the same command goes on with what lies in {output}")
             raise typer.Exit(130) from None
     _print_metrics(weights)
 
@@ -96,10 +96,8 @@ def _print_metrics(weights: Path) -> None:
             values = ["" if row.get(key) is None else f"{row[key]:.3f}" for key in columns.values()]
             table.add_row(source, name, str(row["cases"]), *values)
     out.print(table if card["metrics"] else "no case was held out: nothing is known of how good these weights are")
-    out.print(
-        f"{weights}: {card['name']} {card['version']}, licence: {card['licence']}", highlight=False, soft_wrap=True
-    )
-    out.print(f"to use them: [segment] weights = {weights.resolve()}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"{weights}: {card['name']} {card['version']}, licence: {card['licence']}", soft_wrap=True)
+    out.print(f"to use them: [segment] weights = {weights.resolve()}", soft_wrap=True)
 
 
 @app.command()
@@ -131,7 +129,7 @@ def evaluate(
     if corrections is not None:
         from scarnode.lab.corrections import evaluate_corrections
 
-        out.print(f"{evaluate_corrections(corrections, output)} · {RESEARCH_USE}", highlight=False, soft_wrap=True)
+        out.print(f"{evaluate_corrections(corrections, output)} · {RESEARCH_USE}", soft_wrap=True)
     if not cases:
         if corrections is None:
             raise ScarnodeError("no case is given", "evaluate", "give folders of cases, or --corrections FOLDER")
@@ -152,4 +150,4 @@ def evaluate(
         command,
     )
     report = run(settings, lambda some, what: track(some, what, console=err))
-    out.print(f"{report} · {RESEARCH_USE}", highlight=False, soft_wrap=True)
+    out.print(f"{report} · {RESEARCH_USE}", soft_wrap=True)

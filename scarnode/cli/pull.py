@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from scarnode.cli.terms import CONFIG, PLAIN, ConfigOption, JsonOption, err, open_ledger, out, plain, tell_access
+from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, open_ledger, out, plain, tell_access
 from scarnode.cli.transfer import stopped_by_ctrl_c
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import Table
@@ -150,9 +150,9 @@ def run_one(settings: Settings, ledger: Ledger, name: str) -> int:
     _need_node(link)
     with stopped_by_ctrl_c() as stopping:
         run = run_rule(rules[name], link, ledger, stopping)
-    out.print(f"rule {name}: {run.pulled} studies pulled, {run.failed} failed, {run.left_over} left", **PLAIN)
+    out.print(f"rule {name}: {run.pulled} studies pulled, {run.failed} failed, {run.left_over} left", soft_wrap=True)
     if run.detail:
-        out.print(run.detail, **PLAIN)
+        out.print(run.detail, soft_wrap=True)
     return 130 if stopping.is_set() else 1 if run.failed else 0
 
 
@@ -183,13 +183,13 @@ def pull_cohort(
                 troubles[place] = "; ".join(lost) if done else "the archive has no such study"
             except ScarnodeError as error:
                 troubles[place] = str(error)
-            err.print(f"{place + 1} of {len(cohort.members)} asked for", style="dim", highlight=False)
+            err.print(f"{place + 1} of {len(cohort.members)} asked for", style="dim")
         rows, waiting = collect(ledger, cohort, troubles)
         write_results(results, cohort, rows)
         while wait and waiting and not stopping.wait(2.0):
             rows, waiting = collect(ledger, cohort, troubles)
             write_results(results, cohort, rows)
-    out.print(f"{len(rows)} rows written to {results}; {waiting} studies are not through yet", **PLAIN)
+    out.print(f"{len(rows)} rows written to {results}; {waiting} studies are not through yet", soft_wrap=True)
     if stopping.is_set():
         return 130
     return 1 if any(troubles) or waiting else 0
@@ -200,7 +200,7 @@ def _print_plans(plans: list[tuple[FoundStudy, list[FoundSeries]]], as_json: boo
         print(json.dumps([{**plain(study), "pull": plain(series)} for study, series in plans]))
         return
     if not plans:
-        out.print(f"nothing found{f' with a series of modality {modality}' if modality else ''}", **PLAIN)
+        out.print(f"nothing found{f' with a series of modality {modality}' if modality else ''}", soft_wrap=True)
         return
     table = Table("Date", "Patient ID", "Accession", "Description", "Series", "Images", title="Would be pulled")
     for study, series in plans:
@@ -226,4 +226,4 @@ def _print_pulled(found: list[FoundStudy], pulled: list[PulledStudy]) -> None:
         table.add_row(study.study_date, study.patient_id, study.accession_number, str(one.images), state, detail)
     out.print(table)
     good = sum(one.ok for one in pulled)
-    out.print(f"{good} of {len(found)} studies are here; what becomes of them: scarnode jobs list", **PLAIN)
+    out.print(f"{good} of {len(found)} studies are here; what becomes of them: scarnode jobs list", soft_wrap=True)

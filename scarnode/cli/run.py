@@ -79,7 +79,7 @@ def segment(
             outcome = analyse_files(paths, order, _watched(bar))
         except KeyboardInterrupt:
             bar.stop()
-            err.print(f"stopped; the same command goes on with what lies in {output}", highlight=False)
+            err.print(f"stopped; the same command goes on with what lies in {output}")
             raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(dataclasses.asdict(outcome), indent=2, default=str))
@@ -145,4 +145,4 @@ def phantom(
     from scarnode.lab.phantom import write_cohort, write_published_test_set
 
     written = write_published_test_set(output) if published else write_cohort(output, count, seed, vendor)
-    out.print(f"{len(written)} synthetic patients written to {output}", highlight=False)
+    out.print(f"{len(written)} synthetic patients written to {output}")

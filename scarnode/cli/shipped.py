@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scarnode.cli.admin import config_app
-from scarnode.cli.terms import CONFIG, PLAIN, out
+from scarnode.cli.terms import CONFIG, out
 from scarnode.errors import ScarnodeError
 
 UNITS = Path("/etc/systemd/system")
@@ -25,7 +25,7 @@ def config_init(
     from scarnode.config.shipped import shipped_config
 
     if _write(shipped_config(data), path):
-        out.print(f"{path} written. Set [destination:pacs], then: scarnode config check -c {path}", **PLAIN)
+        out.print(f"{path} written. Set [destination:pacs], then: scarnode config check -c {path}", soft_wrap=True)
 
 
 @config_app.command("unit")
@@ -43,7 +43,7 @@ def config_unit(
     path = path or UNITS / ("scarnode@.service" if roles else "scarnode.service")
     if _write(shipped_unit(roles), path):
         service = "scarnode@receive (@work, @deliver)" if roles else "scarnode"
-        out.print(f"{path} written. Then: systemctl daemon-reload && systemctl enable --now {service}", **PLAIN)
+        out.print(f"{path} written. Then: systemctl daemon-reload && systemctl enable --now {service}", soft_wrap=True)
 
 
 def _write(text: str, path: Path) -> bool:

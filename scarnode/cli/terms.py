@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from scarnode.config import Settings
     from scarnode.jobs import Ledger
 
-out = Console()
-err = Console(stderr=True)
+AS_IT_IS: dict[str, Any] = {"markup": False, "highlight": False}
+"""What stands in square brackets, a section of config.ini above all, is no markup."""
+
+out = Console(**AS_IT_IS)
+err = Console(stderr=True, **AS_IT_IS)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="SCARNODE_CONFIG", help="The node's config.ini.", show_default=True)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 CONFIG = Path("/etc/scarnode/config.ini")
 LONGEST_LINE = 20_000
 """Characters of a table's line in a pipe."""
@@ -82,7 +84,7 @@ def print_json(rows: list) -> None:
 def say_error(error: ScarnodeError) -> None:
     """Print an error on stderr: what is wrong, where, and what to do."""
     text = printable(f"scarnode: {error}", besides="\n")
-    err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    err.print(text, style="red", soft_wrap=True)
 
 
 def listing(*titles: str, folds: Sequence[str] = (), cuts: str = "") -> Table:
@@ -127,7 +129,7 @@ def show(table: Table) -> None:
     table.box, table.expand, table.pad_edge = None, False, False
     for column in table.columns:
         column.no_wrap, column.max_width, column.ratio = True, None, None
-    wide = Console(width=LONGEST_LINE, file=StringIO(), color_system=None)
+    wide = Console(width=LONGEST_LINE, file=StringIO(), color_system=None, **AS_IT_IS)
     wide.print(table)
     print("\n".join(line.rstrip() for line in wide.file.getvalue().splitlines()))  # type: ignore[attr-defined]
 

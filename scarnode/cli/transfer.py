@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from scarnode.cli.terms import CONFIG, PLAIN, ConfigOption, JsonOption, err, out
+from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, out
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import Table
 
@@ -71,7 +71,9 @@ def send(
         size, took = pushed.size / 1e6, max(pushed.seconds, 0.001)
         text = f"{len(pushed.outcomes) - len(pushed.refused)} of {len(pushed.outcomes)} stored by {peer}: "
         text += f"{size:.1f} MB in {took:.1f} s ({size / took:.1f} MB/s)"
-        out.print(text + (f"; {len(pushed.skipped)} files are no DICOM objects" if pushed.skipped else ""), **PLAIN)
+        out.print(
+            text + (f"; {len(pushed.skipped)} files are no DICOM objects" if pushed.skipped else ""), soft_wrap=True
+        )
     raise typer.Exit(130 if stopping.is_set() else 1 if pushed.refused else 0)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scarnode.cli.terms import CONFIG, PLAIN, ConfigOption, err, out, user
+from scarnode.cli.terms import CONFIG, ConfigOption, err, out, user
 from scarnode.errors import ScarnodeError
 from scarnode.web import Role
 
@@ -29,8 +29,8 @@ def login(config: ConfigOption = CONFIG) -> None:
     name = f"[{name}]" if ":" in name else name
     behind = bool(web.proxy and web.names)
     address = f"{'https' if web.secure else 'http'}://{name}{'' if behind else f':{web.port}'}/login?code={code}"
-    out.print(address, **PLAIN)
-    err.print("Good for five minutes, once. Open it in a browser that reaches this address.", **PLAIN)
+    out.print(address, soft_wrap=True)
+    err.print("Good for five minutes, once. Open it in a browser that reaches this address.", soft_wrap=True)
 
 
 @app.command("user")
@@ -50,6 +50,6 @@ def add_user(
         except (OSError, UnicodeDecodeError):
             raise ScarnodeError("can not be read", str(password_file), "Name a text file") from None
     try:
-        out.print(str(make_account(name, role, password)), **PLAIN)
+        out.print(str(make_account(name, role, password)), soft_wrap=True)
     except ValueError as error:
         raise ScarnodeError(f"allowed: {error}", name, "Run it again") from None

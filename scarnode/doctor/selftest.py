@@ -211,10 +211,14 @@ def _job(ledger: Ledger, uid: str) -> Job | None:
 
 
 def _verdict(ledger: Ledger, uid: str) -> str:
-    """Give why the series is no stack, once the study was searched."""
+    """Give why the series is no stack, once the study was searched and no job was made.
+
+    Both in one question: a stack that is found between two questions has a reason too, why it was taken.
+    """
     with ledger.reading() as session:
         query = select(SeriesRow.reason).join(Study, Study.id == SeriesRow.study_id)
         query = query.where(Study.study_instance_uid == uid, Study.newest_instance <= Study.searched_instance)
+        query = query.where(~select(Job.id).where(Job.study_id == Study.id).exists())
         return "; ".join(session.scalars(query))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from scarnode.doctor import selftest
 from scarnode.jobs import Ledger
 from scarnode.segment.card import shipped_weights
 from tests.harness import ledger as books
@@ -46,8 +47,19 @@ def node(tmp_path_factory, orthanc):
 
 
 @pytest.mark.slow
-def test_a_synthetic_study_goes_through_the_node_and_nowhere_else(scarnode, node, orthanc):
-    found = told(scarnode("doctor", "-c", node.config_path, "--json"))
+def test_a_synthetic_study_goes_through_the_node_and_nowhere_else(scarnode, node, orthanc, monkeypatch):
+    ask = selftest._job
+
+    def slow_answer(ledger, uid):
+        """No job yet: an answer that comes back when there is one."""
+        if (job := ask(ledger, uid)) is None:
+            wait_until(lambda: ask(ledger, uid) is not None, 60, "the study to be found")
+        return job
+
+    monkeypatch.setattr(selftest, "_job", slow_answer)
+    done = scarnode("doctor", "-c", node.config_path, "--json")
+    assert "1 s of quiet ([study] quiet_seconds)" in done.stderr
+    found = told(done)
     assert [one for one in found.values() if one["state"] == "fail"] == []
     assert "nothing was sent anywhere" in found["self-test: report"]["detail"]
     assert "synthetic" in found["self-test: numbers"]["detail"]
