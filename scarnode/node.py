@@ -13,9 +13,7 @@ from scarnode.clock import steady
 from scarnode.config import Settings
 from scarnode.config.live import merge
 from scarnode.errors import LedgerError
-from scarnode.jobs.changes import Glance
 from scarnode.jobs.pulse import Pulse
-from scarnode.jobs.scheduler import Scheduler
 from scarnode.roles import ROLES, Common, Delivering, Receiving, Role, Working
 from scarnode.roles.receive import server_context_of
 from scarnode.systemd import notify_systemd
@@ -58,12 +56,9 @@ class Node:
         if common.shared:
             pause = lambda: common.settings.deliver.max_delay_seconds  # noqa: E731
             common.pulse = Pulse(common.ledger, common.owner, common.roles, caught_up_to, pause)
-        self._scheduler = Scheduler({})
-        common.glance = Glance(common.ledger, lambda: common.settings.study.quiet_seconds, self._scheduler.wake)
-        common.wake = self._wake
-        self._scheduler.change(self._tasks())
+        common.scheduler.change(self._tasks())
         common.audit.note(events.started(common.audit.source))
-        self._scheduler.start()
+        common.scheduler.start()
         for listener in self.receiving.listeners if self.receiving else []:
             how = " (TLS)" if listener.tls else ""
             log.info("%s listens on %s:%d%s", settings.node.ae_title, settings.node.host, listener.port, how)
@@ -94,7 +89,7 @@ class Node:
         self.common.take_over()
         for role in self._roles():
             role.take_over()
-        self._scheduler.change(self._tasks())
+        self.common.scheduler.change(self._tasks())
         return kept
 
     @property
@@ -138,7 +133,7 @@ class Node:
             if role:
                 role.stop()
         common.audit.note(events.stopped(common.audit.source))
-        self._scheduler.stop()
+        common.scheduler.stop()
         common.audit.send_due()
         common.close()
         log.info("stopped")
@@ -164,11 +159,6 @@ class Node:
         if "NOTIFY_SOCKET" in os.environ:
             tasks["watchdog"] = self._tell_systemd
         return tasks
-
-    def _wake(self, kind: str) -> None:
-        for name in self._scheduler.names:
-            if name == kind or name.startswith(kind + "-"):
-                self._scheduler.wake(name)
 
     def _engines(self) -> list[str]:
         return [worker.engine for worker in self.working.workers if worker.engine] if self.working else []

@@ -43,10 +43,9 @@ def serve(
     ] = None,
 ) -> None:
     """Run the node until SIGTERM; SIGHUP has it read config.ini again."""
-    from scarnode.service import ROLES
     from scarnode.service import serve as run
 
-    run(config, [one.value for one in role] if role else ROLES)
+    run(config, [one.value for one in role or Roles])
 
 
 @app.command()

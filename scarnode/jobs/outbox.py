@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import logging
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pynetdicom.events import Event
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from scarnode.audit import AuditTrail, tell_sending, tell_sent
 from scarnode.clock import steady
 from scarnode.config import DeliverSection
 from scarnode.deliver import About, Destination, Outcome, WebDestination, next_delay, send
+from scarnode.jobs.away import write_down
 from scarnode.jobs.commitments import LONGEST_WAIT
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.model import DeliveryReport, DueCommitment, DueDelivery
 from scarnode.jobs.turns import Ending
 from scarnode.receive import TakeReport, answer_report
-
-LEDGER_PAUSE = 1.0
-"""Seconds until a ledger that is away is told again what was sent."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +77,8 @@ def deliver_due(
             tell_sent(
                 audit, outcomes, destination, [_is_last(delivery, outcome, patience) for delivery, outcome in tries]
             )
-        _tell(ledger, reports)
+        # what is sent and not written down is sent again, under the same UIDs; so nothing is sent before it is
+        write_down(ledger, f"job {job}", partial(ledger.report_deliveries, reports))
         accepted = sum(report.sent for report in reports)
         sent += accepted
         log.info("job %d: %d of %d objects sent to %s", job, accepted, len(deliveries), destination.name)
@@ -145,22 +143,6 @@ def ask_commitments(
             delays = _delays(outcome, patience)
             ledger.commitment_not_requested(due, destination.name, outcome.detail, delays, made=True)
             log.warning("job %d: %s", due.job_id, outcome.detail)
-
-
-def _tell(ledger: Ledger, reports: Sequence[DeliveryReport]) -> None:
-    """Write down what was sent; where the ledger is on a server that is away, when it is back, and send nothing before.
-
-    What is sent and not written down is sent again, under the same UIDs.
-    """
-    while True:
-        try:
-            ledger.report_deliveries(reports)
-            return
-        except (OperationalError, InterfaceError) as error:
-            if not ledger.shared:
-                raise
-            log.error("the ledger is away (%s): what was sent is written down later", type(error).__name__)
-        time.sleep(LEDGER_PAUSE)
 
 
 def resend_delay(patience: DeliverSection, attempt: int) -> float:

@@ -34,6 +34,10 @@ SESSION = {
 """The server's settings of our sessions: a node that is cut off, or dies, gives its locks back soon."""
 
 
+ALONE: dict[str, Any] = {"scarnode_read_only": True, "isolation_level": "AUTOCOMMIT"}
+"""Execution options of a connection without transactions, which waits for no writer."""
+
+
 def open_postgres(url: URL) -> Engine:
     """Open a ledger on PostgreSQL.
 
@@ -74,8 +78,7 @@ def open_postgres(url: URL) -> Engine:
 
 def database_clock(engine: Engine) -> float:
     """Give the database's time of this moment, in UTC seconds since 1970."""
-    options = {"scarnode_read_only": True, "isolation_level": "AUTOCOMMIT"}
-    with engine.connect().execution_options(**options) as connection:
+    with engine.connect().execution_options(**ALONE) as connection:
         for _ in range(3):
             before = time.monotonic()
             told = float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)

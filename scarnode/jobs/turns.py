@@ -12,11 +12,10 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from scarnode.jobs.postgres import ALONE
+
 TURNS = 0x5CA2
 """First half of the keys of our advisory locks; the second is a hash of the task's name."""
-
-ALONE = {"scarnode_read_only": True, "isolation_level": "AUTOCOMMIT"}
-"""Execution options of the connection that holds the locks: without a transaction that would wait for the writer."""
 
 
 class Ending(Protocol):

@@ -21,6 +21,7 @@ from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.members import new_name
 from scarnode.jobs.outbox import resend_delay
 from scarnode.jobs.pulse import Pulse
+from scarnode.jobs.scheduler import Scheduler
 from scarnode.jobs.turns import Turns
 from scarnode.receive import CommitmentReport, Spool
 from scarnode.segment import read_identity
@@ -93,10 +94,9 @@ class Common:
         self.audit = settings.audit_trail()
         self.turns = Turns(self.ledger.engine)
         self.pulse: Pulse | None = None
-        self.glance: Glance | None = None
+        self.scheduler = Scheduler({})
+        self._glance = Glance(self.ledger, lambda: self.settings.study.quiet_seconds, self.scheduler.wake)
         self.dispatcher = Dispatcher(settings.cluster.broker, self._tell_broker)
-        self.wake: Callable[[str], None] = lambda kind: None
-        """Runs every task of a kind (what stands before the dash in its name) now; set by the node."""
 
     def use(self, settings: Settings) -> None:
         """Have these settings count: the only place where they, and what is made of them, are set."""
@@ -112,9 +112,15 @@ class Common:
         """Give the name of an alarm on this process: beside others it is one of its own, which ends with it."""
         return f"{name}_{self.owner}"[-LONGEST_ALARM:] if self.shared else name
 
-    def guard(self, name: str, task: Callable[[], bool | None]) -> Callable[[], object]:
+    def guard(self, name: str, task: Callable[[], bool | None]) -> Callable[[], None]:
         """Give a task that runs only where the ledger has something for it (`Glance.guard`)."""
-        return self.glance.guard(name, task) if self.glance else task
+        return self._glance.guard(name, task)
+
+    def wake(self, kind: str) -> None:
+        """Run every task of a kind (what stands before the dash in its name) now."""
+        for name in self.scheduler.names:
+            if name == kind or name.startswith(kind + "-"):
+                self.scheduler.wake(name)
 
     def sure(self) -> bool:
         """Tell whether the ledger was there long enough for others to have told what they do."""

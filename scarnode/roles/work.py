@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
+from scarnode.jobs.away import write_down
 from scarnode.jobs.line import Failure, NoRoom, Nothing
 from scarnode.jobs.memory import share_of_memory
 from scarnode.jobs.model import Analysed, ClaimedJob
@@ -26,9 +25,6 @@ LEASE_MARGIN = 60.0
 
 NO_ROOM_PAUSE = 30.0
 """Seconds until a job is tried again that found no room for its results."""
-
-LEDGER_PAUSE = 1.0
-"""Seconds until the ledger is told again what became of a job, while it is away."""
 
 
 class Working:
@@ -104,26 +100,9 @@ class Working:
                     return
                 log.error("job %d: %s", claimed.id, death)
                 outcome = Failure(str(death), permanent=False)
-            self._tell(claimed, outcome)
-
-    def _tell(self, claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | NoRoom) -> None:
-        """Write down what became of a job; where the ledger is on a server that is away, when it is back.
-
-        Should the job be another's by then, the ledger drops this outcome.
-        """
-        told = False
-        while True:
-            try:
-                self._write_down(claimed, outcome)
-                return
-            except (OperationalError, InterfaceError) as error:
-                if not self._common.shared:
-                    raise
-                if not told:
-                    log.error("job %d: the ledger is away (%s); told later", claimed.id, type(error).__name__)
-                told = True
-            if self._common.stopping.wait(LEDGER_PAUSE):
-                return
+            # should the job be another's by then, the ledger drops this outcome
+            write = partial(self._write_down, claimed, outcome)
+            write_down(common.ledger, f"job {claimed.id}", write, common.stopping)
 
     def _write_down(self, claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | NoRoom) -> None:
         common = self._common

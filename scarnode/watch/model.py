@@ -188,4 +188,4 @@ class Facts:
     settings_good: bool
     certificate_ends: float | None
     model: str
-    roles: tuple[str, ...] = ("receive", "work", "deliver")
+    roles: tuple[str, ...]

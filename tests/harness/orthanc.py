@@ -6,20 +6,19 @@ import base64
 import http.client
 import io
 import json
-import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
 
+from tests.harness.server import Server
 from tests.harness.tools import find_tool, free_port, wait_until
 
 WEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
-class Orthanc:
+class Orthanc(Server):
     """Start Orthanc with an archive of its own below `folder`; a context manager.
 
     It takes C-STORE from any AE title, but only for its own called AE title. Several can run side by side.
@@ -47,16 +46,6 @@ class Orthanc:
         self._more = configuration
         users = [f"{name}:{password}" for name, password in configuration.get("RegisteredUsers", {}).items()]
         self._credentials = {"Authorization": "Basic " + base64.b64encode(users[0].encode()).decode()} if users else {}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Orthanc:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
     def start(self) -> None:
         """Start, or start again with the same ports and the same archive."""
@@ -80,9 +69,7 @@ class Orthanc:
         }
         path = self.folder / "orthanc.json"
         path.write_text(json.dumps(configuration, indent=2))
-        with (self.folder / "orthanc.log").open("ab") as log:
-            command = [self._program, str(path)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self._launch([self._program, str(path)], self.folder / "orthanc.log")
         wait_until(self._answers, 20, f"Orthanc's REST API (log: {self.folder}/orthanc.log)")
 
     @property
@@ -101,13 +88,6 @@ class Orthanc:
         if self._process:
             self._process.terminate()
             self._process.wait(20)
-            self._process = None
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
             self._process = None
 
     def instances(self, study_uid: str | None = None) -> list[Dataset]:

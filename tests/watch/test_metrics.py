@@ -21,6 +21,7 @@ from scarnode.disk import Room
 from scarnode.jobs import Ledger
 from scarnode.jobs.model import DeliveryReport
 from scarnode.jobs.turns import Turns
+from scarnode.roles import ROLES
 from scarnode.watch import Facts, keeper
 from scarnode.watch.keeper import Watch
 from scarnode.watch.metrics import Metrics
@@ -49,6 +50,7 @@ def facts(**changes) -> Facts:
         "settings_good": True,
         "certificate_ends": 2000.0,
         "model": "f" * 64,
+        "roles": ROLES,
     }
     return Facts(**{**usual, **changes})
 
