@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,13 +161,6 @@ def check_authorities(path: Path, dates: bool = True) -> None:
     ends = [str(authority["notAfter"]) for authority in context.get_ca_certs()]
     if dates and ends and max(map(ssl.cert_time_to_seconds, ends)) < time.time():
         raise ValueError(f"certificates that are valid now (the last of these ended on {ends[-1]})")
-
-
-def hang_up(connection: socket.socket) -> None:
-    """End a connection, with TLS or without, under whoever waits for it in another thread."""
-    with suppress(OSError):
-        # not SSLSocket's own: that one takes the TLS object away from under the reader
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def explain(error: ssl.SSLError) -> str:

@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from scarnode.deliver.model import (
     Outcome,
     unable,
 )
-from scarnode.tls import client_context, explain, hang_up
+from scarnode.sockets import acknowledge_at_once, hang_up
+from scarnode.tls import client_context, explain
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _MAX_PDU = 131072
@@ -68,6 +69,13 @@ class Line:
         self.cut = threading.Timer(self.longest, hang_up, [link])
         self.cut.daemon = True
         self.cut.start()
+
+    def sent(self, event: evt.Event) -> None:
+        """Have the answer's first piece acknowledged at once: the peer may wait for that before it sends the rest."""
+        own = event.assoc.dul.socket
+        if own is not None and own.socket is not None:
+            with suppress(OSError):  # it ended meanwhile
+                acknowledge_at_once(own.socket)
 
     def tls_arguments(self) -> tuple[ssl.SSLContext, str] | None:
         """Give what pynetdicom needs for TLS; OSError or ValueError where a file can not be used.
@@ -188,6 +196,7 @@ def association(
             max_pdu=_MAX_PDU,
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, line.opened),
+                (evt.EVT_DATA_SENT, line.sent),
                 (evt.EVT_PDU_RECV, line.received),
                 (evt.EVT_DIMSE_RECV, line.heard),
                 *handlers,

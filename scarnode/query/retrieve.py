@@ -23,7 +23,7 @@ from scarnode.query.ask import SYNTAXES
 from scarnode.query.model import Archive, Retrieved, SubOperations, Unit
 from scarnode.reactor import hold_reactor
 from scarnode.receive.scp import TRANSFER_SYNTAXES
-from scarnode.tls import hang_up
+from scarnode.sockets import hang_up
 
 SILENCE = 600.0
 """Seconds for which an archive may be silent while it retrieves: some fetch a study from tape, and many say nothing

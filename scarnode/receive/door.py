@@ -23,7 +23,8 @@ from scarnode.receive.line import Line
 from scarnode.receive.peers import Caller, plain_address, recognise
 from scarnode.receive.refusals import Reason, Refusal, printable, write_down
 from scarnode.receive.shelf import Shelf
-from scarnode.tls import explain, hang_up
+from scarnode.sockets import hang_up
+from scarnode.tls import explain
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from scarnode.receive.refusals import Reason
-from scarnode.tls import hang_up
+from scarnode.sockets import hang_up
 
 MAXIMUM_PDU_LENGTH = 131072
 """What we tell our peers (PS3.8 D.1): the most that dcmtk's senders use."""

@@ -15,7 +15,7 @@ from pynetdicom.transport import AssociationSocket
 from scarnode.receive.lane import P_DATA_TF, Lane
 from scarnode.receive.limits import LONGEST_MESSAGE, LONGEST_PDU, SLOWEST_SENDER, Limits
 from scarnode.receive.refusals import Reason
-from scarnode.tls import hang_up
+from scarnode.sockets import acknowledge_at_once, hang_up
 
 MOMENT = 0.25
 """Seconds for which a thread waits for its peer before it looks whether there is anything else to do."""
@@ -230,13 +230,3 @@ def _comes(connection: socket.socket, seconds: float) -> bool:
     waiting = select.poll()
     waiting.register(connection, select.POLLIN)
     return bool(waiting.poll(math.ceil(seconds * 1000)))
-
-
-def acknowledge_at_once(connection: socket.socket) -> None:
-    """Have the kernel acknowledge what came and what comes next without waiting (Linux; asked for before every wait).
-
-    A sender with Nagle's algorithm on, as most have, holds the last piece of an image back until the one before is
-    acknowledged, and the kernel delays that by 40 ms: 240 images took ten seconds of waiting (benchmarks/ingest.py).
-    """
-    if hasattr(socket, "TCP_QUICKACK"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

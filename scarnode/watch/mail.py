@@ -10,7 +10,8 @@ from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import formatdate
 
-from scarnode.tls import client_context, explain, hang_up
+from scarnode.sockets import hang_up
+from scarnode.tls import client_context, explain
 from scarnode.watch.model import MailServer, Message, Sending
 from scarnode.watch.words import identity, subject, text
 
