@@ -2,50 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import struct
+from collections.abc import Hashable, Iterable
 
-from highdicom.sr import CodedConcept
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_sequence
+from pydicom.filewriter import write_data_element
+from pydicom.uid import UID
+
+_ENCODINGS = convert_encodings("ISO_IR 192")
+_ITEM = 0xFFFE, 0xE000
 
 
-def encode_codes(dataset: Dataset) -> None:
-    """Put the bytes of each sequence of one code in its place, for a dataset that is only to be written.
+def encode_sequences(dataset: Dataset) -> None:
+    """Put the bytes of each sequence in its place, for a dataset that is only to be written.
 
-    Half of a report's nested datasets are codes, few of them different. The bytes are those that pydicom writes, and
-    it is told that no value depends on another's (`pydicom.filewriter.correct_ambiguous_vr`), for which it searches
-    every level once for each level above it: an SR has no such element.
+    Half of a report's nested datasets are codes, few of them different, and numbers share an outline: what is there
+    twice is encoded once. The bytes are those that pydicom writes. It searches every level once for each level above
+    it for values that depend on another's (`pydicom.filewriter.correct_ambiguous_vr`): an SR has none.
 
     Parameters
     ----------
     dataset : pydicom.Dataset
         In ISO_IR 192, to be written in explicit VR little endian. Changed in place.
     """
-    _encode(dataset, {})
-
-
-def _encode(dataset: Dataset, known: dict[Hashable, bytes]) -> None:
+    encoder = _Encoder()
     for tag in list(dataset.keys()):
-        element = dataset.get_item(tag)
-        if element.VR != "SQ" or element.is_raw:
-            continue
-        items = dataset[tag].value
-        if len(items) == 1 and isinstance(items[0], CodedConcept):
-            key = tuple((one.tag, one.value) for one in items[0])
-            if key not in known:
-                known[key] = _bytes_of(dataset[tag])
-            dataset[tag] = RawDataElement(tag, "SQ", len(known[key]), known[key], 0, False, True)
-            continue
-        for item in items:
-            _encode(item, known)
+        if dataset[tag].VR == "SQ":
+            value = encoder.items(dataset[tag].value)
+            dataset[tag] = RawDataElement(tag, "SQ", len(value), value, 0, False, True)
     dataset.set_original_encoding(False, True, dataset._character_set)
 
 
-def _bytes_of(sequence: DataElement) -> bytes:
+class _Encoder:
+    """Explicit VR little endian, lengths defined (PS3.5 7.1.2, 7.5); knows what it encoded before."""
+
+    def __init__(self) -> None:
+        self._items: dict[int, bytes] = {}
+        self._elements: dict[Hashable, bytes] = {}
+
+    def items(self, sequence: Iterable[Dataset]) -> bytes:
+        """Encode the items of a sequence."""
+        return b"".join(map(self._item, sequence))
+
+    def _item(self, item: Dataset) -> bytes:
+        known = self._items.get(id(item))  # no item goes while its sequence is encoded
+        if known is None:
+            body = b"".join(self._element(item[tag]) for tag in sorted(item.keys()))
+            known = self._items[id(item)] = struct.pack("<HHL", *_ITEM, len(body)) + body
+        return known
+
+    def _element(self, element: DataElement) -> bytes:
+        if element.VR == "SQ":
+            value = self.items(element.value)
+            return struct.pack("<HH2s2xL", element.tag.group, element.tag.element, b"SQ", len(value)) + value
+        if type(element.value) not in (str, UID):  # others can be equal, and yet not the same when written
+            return _written(element)
+        key = element.tag, element.VR, element.value
+        if key not in self._elements:
+            self._elements[key] = _written(element)
+        return self._elements[key]
+
+
+def _written(element: DataElement) -> bytes:
     buffer = DicomBytesIO()
     buffer.is_implicit_VR, buffer.is_little_endian = False, True
-    write_sequence(buffer, sequence, convert_encodings("ISO_IR 192"))
+    write_data_element(buffer, element, _ENCODINGS)
     return buffer.getvalue()

@@ -121,11 +121,12 @@ def _document(
     provenance: Provenance,
 ) -> Dataset:
     """Put measurement groups into a document, TID 1500."""
-    # highdicom copies and searches the whole tree several times: it gets the first group, the others join below
+    # highdicom copies and searches the whole tree several times: it gets the shortest group, all of them go in below
+    shortest = min(groups, key=lambda group: len(group[0].ContentSequence))
     report = MeasurementReport(
         observation_context=origin.observers(model, provenance),
         procedure_reported=codes.PROCEDURE,
-        imaging_measurements=groups[:1],
+        imaging_measurements=[shortest],
         title=codes.IMAGING_MEASUREMENT_REPORT,
     )
     dataset = Comprehensive3DSR(
@@ -142,7 +143,7 @@ def _document(
         coding_schemes=[codes.private_scheme()],
         **stamp.equipment(model, provenance),
     )
-    dataset.ContentSequence[-1].ContentSequence.extend(group[0] for group in groups[1:])
+    dataset.ContentSequence[-1].ContentSequence[:] = [group[0] for group in groups]
     return dataset
 
 

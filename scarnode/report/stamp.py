@@ -14,7 +14,7 @@ from pydicom.valuerep import DT
 
 from scarnode import RESEARCH_USE
 from scarnode.report import codes
-from scarnode.report.encode import encode_codes
+from scarnode.report.encode import encode_sequences
 from scarnode.report.model import Provenance
 from scarnode.report.source import PATIENT_AND_STUDY
 from scarnode.segment.model import ModelIdentity
@@ -110,7 +110,7 @@ def finish(
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = f"SCARNODE_{provenance.software_version}"[:16]
     if kind is SR:
-        encode_codes(dataset)
+        encode_sequences(dataset)
     buffer = BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     buffer.seek(0)

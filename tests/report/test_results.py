@@ -443,9 +443,9 @@ def test_same_input_same_bytes(study, label):
 
 @pytest.mark.parametrize("label", ["series per slice", "enhanced mixed", "Japanese", "no heart", FAILED])
 def test_quickly_written_is_the_same_bytes(study, label, monkeypatch):
-    """Against pydicom alone: the codes of the SR are written ahead of the rest."""
+    """Against pydicom alone: the sequences of the SR are written ahead of the rest."""
     case, results = study(label)
-    monkeypatch.setattr(stamp, "encode_codes", lambda dataset: None)
+    monkeypatch.setattr(stamp, "encode_sequences", lambda dataset: None)
     again = (
         build_failure(case.stack, REASON, MODEL, case.provenance) if label == FAILED else build_results(*case.arguments)
     )
