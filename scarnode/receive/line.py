@@ -38,8 +38,6 @@ class Line(AssociationSocket):
     ----------
     plain : AssociationSocket
         What pynetdicom made for the connection; not used any more.
-    first : bytes
-        The association request, which is read already.
     limits : Limits
     refuse : callable
         Told the reason where the peer is cut off.
@@ -50,7 +48,6 @@ class Line(AssociationSocket):
     def __init__(
         self,
         plain: AssociationSocket,
-        first: bytes,
         limits: Limits,
         refuse: Callable[[Reason], None],
         lane: Lane | None = None,
@@ -60,7 +57,7 @@ class Line(AssociationSocket):
         if self.socket is not None:
             self.socket.settimeout(None)
         self._limits, self._refuse, self._lane = limits, refuse, lane
-        self._ahead = first
+        self._ahead = b""
         self._over = self._told = False  # cut off; and pynetdicom has read so
         self._type: int | None = None  # of the PDU whose body comes next
         self._began: float | None = None  # when the message in hand began

@@ -23,7 +23,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made when pynetdicom is imported
@@ -41,6 +41,9 @@ if TYPE_CHECKING:  # the audit room knows this one's types
     from scarnode.audit import AssociationAudit
 
 log = logging.getLogger(__name__)
+
+# What pynetdicom says of each PDU is below the log's level (`scarnode.logs`), yet put together: 1 ms an association.
+_config.LOG_HANDLER_LEVEL = "none"
 
 TRANSFER_SYNTAXES = (
     ExplicitVRLittleEndian,
