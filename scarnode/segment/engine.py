@@ -21,6 +21,9 @@ from torch import nn
 
 from scarnode.segment.unet import Block, SliceConv, UNet
 
+_CHANNELS = 2
+"""Of an image: itself and zeros. With one channel torch takes four times as long, and gives up the layout."""
+
 
 @dataclass(frozen=True)
 class _Conv:
@@ -71,7 +74,10 @@ class Engine:
         self._device, self._depth, self._dtype = device, depth, dtype
         levels = network.settings.levels
         planar = [network.settings.depth(level) == 1 for level in range(levels)]
-        self._down = [self._downward(cast(Block, block), planar[level]) for level, block in enumerate(network.down)]
+        self._down = [
+            self._downward(cast(Block, block), planar[level], empty=0 if level else _CHANNELS - 1)
+            for level, block in enumerate(network.down)
+        ]
         upwards = zip(range(levels - 2, -1, -1), network.reduce, network.up, strict=True)
         self._up = [
             self._upward(cast(nn.Conv2d, reduce), cast(Block, block), planar[level]) for level, reduce, block in upwards
@@ -102,7 +108,8 @@ class Engine:
             (windows, classes, depth, rows, columns), float32, on the engine's device.
         """
         seen = torch.tensor(windows, device=self._device).flatten()
-        x = stack[:, None].to(self._device, self._dtype).contiguous(memory_format=torch.channels_last)
+        x = F.pad(stack[:, None].to(self._device, self._dtype), (0, 0, 0, 0, 0, _CHANNELS - 1))
+        x = x.contiguous(memory_format=torch.channels_last)
         beside = False  # whether the slices of a window stand beside each other, as channels
         skips: list[torch.Tensor] = []
         for level in self._down:
@@ -128,9 +135,11 @@ class Engine:
         logits = F.conv2d(x, *self._head).float()
         return (logits if by_window else logits[seen]).unflatten(0, (-1, self._depth)).transpose(1, 2)
 
-    def _downward(self, block: Block, planar: bool) -> _Down:
-        first, second = self._conv(block.conv1, block.norm1, planar), self._conv(block.conv2, block.norm2, planar)
-        return _Down(first, second, planar)
+    def _downward(self, block: Block, planar: bool, empty: int) -> _Down:
+        """Lay a level out; its input has `empty` channels more than the network's."""
+        weight, bias = _folded(block.conv1, block.norm1)
+        first = self._conv_of(F.pad(weight, (0, 0) * 3 + (0, empty)), bias, planar)
+        return _Down(first, self._conv(block.conv2, block.norm2, planar), planar)
 
     def _upward(self, reduce: nn.Conv2d, block: Block, planar: bool) -> _Up:
         weight, bias = _folded(block.conv1, block.norm1)

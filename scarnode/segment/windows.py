@@ -23,12 +23,12 @@ def normalise(slices: torch.Tensor) -> torch.Tensor:
         (..., rows, columns); a slice that is constant becomes zero.
     """
     flat = slices.flatten(-2)
-    ordered = flat.sort(dim=-1).values
     last = flat.shape[-1] - 1
-    low, high = ordered[..., round(0.01 * last), None], ordered[..., round(0.99 * last), None]
+    low, high = (flat.kthvalue(1 + round(share * last), dim=-1, keepdim=True).values for share in (0.01, 0.99))
     # A slice that is mostly border has its percentiles in the border: fall back on its extremes.
     flat_range = high <= low
-    low, high = torch.where(flat_range, ordered[..., :1], low), torch.where(flat_range, ordered[..., -1:], high)
+    low = torch.where(flat_range, flat.amin(-1, keepdim=True), low)
+    high = torch.where(flat_range, flat.amax(-1, keepdim=True), high)
     scaled = 2 * (flat - low) / (high - low).clamp(min=1e-20) - 1
     return torch.where(high > low, scaled, 0.0).clamp(-1.5, 1.5).reshape(slices.shape)
 
