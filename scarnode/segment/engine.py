@@ -25,6 +25,9 @@ _CHANNELS = 2
 """Of an image: itself and zeros. With one channel torch takes four times as long, and gives up the layout."""
 
 
+_ONE_STEP = getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if torch.backends.mkldnn.is_available() else None
+
+
 @dataclass(frozen=True)
 class _Conv:
     """A convolution of 3 x 3 pixels, zero-padded."""
@@ -34,6 +37,16 @@ class _Conv:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return F.conv2d(x, self.weight, self.bias, padding=1)
+
+    def relu(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve, and cut off what is below zero: on a CPU in one step, as torch's compiler writes it (inductor).
+
+        The same values; a fifth less time for a convolution of few channels, which waits for memory.
+        """
+        if x.device.type == "cpu" and _ONE_STEP is not None:
+            once = [1, 1]
+            return _ONE_STEP(x, self.weight, self.bias, once, once, once, 1, "relu", [], None)
+        return self(x).relu_()
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,7 @@ class Engine:
                 x = F.max_pool2d(x, 2)
             if not level.planar and not beside:
                 x, beside = _beside(x[seen], self._depth), True
-            x = level.second(level.first(x).relu_()).relu_()
+            x = level.second.relu(level.first.relu(x))
             skips.append(x)
         skips.pop()
         by_window = beside
@@ -129,7 +142,7 @@ class Engine:
             across = up.across(skips.pop())
             if by_window and up.planar:
                 across = across[seen]
-            x = up.second(up.below(x).add_(across).relu_()).relu_()
+            x = up.second.relu(up.below(x).add_(across).relu_())
         if beside:
             x = _last(x, self._depth).permute(0, 3, 4, 1, 2).flatten(0, 1)
         logits = F.conv2d(x, *self._head).float()
