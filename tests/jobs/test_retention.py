@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -278,33 +279,57 @@ from pathlib import Path
 from scarnode.receive import Spool
 from tests.jobs.test_retention import House
 from scarnode.jobs import retention
-house, after = House(Path(sys.argv[1])), int(sys.argv[2])
-remove, rmtree, count = Spool.remove, retention.shutil.rmtree, [0]
-def step():
-    if count[0] == after:
-        os.kill(os.getpid(), signal.SIGKILL)
-    count[0] += 1
-def killed(*arguments):
-    step()
-    return remove(*arguments)
-def cut(*arguments, **options):
-    step()
-    return rmtree(*arguments, **options)
-Spool.remove, retention.shutil.rmtree = killed, cut
-house.clean()
+
+def clean(folder, after):
+    house, remove, rmtree, count = House(folder), Spool.remove, retention.shutil.rmtree, [0]
+    def step():
+        if count[0] == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count[0] += 1
+    def killed(*arguments):
+        step()
+        return remove(*arguments)
+    def cut(*arguments, **options):
+        step()
+        return rmtree(*arguments, **options)
+    Spool.remove, retention.shutil.rmtree = killed, cut
+    house.clean()
+
+for line in sys.stdin:
+    after, folder = line.rstrip().split(" ", 1)
+    child = os.fork()  # each a process of its own, with one import for all
+    if not child:
+        clean(Path(folder), int(after))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def clean_and_be_killed() -> Iterator[Callable[[Path, int], int]]:
+    """Have a process delete a node's files and be killed after so many of them; gives its exit code."""
+    root = Path(__file__).resolve().parent.parent.parent
+    command, environment = [sys.executable, "-c", KILLED], {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def run(folder: Path, after: int) -> int:
+            print(after, folder, file=process.stdin, flush=True)
+            return int(process.stdout.readline())
+
+        yield run
 
 
 @pytest.mark.parametrize("after", range(4))
 @pytest.mark.parametrize("again", [False, True])
-def test_killed_between_marking_and_deleting_it_is_finished_at_the_next_start(tmp_path, after, again):
+def test_killed_between_marking_and_deleting_it_is_finished_at_the_next_start(
+    tmp_path, clean_and_be_killed, after, again
+):
     house = House(tmp_path)
     delivered(house)
     house.close()
-    root = Path(__file__).resolve().parent.parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(after)], env=environment, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert clean_and_be_killed(tmp_path, after) == -signal.SIGKILL
     house = House(tmp_path)
     assert len(list(house.spool)) == 3 - min(after, 3)
     if again:  # the sender was quicker than our restart

@@ -4,14 +4,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from scarnode.web import Role
 from tests.web.site import served, walked
 
-CHECKS = schemathesis.checks
 COSTLY = {"/api/login"}
 """Each costs a password's hash."""
 
@@ -25,6 +23,9 @@ def site(tmp_path_factory):
 
 
 def hammer(site, examples: int) -> None:
+    import schemathesis  # two seconds that nobody else needs
+
+    checks = [schemathesis.checks.not_a_server_error, schemathesis.checks.response_schema_conformance]
     token = site.app.state.desk.sessions.open("ada", Role.ADMIN, "127.0.0.1")
     headers = {"Authorization": f"Bearer {token}", "Host": "localhost"}
     schema = schemathesis.openapi.from_dict(site.app.openapi())
@@ -47,7 +48,7 @@ def hammer(site, examples: int) -> None:
             if "job" in (case.path_parameters or {}) and numbers.draw(st.booleans()):
                 case.path_parameters["job"] = 1  # the one there is
             answer = case.call(headers=headers, session=line, timeout=30)
-            case.validate_response(answer, checks=[CHECKS.not_a_server_error, CHECKS.response_schema_conformance])
+            case.validate_response(answer, checks=checks)
 
         ask()
 
