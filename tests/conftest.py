@@ -52,11 +52,10 @@ def copied_ledgers(tmp_path_factory) -> Iterator[None]:
     migrate, empty = reception.upgrade, tmp_path_factory.mktemp("ledger") / "empty.sqlite"
 
     def upgrade(engine: Engine) -> None:
-        file = Path(engine.url.database or "")
-        if engine.dialect.name == "sqlite" and file.is_file() and not file.stat().st_size:
-            with closing(sqlite3.connect(file)) as new, closing(sqlite3.connect(empty)) as made:
-                new.execute("PRAGMA synchronous=OFF")
-                made.backup(new)
+        file = engine.url.database
+        if engine.dialect.name == "sqlite" and (file in (None, ":memory:") or not Path(file).stat().st_size):
+            with closing(engine.raw_connection()) as new, closing(sqlite3.connect(empty)) as made:
+                made.backup(new.driver_connection)
         migrate(engine)
 
     reception.Reception(f"sqlite:///{empty}", "test").close()

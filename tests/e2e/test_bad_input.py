@@ -16,8 +16,11 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pynetdicom import AE, build_context
 from pynetdicom.dsutils import split_dataset
 
+import scarnode.node
 import scarnode.segment
+from scarnode.config import read_settings
 from scarnode.deliver import Destination, Outcome, send
+from scarnode.errors import ConfigError, ScarnodeError
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_cine, write_dicom
 from tests.harness import ledger as books
 from tests.harness.dcmtk import echoscu, storescu
@@ -298,9 +301,6 @@ def test_a_port_in_use(node, tmp_path):
     ],
 )
 def test_a_wrong_value_names_file_section_key_value_and_what_is_allowed(tmp_path, section, key, value, allowed):
-    from scarnode.config import read_settings
-    from scarnode.errors import ConfigError
-
     path = Node(tmp_path, **{section: {key: value}}).write_config()
     with pytest.raises(ConfigError) as error:
         read_settings(path)
@@ -308,8 +308,9 @@ def test_a_wrong_value_names_file_section_key_value_and_what_is_allowed(tmp_path
         assert word in str(error.value)
 
 
-def test_serve_says_what_is_wrong_in_config_ini(tmp_path):
-    said = refusal(Node(tmp_path, node={"port": "many"}, destinations={"pacs": {"host": "pacs", "ae_title": "PACS"}}))
+def test_serve_says_what_is_wrong_in_config_ini(tmp_path, scarnode):
+    node = Node(tmp_path, node={"port": "many"}, destinations={"pacs": {"host": "pacs", "ae_title": "PACS"}})
+    said = scarnode("serve", "-c", node.write_config(), code=2).stderr
     for word in (str(tmp_path / "config.ini"), "[node]", "port", "many", "[destination:pacs]", "missing"):
         assert word in said
 
@@ -321,8 +322,15 @@ def shipped_weights() -> Path:
     return found[0]
 
 
+def refused(node: Node) -> str:
+    """Give why a node does not start, asked in this process: `refusal` shows how `serve` tells it."""
+    with pytest.raises(ScarnodeError) as error:
+        scarnode.node.Node(read_settings(node.write_config()))
+    return str(error.value)
+
+
 def test_weights_that_are_not_there(tmp_path):
-    said = refusal(Node(tmp_path, segment={"weights": tmp_path / "absent.safetensors"}))
+    said = refused(Node(tmp_path, segment={"weights": tmp_path / "absent.safetensors"}))
     assert str(tmp_path / "absent.safetensors") in said
 
 
@@ -333,7 +341,7 @@ def test_weights_that_are_not_the_ones_their_card_describes(tmp_path):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    said = refusal(Node(tmp_path / "node", segment={"weights": weights}))
+    said = refused(Node(tmp_path / "node", segment={"weights": weights}))
     assert str(weights) in said
     assert "sha256" in said.lower().replace("-", "")
 

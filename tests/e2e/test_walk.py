@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,24 @@ def push(node: Node, paths: list[Path]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@dataclass(frozen=True)
+class Walked:
+    """A study whose results came back."""
+
+    phantom: Phantom
+    paths: list[Path]
+    uid: str
+    results: list[Dataset]
+
+
+@pytest.fixture(scope="module")
+def walked(node, orthanc, tmp_path_factory) -> Walked:
+    phantom, paths = study(tmp_path_factory.mktemp("study"), 21, component="magnitude", scar_fraction=0.15)
+    uid = dcmread(paths[0]).StudyInstanceUID
+    push(node, paths)
+    return Walked(phantom, paths, uid, orthanc.wait_for(3, 60, uid))
+
+
 def by_class(objects: list[Dataset]) -> dict[str, Dataset]:
     return {dataset.SOPClassUID: dataset for dataset in objects}
 
@@ -75,13 +94,10 @@ def truth_by_image(phantom: Phantom, paths: list[Path]) -> dict[str, np.ndarray]
     return {header.SOPInstanceUID: label for header, label in zip(headers, phantom.label, strict=True)}
 
 
-def test_a_study_goes_in_and_seg_sr_and_picture_come_back(node, orthanc, tmp_path):
-    phantom, paths = study(tmp_path, 21, component="magnitude", scar_fraction=0.15)
-    uid = dcmread(paths[0]).StudyInstanceUID
-    push(node, paths)
-    results = by_class(orthanc.wait_for(3, 60, uid))
+def test_a_study_goes_in_and_seg_sr_and_picture_come_back(node, walked):
+    phantom, results = walked.phantom, by_class(walked.results)
     assert results.keys() == {SEG, SR, SC}
-    labels, truth = labels_by_image(results[SEG]), truth_by_image(phantom, paths)
+    labels, truth = labels_by_image(results[SEG]), truth_by_image(phantom, walked.paths)
     assert labels.keys() == truth.keys()
     found = np.stack([labels[image] for image in truth])
     wanted = np.stack(list(truth.values()))
@@ -89,7 +105,7 @@ def test_a_study_goes_in_and_seg_sr_and_picture_come_back(node, orthanc, tmp_pat
     heavy = (wanted >= Tissue.MYOCARDIUM).sum((1, 2)) > 200  # slices with a good piece of myocardium: each must agree
     for one, other in zip(found[heavy], wanted[heavy], strict=True):
         assert dice(one >= Tissue.MYOCARDIUM, other >= Tissue.MYOCARDIUM) > 0.4
-    [job] = books.wait_for_jobs(node.ledger_path, uid)
+    [job] = books.wait_for_jobs(node.ledger_path, walked.uid)
     assert job["state"] == "done"
     voxel = phantom.voxel_volume
     assert job["scar_volume_cm3"] == pytest.approx((found == Tissue.SCAR).sum() * voxel, rel=0.01)
@@ -108,15 +124,12 @@ def numbers(item: Dataset):
         yield from numbers(child)
 
 
-def test_the_same_study_again_makes_no_second_result(node, orthanc, tmp_path):
-    _, paths = study(tmp_path, 22, component="magnitude")
-    uid = dcmread(paths[0]).StudyInstanceUID
-    push(node, paths)
-    before = {dataset.SOPInstanceUID for dataset in orthanc.wait_for(3, 60, uid)}
-    push(node, paths)
+def test_the_same_study_again_makes_no_second_result(node, orthanc, walked):
+    before = {dataset.SOPInstanceUID for dataset in walked.results}
+    push(node, walked.paths)
     time.sleep(3)
-    assert len(books.jobs(node.ledger_path, uid)) == 1
-    assert {dataset.SOPInstanceUID for dataset in orthanc.instances(uid)} == before
+    assert len(books.jobs(node.ledger_path, walked.uid)) == 1
+    assert {dataset.SOPInstanceUID for dataset in orthanc.instances(walked.uid)} == before
 
 
 @pytest.mark.slow
