@@ -5,7 +5,7 @@
 Synthetic studies of 12 slices of 256 x 256 are sent by dcmtk's storescu to `scarnode serve`, one after the other; SEG
 and SR go to a real Orthanc by C-STORE. The ledger's own times say when what happened; the quiet time after the last
 image (`[study] quiet_seconds`) is not counted. The rooms inside the analysis are timed in this process, on the same
-images. Needs dcmtk and Orthanc.
+images. A worker's cold start is from nothing to a loaded network. Needs dcmtk and Orthanc.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scarnode.analyse import provenance_now, write_objects
+from scarnode.jobs.worker import Worker, WorkerSettings
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.measure import measure
 from scarnode.report import build_results
@@ -98,6 +99,18 @@ def rooms(studies: int, folder: Path) -> dict[str, list[float]]:
     return {room: values[1:] for room, values in seconds.items()}
 
 
+def cold_starts(times: int, folder: Path) -> list[float]:
+    """Start a worker process so many times; seconds until it holds the network."""
+    seconds = []
+    for _ in range(times):
+        worker = Worker(WorkerSettings(None, "cpu", 2, folder, folder), 60)
+        start = time.perf_counter()
+        worker.start()
+        seconds.append(time.perf_counter() - start)
+        worker.stop()
+    return seconds
+
+
 def rest(pid: int, seconds: float) -> dict[str, float]:
     """Watch a node that has nothing to do, with its worker: share of a core, MB."""
     pids = [pid, *_children(pid)]
@@ -141,6 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         steps, at_rest = walk(chosen.studies, Path(name), chosen.idle)
         inside = rooms(chosen.studies, Path(name))
+        starts = cold_starts(chosen.studies, Path(name))
     total = [sum(values) for values in zip(*steps.values(), strict=True)]
     for title, parts in (("From the last image to the PACS", steps), ("Inside the analysis, in this process", inside)):
         sums = total if parts is steps else [sum(values) for values in zip(*parts.values(), strict=True)]
@@ -152,6 +166,7 @@ def main() -> None:
             table.add_row(*_row(step, values, whole))
         table.add_row(*_row("whole", sums, whole))
         console.print(table)
+    console.print(f"Cold start of a worker: {statistics.median(starts):.2f} s ({min(starts):.2f} to {max(starts):.2f})")
     console.print(
         f"At rest for {chosen.idle:.0f} s, worker loaded: " + ", ".join(f"{k}: {v:.1f}" for k, v in at_rest.items())
     )
