@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+import pydicom.config
 from sqlalchemy.exc import SQLAlchemyError
 
 from scarnode.config import read_settings
@@ -55,6 +56,8 @@ def serve(path: Path, roles: Sequence[str] = ROLES) -> None:
     settings = read_settings(path)
     log_to_stderr(settings.log.level)
     sys.setswitchinterval(SWITCH_SECONDS)
+    # pydicom would match each UID of an association request, and each value read, only to warn of what nobody hears
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     os.umask(0o077)
     orders: queue.SimpleQueue[int] = queue.SimpleQueue()  # may be put into within a signal handler
     ended = threading.Event()
