@@ -14,15 +14,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
 from scarnode.disk import Floor
 from scarnode.doctor.model import Finding, fail, ok, warning
 from scarnode.durable import check_writable
 from scarnode.errors import LedgerError, ScarnodeError
-from scarnode.jobs import database
+from scarnode.jobs import database, schema
 from scarnode.tls import check_identity
 
 if TYPE_CHECKING:
@@ -50,11 +48,10 @@ def check_config_file(path: Path) -> Finding:
 
 def check_ledger(settings: Settings) -> Finding:
     """Compare the ledger's schema with this version's, without changing it."""
-    scripts = ScriptDirectory(str(Path(database.__file__).parent / "migrations"))
-    what, head = "ledger", scripts.get_current_head()
+    what = "ledger"
     url = settings.ledger.url
     if not url.startswith("sqlite:///"):
-        return _check_server(url, scripts)
+        return _check_server(url)
     path = Path(url.removeprefix("sqlite:///")).absolute()
     if not path.exists():
         return ok(what, f"{path} is made when the node first starts")
@@ -63,16 +60,16 @@ def check_ledger(settings: Settings) -> Finding:
             [version] = link.execute("SELECT version_num FROM alembic_version").fetchone()
     except (sqlite3.Error, TypeError) as error:
         return fail(what, f"{path} can not be read ({error})", "Check its owner; or put back the copy beside it")
-    if version == head:
+    if version == schema.REVISIONS[-1]:
         if path.stat().st_mode & 0o077:
             return warning(
                 what, f"schema {version}; others may read {path}: it holds patient data", f"chmod 600 {path}"
             )
         return ok(what, f"schema {version}, {path.stat().st_size / 1e6:.1f} MB")
-    return _other_schema(version, scripts, "or put back the copy named after its upgrade")
+    return _other_schema(version, "or put back the copy named after its upgrade")
 
 
-def _check_server(url: str, scripts: ScriptDirectory) -> Finding:
+def _check_server(url: str) -> Finding:
     """Ask a database server for the ledger's schema."""
     what = "ledger"
     try:
@@ -80,7 +77,7 @@ def _check_server(url: str, scripts: ScriptDirectory) -> Finding:
         name = engine.url.render_as_string()
         try:
             with engine.connect().execution_options(**database.READ_ONLY["postgresql"]) as link:
-                version = MigrationContext.configure(link).get_current_revision()
+                version = schema.revision_of(link)
         finally:
             engine.dispose()
     except LedgerError as error:
@@ -89,17 +86,20 @@ def _check_server(url: str, scripts: ScriptDirectory) -> Finding:
         return fail(what, f"{name} can not be read ({type(error).__name__})", "Start the database; see docs/cluster.md")
     if version is None:
         return ok(what, f"is made in {name} when a node first starts")
-    if version == scripts.get_current_head():
+    if version == schema.REVISIONS[-1]:
         return ok(what, f"schema {version}, {name}")
-    return _other_schema(version, scripts, "or restore the database")
+    return _other_schema(version, "or restore the database")
 
 
-def _other_schema(version: str, scripts: ScriptDirectory, other: str) -> Finding:
+def _other_schema(version: str, other: str) -> Finding:
     what = "ledger"
-    if version not in {script.revision for script in scripts.walk_revisions()}:
+    if version not in schema.REVISIONS:
         return fail(what, f"schema {version} is of a newer scarnode", f"Install the newer scarnode again, {other}")
-    head = scripts.get_current_head()
-    return warning(what, f"schema {version}, this version's is {head}", "scarnode db upgrade (the node does so too)")
+    return warning(
+        what,
+        f"schema {version}, this version's is {schema.REVISIONS[-1]}",
+        "scarnode db upgrade (the node does so too)",
+    )
 
 
 def check_folders(settings: Settings) -> Iterator[Finding]:

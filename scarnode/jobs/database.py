@@ -1,20 +1,15 @@
-"""Opening the ledger's database: SQLite made durable and concurrent, or PostgreSQL, and its schema kept up to date."""
+"""Opening the ledger's database: SQLite made durable and concurrent, or PostgreSQL."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import ArgumentError
 
 from scarnode.errors import LedgerError
 from scarnode.jobs.postgres import open_postgres
@@ -63,7 +58,7 @@ def open_engine(url: str) -> Engine:
         if parsed.database and parsed.database != ":memory:":
             file = Path(parsed.database)
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _make_private(file)
+            make_private(file)
         engine = create_engine(parsed, connect_args={"timeout": PATIENCE}, hide_parameters=True)
     except (ArgumentError, ImportError, OSError) as error:
         raise LedgerError(str(error), "[ledger] url", "Name a database that this user can open and write") from None
@@ -80,7 +75,7 @@ def _open_postgres(url: URL) -> Engine:
         raise LedgerError(f"PostgreSQL needs psycopg ({error})", "[ledger] url", todo) from None
 
 
-def _make_private(file: Path) -> None:
+def make_private(file: Path) -> None:
     """Create a file (mode 0600), or take its readers from one that came with more, e.g. back from a backup."""
     number = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
@@ -114,72 +109,3 @@ def _write_ahead(connection: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     read_only = connection.get_execution_options().get("scarnode_read_only")
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-def upgrade(engine: Engine) -> None:
-    """Bring the schema up to this version's; a new database gets all of it.
-
-    All of it is one transaction: where it is cut off, the ledger is what it was, and the next start upgrades it. A
-    second process waits for the first and finds nothing to do. Before an upgrade a SQLite ledger is copied to a file
-    beside it, named after the new schema (``ledger.sqlite.before-0002``): an older scarnode refuses an upgraded one.
-
-    Raises
-    ------
-    LedgerError
-        The ledger was written by a newer scarnode, can not be copied, or can not be opened.
-    """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    try:
-        with engine.begin() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-            scripts = ScriptDirectory.from_config(config)
-            _refuse_newer(current, scripts, engine)
-            head = scripts.get_current_head()
-            if current == head:
-                return
-            if current is not None:
-                _keep_copy(engine, head)
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except DatabaseError as error:
-        raise LedgerError(
-            str(error.orig),
-            engine.url.render_as_string(),
-            "Check that the database exists, is whole and can be written",
-        ) from None
-
-
-def _refuse_newer(current: str | None, scripts: ScriptDirectory, engine: Engine) -> None:
-    known = {script.revision for script in scripts.walk_revisions()}
-    if current is not None and current not in known:
-        raise LedgerError(
-            f"the ledger has schema {current}, which this version does not know",
-            engine.url.render_as_string(),
-            "It was written by a newer scarnode: install that version again, or take the copy made before",
-        )
-
-
-def _keep_copy(engine: Engine, head: str | None) -> None:
-    """Copy a SQLite ledger as it is before an upgrade; the caller holds its write lock."""
-    if engine.dialect.name != "sqlite" or not engine.url.database or engine.url.database == ":memory:":
-        return
-    copy = Path(f"{engine.url.database}.before-{head}")
-    partial = copy.with_name(copy.name + ".partial")
-    try:
-        partial.unlink(missing_ok=True)
-        _make_private(partial)
-        with closing(sqlite3.connect(engine.url.database)) as source, closing(sqlite3.connect(partial)) as target:
-            source.backup(target)
-            target.execute("PRAGMA journal_mode=DELETE")  # one file, whole by itself
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(copy)
-    except (OSError, sqlite3.Error) as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise LedgerError(
-            f"the ledger can not be copied before its upgrade ({error})",
-            str(copy),
-            "Make room there and start again: nothing was changed",
-        ) from None

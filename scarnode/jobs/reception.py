@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from scarnode.clock import align, steady
 from scarnode.jobs.changes import Changes
-from scarnode.jobs.database import READ_ONLY, open_engine, upgrade
+from scarnode.jobs.database import READ_ONLY, open_engine
 from scarnode.jobs.postgres import database_clock
+from scarnode.jobs.schema import upgrade
 from scarnode.jobs.tables import Event, Instance, Series, Study
 from scarnode.receive import ReceivedInstance
 from scarnode.stack import SeriesVerdict

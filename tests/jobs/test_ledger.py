@@ -1,12 +1,15 @@
 """The ledger's promises: nothing twice, nothing stuck, every change with a reason."""
 
 import stat
+import subprocess
+import sys
 import time
 from contextlib import suppress
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -15,6 +18,7 @@ from sqlalchemy import text
 from scarnode.errors import LedgerError
 from scarnode.jobs import FINAL, JobState, Ledger, queries
 from scarnode.jobs.model import DeliveryReport
+from scarnode.jobs.schema import MIGRATIONS, REVISIONS
 from scarnode.jobs.tables import Base
 
 from .builders import STUDY, TO_PACS, analysed, correction, failure_report, open_ledger, plan, received, verdict
@@ -465,6 +469,19 @@ def test_schema_and_migrations_agree(ledger):
     with ledger.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_name": lambda name, *_: name != "study_name"})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_revisions_are_those_of_the_migrations():
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert tuple(reversed([script.revision for script in scripts.walk_revisions()])) == REVISIONS
+
+
+def test_a_ledger_of_this_version_is_opened_without_alembic(tmp_path):
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    Ledger(url, "test").close()
+    program = f"import sys; from scarnode.jobs import Ledger; Ledger({url!r}, 'test'); print('alembic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_a_newer_ledger_is_refused(tmp_path, database):

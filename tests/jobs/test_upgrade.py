@@ -133,7 +133,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from sqlalchemy import event
-from scarnode.jobs.database import open_engine, upgrade
+from scarnode.jobs.database import open_engine
+from scarnode.jobs.schema import upgrade
 
 def attempt(path, after):
     engine, done = open_engine(f"sqlite:///{path}"), []
