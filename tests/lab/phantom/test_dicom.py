@@ -1,7 +1,8 @@
 """Phantoms as DICOM: valid, recognisable, and with the truth where it belongs."""
 
 import subprocess
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import highdicom as hd
 import numpy as np
@@ -24,6 +25,21 @@ def phantom():
     return make_phantom(42, replace(SMALL, component="magnitude"))
 
 
+@dataclass(frozen=True)
+class Written:
+    """The phantom as a vendor's study, among decoys."""
+
+    lge: list[Path]
+    cine: list[Path]
+
+
+@pytest.fixture(scope="module", params=VENDORS)
+def written(request, phantom, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    lge = write_dicom(phantom, folder / "lge", request.param, twin=True)
+    return Written(lge, write_cine(phantom, folder / "cine", request.param, phases=5, slices=2))
+
+
 def errors_of(path):
     """dciodvfy's error lines."""
     done = subprocess.run(
@@ -32,12 +48,9 @@ def errors_of(path):
     return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
-def test_dicom_is_valid(phantom, vendor, tmp_path):
-    files = write_dicom(phantom, tmp_path / "lge", vendor, twin=True)
-    truth = write_truth(phantom, files, tmp_path / "truth.dcm")
-    cine = write_cine(phantom, tmp_path / "cine", vendor, phases=2, slices=1)
-    for path in (files[0], files[-1], truth, cine[0]):
+def test_dicom_is_valid(phantom, written, tmp_path):
+    truth = write_truth(phantom, written.lge, tmp_path / "truth.dcm")
+    for path in (written.lge[0], written.lge[-1], truth, written.cine[0]):
         assert errors_of(path) == []
 
 
@@ -51,11 +64,8 @@ def test_enhanced_is_valid_and_found(phantom, vendor, tmp_path):
     np.testing.assert_array_equal(read_volume(stack), phantom.image)
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
-def test_stack_is_found_among_decoys_with_the_same_voxels(phantom, vendor, tmp_path):
-    files = write_dicom(phantom, tmp_path / "lge", vendor, twin=True)
-    files += write_cine(phantom, tmp_path / "cine", vendor, phases=5, slices=2)
-    (stack,) = find_stacks(files).stacks
+def test_stack_is_found_among_decoys_with_the_same_voxels(phantom, written):
+    (stack,) = find_stacks([*written.lge, *written.cine]).stacks
     assert stack.component is Component.MAGNITUDE
     assert stack.pixel_spacing == pytest.approx(phantom.pixel_spacing)
     np.testing.assert_allclose(stack.slice_extents, phantom.slice_distance, rtol=1e-4)
