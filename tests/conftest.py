@@ -110,6 +110,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
 
 
 def pytest_configure() -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of a parallel run use all cores already
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.getLogger("scarnode").addHandler(LOGS)
     logging.getLogger("scarnode").setLevel(logging.DEBUG)
 

@@ -36,6 +36,14 @@ def series(phantom, tmp_path_factory):
     return write_dicom(phantom, tmp_path_factory.mktemp("series"), "siemens", shuffle=True)
 
 
+@pytest.fixture(scope="module")
+def good_patient(tmp_path_factory):
+    """A folder of one patient with a SEG."""
+    folder, phantom = tmp_path_factory.mktemp("good"), make_phantom(5, SETTINGS)
+    write_truth(phantom, write_dicom(phantom, folder), folder / "truth.dcm")
+    return folder
+
+
 @pytest.fixture
 def patient(series, tmp_path):
     """A folder of cases with one patient, still without a SEG; and the copied files, base to apex."""
@@ -142,7 +150,7 @@ def test_structures_in_a_seg_each_and_blood_filled_in(phantom, patient):
         ("damaged", "the SEG can not be read"),
     ],
 )
-def test_an_unusable_case_is_left_out_with_its_reason(fault, message, phantom, patient, tmp_path, caplog):
+def test_an_unusable_case_is_left_out_with_its_reason(fault, message, phantom, patient, good_patient, tmp_path, caplog):
     folder, files = patient
     masks, seg = masks_of(phantom.label), folder / "seg.dcm"
     if fault == "twice":
@@ -161,8 +169,7 @@ def test_an_unusable_case_is_left_out_with_its_reason(fault, message, phantom, p
         dataset.save_as(seg)
     with pytest.raises(InputError, match=message):
         read_cases(folder.parent)
-    second = make_phantom(5, SETTINGS)
-    write_truth(second, write_dicom(second, folder.parent / "P02"), folder.parent / "P02" / "truth.dcm")
+    shutil.copytree(good_patient, folder.parent / "P02")
     with caplog.at_level(logging.WARNING):
         assert [case.name for case in read_cases(folder.parent)] == ["P02"]
     assert "left out hospital/P01: " in caplog.text
