@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine
 
@@ -110,6 +111,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
 
 
 def pytest_configure() -> None:
+    hypothesis.settings.register_profile("busy", deadline=None)  # another process may have the processor for a second
+    hypothesis.settings.load_profile("busy")
     if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of a parallel run use all cores already
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.getLogger("scarnode").addHandler(LOGS)

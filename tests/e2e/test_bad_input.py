@@ -22,6 +22,7 @@ from scarnode.config import read_settings
 from scarnode.deliver import Destination, Outcome, send
 from scarnode.errors import ConfigError, ScarnodeError
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_cine, write_dicom
+from scarnode.reactor import hold_reactor
 from tests.harness import ledger as books
 from tests.harness.dcmtk import echoscu, storescu
 from tests.harness.node import Node
@@ -225,6 +226,7 @@ def test_an_unknown_sop_class_is_refused_and_the_association_lives_on(node, lge,
     link = AE("SCANNER").associate(node.host, node.port, contexts, ae_title=node.ae_title)
     assert link.is_established
     assert [context.abstract_syntax for context in link.rejected_contexts] == [PRIVATE_SOP_CLASS]
+    hold_reactor(link)
     assert link.send_c_store(dcmread(paths[0])).Status == 0x0000
     link.release()
     assert link.is_released

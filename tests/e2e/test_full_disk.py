@@ -106,6 +106,7 @@ def test_below_the_floor_images_are_refused_until_there_is_room(tmp_path, scarno
             assert store(association, tmp_path, 100 + number).Status == 0xA700
         assert inside.free() == before
         assert_whole(inside.path / "spool", len(sent))
+        hold_reactor(association)
         assert association.send_c_echo().Status == 0
         [alarm] = wait_until(lambda: alarms(node), 5, "the alarm")
         assert (alarm["name"], alarm["cleared_at"]) == ("disk_spool", None)
@@ -196,8 +197,10 @@ def test_a_full_ledger_loses_nothing_of_what_is_received(tmp_path, left):
         association = associate(node)
         count = 300 if left else 30
         for _ in range(count):
+            hold_reactor(association)
             assert association.send_c_store(make_object(tmp_path / "one.dcm", pixels=8)).Status == 0
         wait_until(lambda: "can not be written" in node.log(), 10, "the log's word")
+        hold_reactor(association)
         assert association.send_c_echo().Status == 0
         association.release()
         assert registered(inside) < count

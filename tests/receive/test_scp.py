@@ -39,6 +39,7 @@ def associate(port, contexts, called="SCARNODE"):
 
 def test_echo(scp):
     association = associate(scp[0], [(Verification,)])
+    hold_reactor(association)
     assert association.send_c_echo().Status == 0
     association.release()
 
@@ -47,6 +48,7 @@ def test_stored_instance_is_in_the_spool_when_success_is_answered(scp):
     port, spool, stored = scp
     sent = instance()
     association = associate(port, [(MRImageStorage,)])
+    hold_reactor(association)
     assert association.send_c_store(sent).Status == 0
     assert stored == list(spool)
     association.release()
@@ -69,6 +71,7 @@ def test_syntaxes_are_kept_as_they_came(scp, tmp_path, syntax):
             sent.PixelData = frombuffer(sent.PixelData, "<u2").astype(">u2").tobytes()
     [path] = write(tmp_path / "sent", sent)
     association = associate(port, [(MRImageStorage, syntax)])
+    hold_reactor(association)
     assert association.send_c_store(path).Status == 0
     association.release()
     kept = dcmread(stored[0])
@@ -98,6 +101,7 @@ def test_other_storage_classes_are_taken_and_unknown_ones_refused(scp):
     association = associate(scp[0], [(EncapsulatedPDFStorage,), ("1.2.3.4.5",), (Verification,)])
     accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
     assert accepted == {str(EncapsulatedPDFStorage), str(Verification)}
+    hold_reactor(association)
     assert association.send_c_echo().Status == 0
     association.release()
 
@@ -110,8 +114,10 @@ def test_disk_trouble_is_answered_out_of_resources(scp, monkeypatch):
 
     monkeypatch.setattr(spool, "store", full)
     association = associate(port, [(MRImageStorage,)])
+    hold_reactor(association)
     assert association.send_c_store(instance()).Status == 0xA700
     monkeypatch.undo()
+    hold_reactor(association)
     assert association.send_c_store(instance()).Status == 0
     association.release()
 
@@ -139,6 +145,7 @@ def test_garbage_on_the_port_does_no_harm(scp):
     with socket.create_connection(("127.0.0.1", scp[0])) as link:
         link.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
     association = associate(scp[0], [(Verification,)])
+    hold_reactor(association)
     assert association.send_c_echo().Status == 0
     association.release()
 
@@ -154,7 +161,9 @@ def test_a_dataset_that_begins_with_file_meta_information_is_refused(scp, monkey
     association = associate(port, [(MRImageStorage,)])
     with monkeypatch.context() as wire:
         wire.setattr("pynetdicom.association.encode", lambda *_: b"\x02\x00\x10\x00UI\x04\x001.2\x00")
+        hold_reactor(association)
         assert association.send_c_store(instance()).Status == 0xC000
+    hold_reactor(association)
     assert association.send_c_store(instance()).Status == 0
     association.release()
     assert len(list(spool)) == 1
