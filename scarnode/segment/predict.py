@@ -18,7 +18,7 @@ from scarnode.segment.islands import SMALLEST_ISLAND, drop_islands
 from scarnode.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.segment.quality import NO_HEART, NO_MYOCARDIUM, quality_flags
 from scarnode.segment.weights import read_weights
-from scarnode.segment.windows import DEPTH, brighten, merge, normalise, predict_windows
+from scarnode.segment.windows import DEPTH, blood_is_darker, brighten, merge, normalise, predict_windows
 
 WINDOW = 128
 """Rows and columns of a window, as published."""
@@ -109,6 +109,10 @@ class Segmenter:
             if np.hypot(down, right) < 8.0:
                 break
             guess = (guess[0] + down / spacing[0], guess[1] + right / spacing[1])
+        if blood_is_darker(images, torch.from_numpy(outline)):
+            images = normalise(-images)
+            first = self._windows(images, ())
+            outline = most_likely(keep_largest(merge(*first, len(stack))), 1)
         again = brighten(images, torch.from_numpy(outline == Tissue.MYOCARDIUM))
         windows = [first, *(self._windows(again, mirror) for mirror in MIRRORS[1:])]
         merged = torch.stack([merge(*one, len(stack), self._scar_merge) for one in windows]).mean(dim=0)

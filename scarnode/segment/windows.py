@@ -33,6 +33,30 @@ def normalise(slices: torch.Tensor) -> torch.Tensor:
     return torch.where(high > low, scaled, 0.0).clamp(-1.5, 1.5).reshape(slices.shape)
 
 
+def blood_is_darker(images: torch.Tensor, outline: torch.Tensor) -> bool:
+    """Whether the inversion time was so short that myocardium is brighter than blood on a magnitude image.
+
+    Before its null, myocardium's signal is negative, and the more so the longer its T1: its magnitude lies above that
+    of blood and of scar, and the network, which knows bright myocardium as scar only, would call all of it scar. White
+    for black gives such an image the order of tissues that it would have had with its sign.
+
+    Parameters
+    ----------
+    images : torch.Tensor
+        (slices, rows, columns), as `normalise` gives them.
+    outline : torch.Tensor
+        uint8, same shape, values of `scarnode.segment.model.Tissue`: a first outline.
+
+    Returns
+    -------
+    bool
+        True where the median of the blood lies below three quarters of the wall, scar and normal together. A large
+        scar that is brighter than the blood leaves the rest of the wall dark, and the image as it is.
+    """
+    blood, wall = images[outline == Tissue.BLOOD], images[outline >= Tissue.MYOCARDIUM]
+    return bool(len(blood) and len(wall) and blood.median() < wall.quantile(0.25))
+
+
 def brighten(images: torch.Tensor, muscle: torch.Tensor) -> torch.Tensor:
     """Lift dark myocardium out of the black, where it is dark: faint scar beside it becomes easier to see.
 

@@ -84,6 +84,17 @@ def test_slices_with_black_myocardium_are_read_once_more_brightened(segmenter, m
     assert bool((found != dull).any()) == brightened
 
 
+def test_an_image_from_before_the_null_is_not_all_scar(segmenter, monkeypatch):
+    protocol = {"matrix": (256, 256), "slices": 5, "slice_thickness": 8.0, "slice_distance": 8.0}
+    phantom = make_phantom(700056, PhantomSettings(component="magnitude", scar_fraction=0.0, **protocol))
+    found = segmenter.segment(phantom.image, phantom.pixel_spacing)
+    assert lge_percent(found.labels) < 5
+    assert dice(phantom.label >= Tissue.MYOCARDIUM, found.labels >= Tissue.MYOCARDIUM) > 0.7
+    assert "BAD_NULLING" in found.flags
+    monkeypatch.setattr("scarnode.segment.predict.blood_is_darker", lambda images, outline: False)
+    assert lge_percent(segmenter.segment(phantom.image, phantom.pixel_spacing).labels) > 20
+
+
 def test_without_heart_the_scar_probability_is_zero(segmenter):
     found = segmenter.segment(np.zeros((3, 64, 64)), (1.5, 1.5))
     assert found.scar_probability.shape == (3, 64, 64)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scarnode.segment.model import Tissue
-from scarnode.segment.windows import brighten, merge, normalise, predict_windows, window_indices
+from scarnode.segment.windows import blood_is_darker, brighten, merge, normalise, predict_windows, window_indices
 
 
 @given(st.integers(1, 60))
@@ -90,6 +90,26 @@ def _heart(muscle: float) -> tuple[torch.Tensor, torch.Tensor]:
     where = torch.zeros_like(grey, dtype=torch.bool)
     where[0, 10:20, 10:20] = True
     return normalise(torch.where(where, muscle, grey)), where
+
+
+@pytest.mark.parametrize(
+    ("blood", "muscle", "scarred", "scar", "darker"),
+    [
+        (0.6, 0.1, 0.2, 0.9, False),  # nulled, scar brighter than blood
+        (0.6, 0.1, 0.7, 0.9, False),  # most of the wall is such scar: the rest of it is dark
+        (0.1, 0.8, 0.0, 0.5, True),  # before the null
+        (0.1, 0.8, 0.1, 0.5, True),
+    ],
+)
+def test_blood_darker_than_the_wall(blood, muscle, scarred, scar, darker):
+    outline = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    outline[:, 8:24, 8:24] = Tissue.MYOCARDIUM
+    outline[:, 12:20, 12:20] = Tissue.BLOOD
+    wall = outline == Tissue.MYOCARDIUM
+    images = torch.where(outline == Tissue.BLOOD, blood, 0.0)
+    images[wall] = torch.where(torch.arange(int(wall.sum())) < scarred * wall.sum(), scar, muscle)
+    assert blood_is_darker(2 * images - 1, outline) == darker
+    assert not blood_is_darker(images, torch.zeros_like(outline))  # no outline: nothing to go by
 
 
 def test_dark_myocardium_is_brightened_and_its_order_kept():
