@@ -109,7 +109,8 @@ class Segmenter:
             if np.hypot(down, right) < 8.0:
                 break
             guess = (guess[0] + down / spacing[0], guess[1] + right / spacing[1])
-        if blood_is_darker(images, torch.from_numpy(outline)):
+        turned = blood_is_darker(images, torch.from_numpy(outline))
+        if turned:
             images = normalise(-images)
             first = self._windows(images, ())
             outline = most_likely(keep_largest(merge(*first, len(stack))), 1)
@@ -126,7 +127,7 @@ class Segmenter:
             labels,
             center,
             self.identity,
-            quality_flags(labels, spacing, stack.numpy(), found, self._calibration),
+            quality_flags(labels, spacing, stack.numpy(), found, self._calibration, badly_nulled=turned),
             heart.right_ventricle,
             found,
             lge_interval(lge_percent(labels), found.lge_percent, self._calibration),

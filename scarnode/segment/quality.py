@@ -24,7 +24,8 @@ CENTER_JUMP = "CENTER_JUMP"
 OPEN_RING = "OPEN_RING"
 """In a middle slice the myocardium does not close around the blood pool."""
 BAD_NULLING = "BAD_NULLING"
-"""In half of the slices or more even dark myocardium is as bright as blood: the inversion time missed the null."""
+"""In half of the slices or more even dark myocardium is as bright as blood: the inversion time missed the null. Also
+where the image was outlined in white for black (`scarnode.segment.windows.blood_is_darker`)."""
 UNSURE_MYOCARDIUM = "UNSURE_MYOCARDIUM"
 """Repeated readings outline the myocardium differently."""
 UNSURE_SCAR = "UNSURE_SCAR"
@@ -37,6 +38,8 @@ def quality_flags(
     image: np.ndarray | None = None,
     agreement: Agreement | None = None,
     calibration: Calibration | None = None,
+    *,
+    badly_nulled: bool = False,
 ) -> tuple[str, ...]:
     """Flags of an outline.
 
@@ -50,6 +53,8 @@ def quality_flags(
         What was outlined, same shape.
     agreement, calibration : optional
         How far repeated readings agree, and below which agreement they are flagged.
+    badly_nulled : bool
+        It is known already that the inversion time missed the null: the image was outlined in white for black.
     """
     wall = (labels == Tissue.MYOCARDIUM) | (labels == Tissue.SCAR)
     if not wall.any():
@@ -66,7 +71,7 @@ def quality_flags(
         flags.append(CENTER_JUMP)
     if any(_is_open(labels[i], wall[i]) for i in middle):
         flags.append(OPEN_RING)
-    if image is not None and _is_badly_nulled(labels, wall, image):
+    if badly_nulled or (image is not None and _is_badly_nulled(labels, wall, image)):
         flags.append(BAD_NULLING)
     if agreement is not None and calibration is not None:
         if agreement.wall < calibration.wall_below:

@@ -95,6 +95,14 @@ def test_an_image_from_before_the_null_is_not_all_scar(segmenter, monkeypatch):
     assert lge_percent(segmenter.segment(phantom.image, phantom.pixel_spacing).labels) > 20
 
 
+def test_what_is_outlined_in_white_for_black_is_always_flagged(segmenter, monkeypatch):
+    """A wall that is brighter than its blood may as well be diseased all over."""
+    volume = ring_volume()
+    assert "BAD_NULLING" not in segmenter.segment(volume, (1.5, 1.5)).flags
+    monkeypatch.setattr("scarnode.segment.predict.blood_is_darker", lambda images, outline: True)
+    assert "BAD_NULLING" in segmenter.segment(volume, (1.5, 1.5)).flags
+
+
 def test_without_heart_the_scar_probability_is_zero(segmenter):
     found = segmenter.segment(np.zeros((3, 64, 64)), (1.5, 1.5))
     assert found.scar_probability.shape == (3, 64, 64)
