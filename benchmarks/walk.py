@@ -26,7 +26,6 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scarnode.analyse import provenance_now, write_objects
-from scarnode.jobs.worker import Worker, WorkerSettings
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.measure import measure
 from scarnode.report import build_results
@@ -99,16 +98,28 @@ def rooms(studies: int, folder: Path) -> dict[str, list[float]]:
     return {room: values[1:] for room, values in seconds.items()}
 
 
+COLD_START = """
+import sys, time
+from pathlib import Path
+from scarnode import cli  # as the console script does, which a process that is spawned imports once more
+from scarnode.jobs.worker import Worker, WorkerSettings
+
+if __name__ == "__main__":
+    worker, start = Worker(WorkerSettings(None, "cpu", 2, Path("."), Path(".")), 60), time.perf_counter()
+    worker.start()
+    print(time.perf_counter() - start)
+    worker.stop()
+"""
+
+
 def cold_starts(times: int, folder: Path) -> list[float]:
     """Start a worker process so many times; seconds until it holds the network."""
-    seconds = []
-    for _ in range(times):
-        worker = Worker(WorkerSettings(None, "cpu", 2, folder, folder), 60)
-        start = time.perf_counter()
-        worker.start()
-        seconds.append(time.perf_counter() - start)
-        worker.stop()
-    return seconds
+    program = folder / "cold_start.py"
+    program.write_text(COLD_START)
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    command = [sys.executable, str(program)]
+    runs = [subprocess.run(command, env=path, check=True, capture_output=True, text=True) for _ in range(times)]
+    return [float(run.stdout) for run in runs]
 
 
 def rest(pid: int, seconds: float) -> dict[str, float]:
