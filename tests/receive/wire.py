@@ -14,6 +14,8 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
+from scarnode.reactor import hold_reactor
+
 RELEASE = b"\x05\0\0\0\0\x04\0\0\0\0"
 
 
@@ -102,6 +104,7 @@ def echoes(port: int, calling: str = "SCANNER", called: str = "SCARNODE", tls_ar
     association = ae.associate("127.0.0.1", port, ae_title=called, tls_args=tls_args)
     if not association.is_established:
         return False
+    hold_reactor(association)  # it may take the answer away from who waits for it
     status = association.send_c_echo()
     association.release()
     return "Status" in status and status.Status == 0
