@@ -195,10 +195,6 @@ def best_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if {"avx512_bf16", "amx_bf16"}.isdisjoint(features) else torch.bfloat16
 
 
-def _pairs(block: Block) -> tuple[tuple[SliceConv, nn.BatchNorm2d], ...]:
-    return (block.conv1, block.norm1), (block.conv2, block.norm2)
-
-
 def _values(conv: nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias of a convolution that has a bias."""
     if conv.bias is None:

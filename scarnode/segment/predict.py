@@ -100,8 +100,7 @@ class Segmenter:
         for _ in range(2):
             grid = Grid(guess, (stack.shape[1], stack.shape[2]), spacing, self._spacing, (WINDOW, WINDOW))
             images = normalise(grid.to_network(stack[:, None])[:, 0])
-            first = self._windows(images, ())
-            outline = most_likely(keep_largest(merge(*first, len(stack))), 1)
+            first, outline = self._first(images)
             coarse = ventricle_center(outline)
             if coarse is None:
                 return nothing
@@ -112,8 +111,7 @@ class Segmenter:
         turned = blood_is_darker(images, torch.from_numpy(outline))
         if turned:
             images = normalise(-images)
-            first = self._windows(images, ())
-            outline = most_likely(keep_largest(merge(*first, len(stack))), 1)
+            first, outline = self._first(images)
         again = brighten(images, torch.from_numpy(outline == Tissue.MYOCARDIUM))
         windows = [first, *(self._windows(again, mirror) for mirror in MIRRORS[1:])]
         merged = torch.stack([merge(*one, len(stack), self._scar_merge) for one in windows]).mean(dim=0)
@@ -133,6 +131,11 @@ class Segmenter:
             lge_interval(lge_percent(labels), found.lge_percent, self._calibration),
             scar_probability,
         )
+
+    def _first(self, images: torch.Tensor) -> tuple[tuple[torch.Tensor, list[list[int]]], np.ndarray]:
+        """Windows of (slices, rows, columns) as they are, and the outline that they give on the network's grid."""
+        windows = self._windows(images, ())
+        return windows, most_likely(keep_largest(merge(*windows, len(images))), 1)
 
     def _windows(self, images: torch.Tensor, mirror: tuple[int, ...]) -> tuple[torch.Tensor, list[list[int]]]:
         """Class probabilities of every window of (slices, rows, columns), mirrored and mirrored back; on the CPU."""
