@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -24,14 +25,19 @@ EVERY = 1.0
 
 
 class _Pace(BaseTrigger):
-    """Fires `EVERY` seconds from now on.
+    """Fires every `EVERY` seconds, all tasks of a process at the same moment: it wakes once, and not once for each.
 
-    APScheduler's interval trigger counts on from the last time it fired, second by second: a clock set right by years
-    after a boot keeps it busy for hours.
+    The moment is another one in each process: several share a ledger. APScheduler's interval trigger counts on from the
+    last time it fired, second by second: a clock set right by years after a boot keeps it busy for hours.
     """
 
+    def __init__(self) -> None:
+        self._moment = random.uniform(0, EVERY)
+
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        return now + timedelta(seconds=EVERY)
+        left = EVERY - (now.timestamp() - self._moment) % EVERY
+        # Who ran just now, a hair before the moment, has the next one: APScheduler would loop on a pause of zero.
+        return now + timedelta(seconds=left if left > EVERY / 10 else left + EVERY)
 
 
 class Scheduler:
@@ -53,6 +59,7 @@ class Scheduler:
         self._stopped = threading.Event()
         self._pulse = threading.Thread(target=self._keep_pace, name="pulse", daemon=True)
         self._names: set[str] = set()
+        self._pace = _Pace()
         self.change(tasks)
 
     def change(self, tasks: Mapping[str, Callable[[], object]]) -> None:
@@ -60,7 +67,7 @@ class Scheduler:
         for name in self._names - tasks.keys():
             self._scheduler.remove_job(name)
         for name in tasks.keys() - self._names:
-            self._scheduler.add_job(_guarded(name, tasks[name]), _Pace(), id=name)
+            self._scheduler.add_job(_guarded(name, tasks[name]), self._pace, id=name)
         self._names = set(tasks)
 
     @property

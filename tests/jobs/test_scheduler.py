@@ -61,3 +61,18 @@ def test_tasks_come_and_go_while_others_run_on():
         assert not ran["goes"].acquire(timeout=0.2)
     finally:
         scheduler.stop()
+
+
+def test_a_task_that_comes_later_runs_at_the_same_moments():
+    times: dict[str, list[float]] = {"first": [], "later": []}
+    scheduler = Scheduler({"first": lambda: times["first"].append(time.monotonic())})
+    scheduler.start()
+    try:
+        time.sleep(0.4 * EVERY)
+        scheduler.change({name: lambda name=name: times[name].append(time.monotonic()) for name in times})
+        while len(times["later"]) < 4:
+            time.sleep(0.1)
+    finally:
+        scheduler.stop()
+    apart = [min(abs(at - other) for other in times["first"]) for at in times["later"]]
+    assert sorted(apart)[1] < 0.1 * EVERY
