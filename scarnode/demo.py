@@ -32,7 +32,7 @@ from scarnode.jobs import queries
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
 from scarnode.logs import keep_quiet_about_patients
 from scarnode.node import Node
-from scarnode.reactor import hold_reactor
+from scarnode.reactor import held
 from scarnode.report import save_page
 from scarnode.segment import Tissue
 
@@ -152,12 +152,11 @@ def _send(files: Sequence[Path], port: int) -> None:
     """Push files to the node, as a scanner does."""
     scanner = AE("DEMOSCANNER")
     scanner.add_requested_context(dcmread(files[0], stop_before_pixels=True).SOPClassUID)
-    association = scanner.associate("127.0.0.1", port, ae_title="SCARNODE")
+    association = held(scanner.associate("127.0.0.1", port, ae_title="SCARNODE"))
     if not association.is_established:
         raise RuntimeError("the node did not take the association")
     try:
         for file in files:
-            hold_reactor(association)
             status = association.send_c_store(file)
             if status.get("Status") != 0x0000:
                 raise RuntimeError(f"the node answered {status.get('Status')}")

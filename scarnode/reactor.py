@@ -17,7 +17,8 @@ class _Checkpoint:
     unexpected C-STORE service message"). The request then waits for its whole time-out, and is made again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: threading.Thread) -> None:
+        self._reactor = reactor
         self._condition = threading.Condition()
         self._open = True
         self._waiting = False
@@ -28,8 +29,11 @@ class _Checkpoint:
             self._condition.notify_all()
 
     def clear(self) -> None:
+        """Close, and wait until the reactor stands here, or has ended."""
         with self._condition:
             self._open = False
+            while not self._waiting and self._reactor.is_alive() and threading.current_thread() is not self._reactor:
+                self._condition.wait(0.01)
 
     def wait(self) -> None:
         with self._condition:
@@ -39,26 +43,20 @@ class _Checkpoint:
                 self._condition.wait()
             self._waiting = False
 
-    def hold(self, association: Association) -> None:
-        """Close, and wait until the reactor stands here, or has ended."""
-        with self._condition:
-            self._open = False
-            while not self._waiting and association.is_alive():
-                self._condition.wait(0.01)
 
-
-def hold_reactor(association: Association) -> None:
-    """Make sure that the next answer on an association goes to who asks next, not to pynetdicom's reactor.
-
-    Call it right before each ``send_*``, which lets the reactor go on when it has its answer.
+def held(association: Association) -> Association:
+    """Have the answers on an association go to who asks, never to pynetdicom's reactor.
 
     Parameters
     ----------
     association : pynetdicom.association.Association
-        One that we requested.
+        One that we requested, before the first request is made on it.
+
+    Returns
+    -------
+    pynetdicom.association.Association
+        The same.
     """
-    checkpoint: Any = association._reactor_checkpoint  # pynetdicom knows a threading.Event there
-    if not isinstance(checkpoint, _Checkpoint):
-        checkpoint = _Checkpoint()
-        association._reactor_checkpoint = checkpoint
-    checkpoint.hold(association)
+    checkpoint: Any = _Checkpoint(association)  # pynetdicom knows a threading.Event there
+    association._reactor_checkpoint = checkpoint
+    return association

@@ -25,7 +25,7 @@ from scarnode.jobs.commitments import FINAL_REASONS
 from scarnode.query import Archive, Wanted, find_series, find_studies
 from scarnode.query.model import Unit
 from scarnode.query.retrieve import PASSING, PERMANENT, get, move
-from scarnode.reactor import hold_reactor
+from scarnode.reactor import held
 from scarnode.receive import listen
 from scarnode.report import KINDS, USUAL, build_results
 from tests.harness.peers import make_object
@@ -141,17 +141,14 @@ def test_status_of_the_scp(scp, disk, tmp_path, monkeypatch):
     answered = []
     ae = AE("ASKER")
     ae.add_requested_context(dcmread(path).SOPClassUID, ExplicitVRLittleEndian)
-    link = ae.associate("127.0.0.1", scp, ae_title="SCARNODE")
+    link = held(ae.associate("127.0.0.1", scp, ae_title="SCARNODE"))
     for fault in (None, OSError("full")):
         disk.fault = fault
-        hold_reactor(link)  # it may take the answer away from who waits for it
         answered.append(link.send_c_store(path).Status)
     with monkeypatch.context() as wire:
         wire.setattr("pynetdicom.association.encode", lambda *_: b"\x02\x00\x10\x00UI\x04\x001.2\x00")
-        hold_reactor(link)
         answered.append(link.send_c_store(dcmread(path)).Status)
     disk.fault = ValueError("a mistake")
-    hold_reactor(link)
     answered.append(link.send_c_store(path).Status)
     disk.fault = None
     link.release()

@@ -18,7 +18,6 @@ from pynetdicom.status import GENERAL_STATUS
 
 from scarnode.deliver.line import Line, association, refusal, silence
 from scarnode.deliver.model import Destination, Outcome, unable
-from scarnode.reactor import hold_reactor
 
 REQUEST = 1
 """Action Type ID "request storage commitment" (PS3.4 Table J.3-1)."""
@@ -101,7 +100,6 @@ def _ask(line: Line, order: CommitmentOrder, message_id: int) -> Outcome:
     limit, started = line.destination.timeout, time.monotonic()
     line.answered = None
     try:
-        hold_reactor(line.link)
         answer, _ = line.link.send_n_action(
             _action(order), REQUEST, StorageCommitmentPushModel, StorageCommitmentPushModelInstance, message_id
         )

@@ -29,7 +29,6 @@ from scarnode.deliver.model import (
     patience,
     unable,
 )
-from scarnode.reactor import hold_reactor
 
 # A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -113,7 +112,6 @@ def echo(destination: Destination, calling_ae_title: str) -> Outcome:
             return refusal(None, line.link.rejected_contexts, destination)
         started = time.monotonic()
         try:
-            hold_reactor(line.link)
             answer = line.link.send_c_echo()
         except (RuntimeError, ValueError):  # the association ended in this very moment
             answer = Dataset()
@@ -195,7 +193,6 @@ def exchange(line: Line, link: Association, thing: Path | Dataset, item: Item, m
     started = time.monotonic()
     line.answered = None
     try:
-        hold_reactor(link)
         answer = link.send_c_store(thing, message_id)
     except RuntimeError:  # the association ended in this very moment
         answer = Dataset()

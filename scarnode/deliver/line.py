@@ -26,6 +26,7 @@ from scarnode.deliver.model import (
     Outcome,
     unable,
 )
+from scarnode.reactor import held
 from scarnode.sockets import acknowledge_at_once, hang_up
 from scarnode.tls import client_context, explain
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -208,6 +209,7 @@ def association(
         text = f"{destination} can not be reached: {error.strerror or type(error).__name__}."
         line.trouble = unable(None, text, about=About.DESTINATION)
     else:
+        held(line.link)
         # Where every context was refused pynetdicom aborts; that is not trouble, but an answer for each object.
         if not line.link.is_established and not line.link.rejected_contexts:
             line.trouble = _no_association(line, started)

@@ -22,7 +22,6 @@ from scarnode.query.model import (
     QueryError,
     Wanted,
 )
-from scarnode.reactor import hold_reactor
 
 LONGEST = 3600.0
 """Seconds that one question may take in all."""
@@ -159,7 +158,6 @@ def _ask(source: Archive, question: Dataset, title: str) -> tuple[list[Dataset],
         answers: list[Dataset] = []
         started, status = time.monotonic(), None
         try:
-            hold_reactor(line.link)
             for response, identifier in line.link.send_c_find(question, FIND):
                 started, status = (started, None) if "Status" not in response else (time.monotonic(), response.Status)
                 if status in (0xFF00, 0xFF01) and identifier is not None:

@@ -21,7 +21,6 @@ from scarnode.deliver.line import Line, association, refusal, silence
 from scarnode.deliver.model import Destination
 from scarnode.query.ask import SYNTAXES
 from scarnode.query.model import Archive, Retrieved, SubOperations, Unit
-from scarnode.reactor import hold_reactor
 from scarnode.receive.scp import TRANSFER_SYNTAXES
 from scarnode.sockets import hang_up
 
@@ -240,7 +239,6 @@ def _ask(
     started = time.monotonic()
     with _cancelling(link, model, stopping):
         try:
-            hold_reactor(link)
             for response, identifier in request():
                 status = int(response.Status) if "Status" in response else None
                 if status is None:

@@ -20,7 +20,7 @@ from scarnode.deliver import Destination, WebDestination
 from scarnode.jobs import Ledger
 from scarnode.jobs.janitor import Janitor
 from scarnode.jobs.outbox import deliver_due
-from scarnode.reactor import hold_reactor
+from scarnode.reactor import held
 from scarnode.receive import Caller, Door, Limits, Spool, listen
 from tests.harness import Node, free_port, query, storescp, storescu, wait_until
 from tests.harness.peers import PATIENT, make_object
@@ -85,9 +85,8 @@ def send(port: int, files: list[Path], calling: str = "SCANNER", wait: bool = Fa
     entity = AE(calling)
     for sop_class in (SecondaryCaptureImageStorage, MRImageStorage, Verification):
         entity.add_requested_context(sop_class)
-    link = entity.associate("127.0.0.1", port, ae_title="SCARNODE")
+    link = held(entity.associate("127.0.0.1", port, ae_title="SCARNODE"))
     for file in files:
-        hold_reactor(link)
         link.send_c_store(dcmread(file))
     if not wait:
         link.release()
@@ -105,7 +104,6 @@ def test_an_association_makes_one_message_for_each_study_and_outcome(tmp_path, s
         associations.summarise()  # it is still open: nothing yet
         assert not list(trail.folder.glob("*.msg"))
         spool.full = True
-        hold_reactor(link)
         assert link.send_c_store(dcmread(one[0])).Status == 0xA700
         link.release()
         wait_until(lambda: associations.summarise() or list(trail.folder.glob("*.msg")), 5, "messages")
@@ -157,7 +155,6 @@ def test_an_association_that_stays_open_is_told_when_it_is_quiet(tmp_path, serve
         link = send(port, [file], wait=True)
         time.sleep(0.3)
         associations.summarise()
-        hold_reactor(link)
         link.send_c_store(dcmread(file))
         link.abort()
         wait_until(lambda: associations.summarise() or len(list(trail.folder.glob("*.msg"))) == 2, 5, "messages")

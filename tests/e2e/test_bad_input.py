@@ -22,7 +22,7 @@ from scarnode.config import read_settings
 from scarnode.deliver import Destination, Outcome, send
 from scarnode.errors import ConfigError, ScarnodeError
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_cine, write_dicom
-from scarnode.reactor import hold_reactor
+from scarnode.reactor import held
 from tests.harness import ledger as books
 from tests.harness.dcmtk import echoscu, storescu
 from tests.harness.node import Node
@@ -223,10 +223,9 @@ def test_other_storage_classes_are_kept_with_a_reason(node, lge, tmp_path):
 def test_an_unknown_sop_class_is_refused_and_the_association_lives_on(node, lge, tmp_path):
     _, paths = another_study(lge[:1], tmp_path / "study")
     contexts = [build_context(PRIVATE_SOP_CLASS), build_context(MRImageStorage, ExplicitVRLittleEndian)]
-    link = AE("SCANNER").associate(node.host, node.port, contexts, ae_title=node.ae_title)
+    link = held(AE("SCANNER").associate(node.host, node.port, contexts, ae_title=node.ae_title))
     assert link.is_established
     assert [context.abstract_syntax for context in link.rejected_contexts] == [PRIVATE_SOP_CLASS]
-    hold_reactor(link)
     assert link.send_c_store(dcmread(paths[0])).Status == 0x0000
     link.release()
     assert link.is_released

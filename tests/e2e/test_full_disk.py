@@ -11,7 +11,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.reactor import hold_reactor
+from scarnode.reactor import held
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.disk import Inside, small_disk
@@ -41,13 +41,12 @@ def associate(node):
     ae = AE("SCANNER")
     ae.add_requested_context(SecondaryCaptureImageStorage)
     ae.add_requested_context(Verification)
-    association = ae.associate(node.host, node.port, ae_title=node.ae_title)
+    association = held(ae.associate(node.host, node.port, ae_title=node.ae_title))
     assert association.is_established
     return association
 
 
 def store(association, folder, number):
-    hold_reactor(association)
     return association.send_c_store(make_object(folder / f"{number}.dcm", pixels=PIXELS))
 
 
@@ -106,7 +105,6 @@ def test_below_the_floor_images_are_refused_until_there_is_room(tmp_path, scarno
             assert store(association, tmp_path, 100 + number).Status == 0xA700
         assert inside.free() == before
         assert_whole(inside.path / "spool", len(sent))
-        hold_reactor(association)
         assert association.send_c_echo().Status == 0
         [alarm] = wait_until(lambda: alarms(node), 5, "the alarm")
         assert (alarm["name"], alarm["cleared_at"]) == ("disk_spool", None)
@@ -197,10 +195,8 @@ def test_a_full_ledger_loses_nothing_of_what_is_received(tmp_path, left):
         association = associate(node)
         count = 300 if left else 30
         for _ in range(count):
-            hold_reactor(association)
             assert association.send_c_store(make_object(tmp_path / "one.dcm", pixels=8)).Status == 0
         wait_until(lambda: "can not be written" in node.log(), 10, "the log's word")
-        hold_reactor(association)
         assert association.send_c_echo().Status == 0
         association.release()
         assert registered(inside) < count

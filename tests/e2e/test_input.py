@@ -19,7 +19,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from scarnode.deliver import Destination, send
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.reactor import hold_reactor
+from scarnode.reactor import held
 from tests.harness import ledger as books
 from tests.harness.node import Node
 from tests.harness.tools import wait_until
@@ -224,8 +224,7 @@ def test_promises_of_gigabytes_cost_nothing(node):
 def test_and_after_all_this_it_answers(node):
     ae = AE("SCANNER")
     ae.add_requested_context("1.2.840.10008.1.1")
-    association = ae.associate(node.host, node.port, ae_title=node.ae_title)
-    hold_reactor(association)
+    association = held(ae.associate(node.host, node.port, ae_title=node.ae_title))
     assert association.send_c_echo().Status == 0
     association.release()
     assert "Traceback" not in node.log()

@@ -19,7 +19,7 @@ from pydicom.uid import JPEGLSLossless, MRImageStorage
 from pynetdicom import AE
 
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.reactor import hold_reactor
+from scarnode.reactor import held
 from scarnode.uids import derived_uid
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node
@@ -120,11 +120,10 @@ def send_by_pynetdicom(node: Node, paths: Sequence[Path]) -> list[Path]:
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
     accepted: list[Path] = []
     try:
-        link = entity.associate(node.host, node.port, ae_title=node.ae_title)
+        link = held(entity.associate(node.host, node.port, ae_title=node.ae_title))
         for path in paths:
             if not link.is_established:
                 break
-            hold_reactor(link)
             if link.send_c_store(path).get("Status") == 0x0000:
                 accepted.append(path)
         if link.is_established:

@@ -15,7 +15,7 @@ from pynetdicom.sop_class import (
 )
 
 from scarnode.errors import ScarnodeError
-from scarnode.reactor import hold_reactor
+from scarnode.reactor import held
 from scarnode.receive import Door, Limits, Spool, listen
 
 from .builders import instance, write
@@ -34,12 +34,11 @@ def associate(port, contexts, called="SCARNODE"):
     ae = AE("SCANNER")
     for abstract, *syntaxes in contexts:
         ae.add_requested_context(abstract, syntaxes or None)
-    return ae.associate("127.0.0.1", port, ae_title=called)
+    return held(ae.associate("127.0.0.1", port, ae_title=called))
 
 
 def test_echo(scp):
     association = associate(scp[0], [(Verification,)])
-    hold_reactor(association)
     assert association.send_c_echo().Status == 0
     association.release()
 
@@ -48,7 +47,6 @@ def test_stored_instance_is_in_the_spool_when_success_is_answered(scp):
     port, spool, stored = scp
     sent = instance()
     association = associate(port, [(MRImageStorage,)])
-    hold_reactor(association)
     assert association.send_c_store(sent).Status == 0
     assert stored == list(spool)
     association.release()
@@ -71,7 +69,6 @@ def test_syntaxes_are_kept_as_they_came(scp, tmp_path, syntax):
             sent.PixelData = frombuffer(sent.PixelData, "<u2").astype(">u2").tobytes()
     [path] = write(tmp_path / "sent", sent)
     association = associate(port, [(MRImageStorage, syntax)])
-    hold_reactor(association)
     assert association.send_c_store(path).Status == 0
     association.release()
     kept = dcmread(stored[0])
@@ -101,7 +98,6 @@ def test_other_storage_classes_are_taken_and_unknown_ones_refused(scp):
     association = associate(scp[0], [(EncapsulatedPDFStorage,), ("1.2.3.4.5",), (Verification,)])
     accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
     assert accepted == {str(EncapsulatedPDFStorage), str(Verification)}
-    hold_reactor(association)
     assert association.send_c_echo().Status == 0
     association.release()
 
@@ -114,10 +110,8 @@ def test_disk_trouble_is_answered_out_of_resources(scp, monkeypatch):
 
     monkeypatch.setattr(spool, "store", full)
     association = associate(port, [(MRImageStorage,)])
-    hold_reactor(association)
     assert association.send_c_store(instance()).Status == 0xA700
     monkeypatch.undo()
-    hold_reactor(association)
     assert association.send_c_store(instance()).Status == 0
     association.release()
 
@@ -129,7 +123,6 @@ def test_one_study_over_interleaved_associations(scp):
         association = associate(port, [(MRImageStorage,)])
         for number in numbers:
             sent = instance(number)
-            hold_reactor(association)  # it may take the answer away from who waits for it
             assert association.send_c_store(sent).Status == 0
         association.release()
 
@@ -145,7 +138,6 @@ def test_garbage_on_the_port_does_no_harm(scp):
     with socket.create_connection(("127.0.0.1", scp[0])) as link:
         link.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
     association = associate(scp[0], [(Verification,)])
-    hold_reactor(association)
     assert association.send_c_echo().Status == 0
     association.release()
 
@@ -161,9 +153,7 @@ def test_a_dataset_that_begins_with_file_meta_information_is_refused(scp, monkey
     association = associate(port, [(MRImageStorage,)])
     with monkeypatch.context() as wire:
         wire.setattr("pynetdicom.association.encode", lambda *_: b"\x02\x00\x10\x00UI\x04\x001.2\x00")
-        hold_reactor(association)
         assert association.send_c_store(instance()).Status == 0xC000
-    hold_reactor(association)
     assert association.send_c_store(instance()).Status == 0
     association.release()
     assert len(list(spool)) == 1

@@ -14,7 +14,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
-from scarnode.reactor import hold_reactor
+from scarnode.reactor import held
 
 RELEASE = b"\x05\0\0\0\0\x04\0\0\0\0"
 
@@ -101,10 +101,9 @@ def echoes(port: int, calling: str = "SCANNER", called: str = "SCARNODE", tls_ar
     ae = AE(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.connection_timeout = 10
     ae.add_requested_context(Verification)
-    association = ae.associate("127.0.0.1", port, ae_title=called, tls_args=tls_args)
+    association = held(ae.associate("127.0.0.1", port, ae_title=called, tls_args=tls_args))
     if not association.is_established:
         return False
-    hold_reactor(association)  # it may take the answer away from who waits for it
     status = association.send_c_echo()
     association.release()
     return "Status" in status and status.Status == 0
