@@ -5,6 +5,10 @@
 Peers: the network as it is trained (eager float32, and with bfloat16 autocast), the same with torch's own 3D
 convolutions as the publication's network would be run, and OpenVINO where `pip install openvino` was run. One stack
 of twelve slices of 128 x 128 is ten windows of three slices. Without --cases the images are synthetic.
+
+The roofline is what the engine's sums would take if every convolution ran at the pace of a large matrix product, or
+every value that it reads or writes crossed the memory at the pace of a large copy, whichever takes longer, step by
+step; both paces are measured in the same run (Williams et al., Commun ACM 2009;52(4):65).
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch.nn.functional import conv3d
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import conv_flop_count
 
 from scarnode.lab.cases import Case
 from scarnode.lab.phantom import PhantomSettings, make_phantom
@@ -95,6 +101,53 @@ def contenders(threads: int) -> dict[str, Run]:
     return runs
 
 
+class Steps(TorchDispatchMode):
+    """Notes operations and values read and written of every convolution and matrix product, and values of the rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[tuple[int, int]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        out = func(*args, **(kwargs or {}))
+        name = func.name().split(".")[0]
+        if isinstance(out, torch.Tensor) and not func.is_view:
+            touched = sum(x.numel() for x in (*args, out) if isinstance(x, torch.Tensor))
+            self.taken.append((self._operations(name, args, out), touched))
+        return out
+
+    @staticmethod
+    def _operations(name: str, args: tuple, out: torch.Tensor) -> int:
+        if "conv" in name:
+            return conv_flop_count(list(args[0].shape), list(args[1].shape), list(out.shape))
+        return 2 * out.numel() * args[-1].shape[0] if name in ("aten::addmm", "aten::mm") else 0
+
+
+def roofline(dtype: torch.dtype, rounds: int) -> str:
+    """Say how fast the engine could be at this machine's measured limits."""
+    engine = Engine(read_weights(shipped_weights()).outline, CPU, DEPTH, torch.float64)  # every step in the open
+    with torch.inference_mode(), Steps() as steps:
+        engine(torch.zeros(SLICES, SIZE, SIZE), window_indices(SLICES))
+    square, large = torch.randn(2048, 2048, dtype=dtype), torch.randn(2**26)
+    target = torch.empty_like(large)
+    product = 2 * 2048**3 / min(_timed(lambda: square @ square) for _ in range(rounds))
+    copy = 2 * 4 * 2**26 / min(_timed(lambda: target.copy_(large)) for _ in range(rounds))
+    size = torch.finfo(dtype).bits // 8
+    seconds = sum(max(operations / product, size * values / copy) for operations, values in steps.taken)
+    total = sum(operations for operations, _ in steps.taken), size * sum(values for _, values in steps.taken)
+    return (
+        f"roofline, {str(dtype).removeprefix('torch.')}: {1000 * seconds:.0f} ms a stack, for {total[0] / 1e9:.0f} "
+        f"thousand million operations (at {product / 1e9:.0f} a second) and {total[1] / 1e6:.0f} MB "
+        f"(at {copy / 1e9:.1f} GB a second)"
+    )
+
+
+def _timed(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
 @torch.inference_mode()
 def time_in_turn(runs: dict[str, Run], rounds: int) -> Table:
     """Time each `rounds` times, in turn; medians, and how far the logits are from the reference's."""
@@ -103,9 +156,7 @@ def time_in_turn(runs: dict[str, Run], rounds: int) -> Table:
     apart = {name: float((run().float() - reference).abs().mean()) for name, run in runs.items()}  # warms up, too
     for _ in range(rounds):
         for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(_timed(run))
     slowest = statistics.median(next(iter(seconds.values())))
     table = Table(title=f"One stack of {SLICES} slices, {SLICES - 2} windows, {SIZE} x {SIZE}")
     for heading in ("", "ms a stack", "lowest to highest", "ms a volume", "times as fast", "logits off by (mean)"):
@@ -173,6 +224,7 @@ def main() -> None:
     console = Console(width=120)
     console.print(f"torch {torch.__version__}, {chosen.threads} threads", highlight=False)
     console.print(time_in_turn(contenders(chosen.threads), chosen.rounds))
+    console.print(roofline(best_dtype(CPU), chosen.rounds), highlight=False)
     cases = read_cases(chosen.cases) if chosen.cases else [as_case(seed) for seed in range(6)]
     table, agreement = whole_segmenter(cases, max(1, chosen.rounds // 2))
     console.print(table)
