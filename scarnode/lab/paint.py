@@ -10,7 +10,7 @@ from scipy import ndimage
 from scarnode.lab.cases import Case
 from scarnode.segment.model import Tissue
 
-_KINDS = {"patchy": 0.35, "insertion": 0.22, "confluent": 0.1, "apical": 0.05, "infarct": 0.28}
+_KINDS = {"patchy": 0.28, "insertion": 0.18, "confluent": 0.1, "apical": 0.04, "infarct": 0.4}
 
 
 def paint_lge(cine: Case, rng: np.random.Generator, scar_probability: float = 0.5) -> Case:
@@ -33,11 +33,14 @@ def paint_lge(cine: Case, rng: np.random.Generator, scar_probability: float = 0.
     if not blood.any() or not muscle.any():
         return replace(cine, image=image, source="painted")
     dark = rng.random() < 0.6  # magnitude with nulled myocardium; else mid-grey as in phase-sensitive images
-    to_muscle = rng.uniform(0.02, 0.15) if dark else rng.uniform(0.25, 0.5)
-    to_blood = to_muscle + rng.uniform(0.15, 0.6)
+    to_muscle = rng.uniform(0.02, 0.15) if dark else rng.uniform(0.25, 0.6)
+    contrast = rng.uniform(0.15, 0.6) if dark else np.exp(rng.uniform(np.log(0.06), np.log(0.6)))
+    to_blood = to_muscle + contrast
     from_muscle, from_blood = np.median(image[muscle]), np.median(image[blood])
     slope = (to_blood - to_muscle) / max(from_blood - from_muscle, 0.15)
     heart_image = to_muscle + (image - from_muscle) * slope
+    # Real walls are uneven: wash-out, coils, motion. Cine's are not.
+    heart_image = heart_image + (contrast * rng.uniform(0, 0.2) + rng.uniform(0, 0.03)) * _texture(image.shape, rng)
     knots = np.sort(rng.uniform(0.0 if dark else to_muscle * 0.4, rng.uniform(0.5, 1.2), 4))
     around = np.interp(image, [0, 0.25, 0.6, 1.2], knots)
     heart = blood | muscle
@@ -57,9 +60,11 @@ def paint_scar(case: Case, rng: np.random.Generator) -> Case:
     if not scar.any() or not blood.any():
         return case
     normal, pool = np.median(case.image[muscle]), np.median(case.image[blood])
-    brightness = max(pool + (pool - normal) * rng.uniform(-0.25, 0.5), normal + 3 * case.image[muscle].std() * 0.6)
+    brightness = max(normal + (pool - normal) * rng.uniform(0.6, 1.8), normal + 3 * case.image[muscle].std() * 0.6)
     soft = _soft(scar, rng.uniform(0.4, 0.9)) * rng.uniform(0.8, 1.0)
-    image = case.image + soft * (brightness - case.image) * (case.image < brightness)
+    # What is finer than scar stays: a patch without noise would tell scar by its smoothness.
+    lift = brightness - _soft(case.image, 1.5)
+    image = case.image + soft * lift * (lift > 0) * (1 + 0.15 * _texture(case.image.shape, rng))
     label = np.where(scar, Tissue.SCAR, case.label).astype(np.uint8)
     return replace(case, image=image.astype(np.float32), label=label)
 
@@ -68,7 +73,7 @@ def scar_mask(case: Case, rng: np.random.Generator) -> np.ndarray:
     """Draw where scar lies in the myocardium.
 
     A random field in the wall's own directions plus a preference of the drawn kind, cut off so that a lognormal
-    share of the myocardium (median 7 %, at most 40 %) is scar; specks of four or fewer pixels are dropped.
+    share of the myocardium (median 10 %, at most 40 %) is scar; specks of four or fewer pixels are dropped.
 
     Returns
     -------
@@ -101,7 +106,7 @@ def scar_mask(case: Case, rng: np.random.Generator) -> np.ndarray:
         middle, reach = rng.choice(height), rng.uniform(15, 45)
         score = 0.3 * score - (away / span) ** 2 - ((height - middle) / reach) ** 2
         score -= 20 * np.clip(depth - rng.uniform(0.25, 1.0), 0, None)
-    share = float(np.clip(0.07 * np.exp(rng.normal(0, 0.9)), 0.004, 0.4))
+    share = float(np.clip(0.1 * np.exp(rng.normal(0, 0.9)), 0.004, 0.4))
     scar = np.zeros(muscle.shape, bool)
     scar[muscle] = score > np.quantile(score, 1 - share)
     for slice_scar in scar:
@@ -160,6 +165,13 @@ def _random_field(points: np.ndarray, rng: np.random.Generator, waves: int = 96)
     return np.cos(phase) @ rng.normal(size=waves) * np.sqrt(2 / waves)
 
 
+def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Smooth noise of unit SD in each slice, with grains of a few pixels."""
+    grain = rng.uniform(0.8, 3.0)
+    noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), (0, grain, grain))
+    return noise / noise.std()
+
+
 def _soft(mask: np.ndarray, sigma: float = 0.7) -> np.ndarray:
-    """Edge of a mask as partial volume makes it."""
+    """Edge of a mask as partial volume makes it, slice by slice."""
     return ndimage.gaussian_filter(mask.astype(np.float32), (0, sigma, sigma))

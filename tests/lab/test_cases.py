@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from scarnode.errors import InputError
 from scarnode.lab import augment
@@ -75,6 +76,18 @@ def test_painted_scar_lies_in_the_wall_and_is_bright(seed):
     assert np.array_equal(painted.label[~scar], case.label[~scar])
     assert painted.image[scar].mean() > case.image[case.label == Tissue.MYOCARDIUM].mean() + 30
     assert 0.002 < painted.scar_fraction < 0.42
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_painted_scar_is_as_noisy_as_the_wall(seed):
+    """A smooth patch in a noisy wall would be learnt in place of scar."""
+    case = on_grid(toy_case(3), 1.4, 128)
+    rng = np.random.default_rng(seed)
+    noisy = replace(case, image=case.image + 10 * rng.standard_normal(case.image.shape, dtype=np.float32))
+    painted = paint_scar(noisy, rng)
+    inside = ndimage.binary_erosion(painted.label == Tissue.SCAR, np.ones((1, 3, 3)))
+    fine = painted.image - ndimage.median_filter(painted.image, (1, 3, 3))
+    assert fine[inside].std() > 0.6 * fine[case.label == Tissue.BLOOD].std()
 
 
 def test_no_scar_without_a_wall():
