@@ -32,15 +32,22 @@ window.look = {
     };
   },
 
-  // show a slice, wait until it is drawn, and count the coloured pixels on the screen: the images are grey
+  // show a slice, wait until its colours are drawn (on a busy machine they come some frames after the image, without an
+  // event) or three seconds have passed, and count the coloured pixels on the screen: the images are grey
   async painted(slice) {
-    const viewport = look.viewport();
-    await viewport.setImageIdIndex(slice);
-    for (let turn = 0; turn < 3; turn++) {
-      viewport.render();
+    await look.viewport().setImageIdIndex(slice);
+    for (let turn = 0; turn < 30; turn++) {
+      look.viewport().render();
       await new Promise(requestAnimationFrame);
+      const pixels = look.colored();
+      if (turn > 1 && pixels) return [look.image(), pixels];
+      await new Promise(resolve => setTimeout(resolve, 100));
     }
-    const canvas = viewport.getCanvas();
+    return [look.image(), look.colored()];
+  },
+
+  colored() {
+    const canvas = look.viewport().getCanvas();
     const copy = document.createElement('canvas');
     [copy.width, copy.height] = [canvas.width, canvas.height];
     copy.getContext('2d').drawImage(canvas, 0, 0);
@@ -50,7 +57,7 @@ window.look = {
       const [red, green, blue] = data.slice(at, at + 3);
       if (Math.max(red, green, blue) - Math.min(red, green, blue) > 30) pixels++;
     }
-    return [look.image(), pixels];
+    return pixels;
   },
 
   outlines: () =>
