@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from sqlalchemy import text
 
-from scarnode.config import LedgerSection, Settings, SpoolSection
+from scarnode.config import LedgerSection, NodeSection, Settings, SpoolSection, TlsSection
 from scarnode.doctor.machine import check_ledger
-from scarnode.errors import ConfigError, LedgerError, SpoolError
+from scarnode.errors import ConfigError, LedgerError, ScarnodeError, SpoolError
 from scarnode.jobs import Ledger
 from scarnode.jobs.worker import Worker
 from scarnode.node import Node
+from scarnode.roles import ROLES, Common, Receiving
+from tests.harness.certificates import Authority
 from tests.harness.postgres import Postgres
+from tests.harness.tools import free_port
 from tests.test_take_over import settings
 
 
@@ -26,6 +31,21 @@ def test_the_command_line_knows_the_roles(tmp_path, scarnode):
     (tmp_path / "c.ini").write_text("[ledger]\nurl = sqlite:///l.sqlite\n")
     assert "PostgreSQL" in scarnode("serve", "-c", tmp_path / "c.ini", "--role", "work", code=2).stderr
     assert "receive" in scarnode("serve", "-c", tmp_path / "c.ini", "--role", "all", code=2).stderr
+
+
+def test_no_port_is_open_where_the_other_one_is_taken(tmp_path):
+    """A node that ends at once must not have answered on its plain port before."""
+    mine = Authority(tmp_path / "ca").issue("node")
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        other = taken.getsockname()[1]
+        tls = TlsSection(certificate=mine.certificate, private_key=mine.private_key, mutual=False, port=other)
+        common = Common(settings(tmp_path, node=NodeSection(host="127.0.0.1", port=port), tls=tls), ROLES)
+        receiving = Receiving(common)
+        with pytest.raises(ScarnodeError, match="in use"):
+            receiving.open()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 5)
 
 
 @pytest.mark.slow

@@ -61,8 +61,9 @@ class Receiving:
         ports: list[tuple[int, ssl.SSLContext | None]] = [] if tls.only else [(node.port, None)]
         if tls.port and (context := server_context_of(settings)):
             ports.append((tls.port, context))
-        for port, context in ports:
-            self.listeners.append(
+        for port, context in reversed(ports):  # who is answered on the plain port finds the one with TLS open
+            self.listeners.insert(
+                0,
                 listen(
                     self._common.spool,
                     self.registrar.add,
@@ -74,7 +75,7 @@ class Receiving:
                     self._reporters,
                     self._associations,
                     node.direct_store,
-                )
+                ),
             )
 
     def recover(self) -> int:
