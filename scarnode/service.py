@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -32,6 +32,9 @@ STOP_SECONDS = 10.0
 SWITCH_SECONDS = 0.0005
 """How long a thread that computes keeps the interpreter from one that has an answer to give. Python's own 5 ms are as
 long as a whole image takes, and come again with each of its dozen system calls."""
+
+ENDS = (signal.SIGTERM, signal.SIGINT)
+"""Signals that end the node."""
 
 CONFIG_ALARM = "config"
 """Stands while the node does not run by what config.ini says."""
@@ -59,31 +62,44 @@ def serve(path: Path, roles: Sequence[str] = ROLES) -> None:
     # pydicom would match each UID of an association request, and each value read, only to warn of what nobody hears
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     os.umask(0o077)
-    orders: queue.SimpleQueue[int] = queue.SimpleQueue()  # may be put into within a signal handler
-    ended = threading.Event()
-
-    def order(number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGHUP and not ended.is_set():
-            ended.set()
-            deadline = threading.Timer(STOP_SECONDS, _leave)
-            deadline.daemon = True
-            deadline.start()
-        orders.put(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, order)
+    orders = take_orders()
     node = Node(settings, roles)
     gc.collect()
     gc.freeze()  # pynetdicom collects garbage twice a minute, and all waited 0.2 s for it
     node.ledger.set_alarm(node.common.alarm(CONFIG_ALARM), "")
     notify_systemd("READY=1")
     one_at_a_time = threading.Lock()
-    while (
-        orders.get() == signal.SIGHUP
-    ):  # in a thread of its own: a ledger that is locked must not keep SIGTERM waiting
-        threading.Thread(target=reload, args=(node, path, one_at_a_time), name="reload", daemon=True).start()
+    while (number := orders.recv(1)[0]) not in ENDS:
+        if number == signal.SIGHUP:  # in a thread of its own: a ledger that is locked must not keep SIGTERM waiting
+            threading.Thread(target=reload, args=(node, path, one_at_a_time), name="reload", daemon=True).start()
     notify_systemd("STOPPING=1")
     node.stop()
+
+
+def take_orders() -> socket.socket:
+    """Take SIGTERM, SIGINT and SIGHUP from now on; the first to end has `STOP_SECONDS`, wherever the node is by then.
+
+    Returns
+    -------
+    socket.socket
+        Each signal's number is a byte to be read from it. A signal that comes when nobody waits is there for who reads
+        next; Python's own waits (of a queue, a lock, `signal.pause`) miss one that comes as they begin.
+    """
+    ended = threading.Event()
+
+    def order(number: int, _frame: FrameType | None) -> None:
+        if number in ENDS and not ended.is_set():
+            ended.set()
+            deadline = threading.Timer(STOP_SECONDS, _leave)
+            deadline.daemon = True
+            deadline.start()
+
+    orders, tell = socket.socketpair()
+    tell.setblocking(False)
+    signal.set_wakeup_fd(tell.detach())
+    for number in (*ENDS, signal.SIGHUP):
+        signal.signal(number, order)
+    return orders
 
 
 def reload(node: Node, path: Path, one_at_a_time: threading.Lock) -> None:

@@ -44,6 +44,7 @@ def test_no_port_is_open_where_the_other_one_is_taken(tmp_path):
         receiving = Receiving(common)
         with pytest.raises(ScarnodeError, match="in use"):
             receiving.open()
+    common.ledger.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 5)
 
