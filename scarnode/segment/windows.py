@@ -61,8 +61,10 @@ def brighten(images: torch.Tensor, muscle: torch.Tensor) -> torch.Tensor:
     """Lift dark myocardium out of the black, where it is dark: faint scar beside it becomes easier to see.
 
     On magnitude images with nulled myocardium the network calls too little scar. A slice's grey values (0 to 1) are
-    raised to the power 0.7 where its myocardium's median lies below 0.1; from 0.2 on they stay as they are, between
-    the two the power rises to 1. Slice by slice, because the null may fit one slice and miss another.
+    raised to a power where its myocardium's median lies below 0.1; from 0.2 on they stay as they are, between the two
+    the power rises to 1. Slice by slice, because the null may fit one slice and miss another. The power is 0.5 where
+    the null fits the whole stack: the median lies below 0.1 in every slice. It rises to 0.7 where that of the brightest
+    slice reaches 0.15: there some of what is bright in other slices may be myocardium below its null, folded up.
 
     Parameters
     ----------
@@ -71,11 +73,14 @@ def brighten(images: torch.Tensor, muscle: torch.Tensor) -> torch.Tensor:
     muscle : torch.Tensor
         bool, same shape: what a first outline takes for normal myocardium. A slice without any stays as it is.
     """
+    shown = muscle.any(dim=(1, 2))
+    if not shown.any():
+        return images
     grey = ((images + 1) / 2).clamp(min=0)
-    levels = torch.stack(
-        [own[here].median() if here.any() else own.new_tensor(1.0) for own, here in zip(grey, muscle, strict=True)]
-    )
-    power = (0.7 + 3.0 * (levels - 0.1)).clamp(0.7, 1.0)[:, None, None]
+    levels = torch.stack([own[here].median() for own, here in zip(grey[shown], muscle[shown], strict=True)])
+    lowest = (0.5 + 4 * (levels.max() - 0.1)).clamp(0.5, 0.7)
+    power = images.new_ones(len(images), 1, 1)
+    power[shown, 0, 0] = (lowest + (1 - lowest) * (levels - 0.1).clamp(min=0) / 0.1).clamp(max=1)
     return torch.where(power < 1, normalise(grey**power), images) if (power < 1).any() else images
 
 

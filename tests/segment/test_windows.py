@@ -128,7 +128,18 @@ def test_what_is_not_dark_stays_as_it_is(grey):
 
 
 def test_brightening_has_no_step():
-    change = [float((brighten(*_heart(grey)) - _heart(grey)[0]).abs().mean()) for grey in np.linspace(0.08, 0.22, 29)]
+    change = [float((brighten(*_heart(grey)) - _heart(grey)[0]).abs().mean()) for grey in np.linspace(0.08, 0.22, 281)]
     assert change[0] > 0.02
     assert change[-1] == 0
     assert np.abs(np.diff(change)).max() < 0.01
+
+
+def test_more_where_the_null_fits_the_whole_stack():
+    images, muscle = (torch.cat(pair) for pair in zip(_heart(0.05), _heart(0.05), strict=True))
+    fits = brighten(images, muscle)
+    images[1], muscle[1] = (one[0] for one in _heart(0.16))
+    misses = brighten(images, muscle)
+    assert fits[0][muscle[0]].median() > misses[0][muscle[0]].median() + 0.05
+    assert misses[0][muscle[0]].median() > images[0][muscle[0]].median() + 0.05
+    muscle[1] = False  # a slice without myocardium tells nothing
+    assert torch.equal(brighten(images, muscle)[0], fits[0])
