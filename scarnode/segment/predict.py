@@ -23,6 +23,10 @@ from scarnode.segment.windows import DEPTH, blood_is_darker, brighten, merge, no
 WINDOW = 128
 """Rows and columns of a window, as published."""
 
+MIDDLE = 14.0
+"""Network pixels (about 20 mm) from the window's middle at which a voxel counts for exp(-1/2) in the choice of the body
+that is the heart: the finder is rarely farther off than 15 mm (docs/accuracy.md)."""
+
 
 class Segmenter:
     """The trained networks, ready to outline stacks.
@@ -115,7 +119,7 @@ class Segmenter:
         again = brighten(images, torch.from_numpy(outline == Tissue.MYOCARDIUM))
         windows = [first, *(self._windows(again, mirror) for mirror in MIRRORS[1:])]
         merged = torch.stack([merge(*one, len(stack), self._scar_merge) for one in windows]).mean(dim=0)
-        probabilities = keep_largest(merged)
+        probabilities = keep_heart(merged)
         labels, scar_probability = self._labels(probabilities, grid)
         center = ventricle_center(labels)
         if center is None:
@@ -135,7 +139,7 @@ class Segmenter:
     def _first(self, images: torch.Tensor) -> tuple[tuple[torch.Tensor, list[list[int]]], np.ndarray]:
         """Windows of (slices, rows, columns) as they are, and the outline that they give on the network's grid."""
         windows = self._windows(images, ())
-        return windows, most_likely(keep_largest(merge(*windows, len(images))), 1)
+        return windows, most_likely(keep_heart(merge(*windows, len(images))), 1)
 
     def _windows(self, images: torch.Tensor, mirror: tuple[int, ...]) -> tuple[torch.Tensor, list[list[int]]]:
         """Class probabilities of every window of (slices, rows, columns), mirrored and mirrored back; on the CPU."""
@@ -154,9 +158,10 @@ class Segmenter:
         return drop_islands(labels, without_scar, largest), scar
 
 
-def keep_largest(probabilities: torch.Tensor) -> torch.Tensor:
-    """Make everything background that is not part of the largest heart-like body.
+def keep_heart(probabilities: torch.Tensor) -> torch.Tensor:
+    """Make everything background that is not part of the one body that fills most of the middle.
 
+    The finder, or a first outline, has put the heart there: of two bodies the one far from it is none, however large.
     Thin bridges (to the liver, say) are cut first. Bodies hang together where they overlap in neighbouring slices.
 
     Parameters
@@ -175,7 +180,10 @@ def keep_largest(probabilities: torch.Tensor) -> torch.Tensor:
     bodies, count = ndimage.label(core, structure=np.ones((3, 3, 3)))
     if count == 0:
         return probabilities
-    sizes = np.bincount(bodies.ravel())
+    down, across = (np.arange(length) - (length - 1) / 2 for length in foreground.shape[1:])
+    middle = np.exp(-(down[:, None] ** 2 + across**2) / (2 * MIDDLE**2))
+    inside = np.broadcast_to(middle, foreground.shape)[boxes[0]]
+    sizes = np.bincount(bodies.ravel(), weights=inside.ravel())
     sizes[0] = 0
     body = bodies == sizes.argmax()
     # What the cut took from the body's rim, and tips too small for the disc in the slices beside it, stay.

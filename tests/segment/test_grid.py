@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scarnode.segment.grid import Grid, blur
 from scarnode.segment.islands import drop_islands
 from scarnode.segment.model import Tissue
-from scarnode.segment.predict import keep_largest
+from scarnode.segment.predict import keep_heart
 from scarnode.segment.quality import quality_flags
 
 
@@ -74,7 +74,7 @@ def test_a_dropped_island_becomes_what_is_likeliest_there():
     assert drop_islands(labels, other, 4)[0, 0, :3].tolist() == [Tissue.MYOCARDIUM, Tissue.BLOOD, Tissue.MYOCARDIUM]
 
 
-def test_only_the_largest_body_stays_through_all_slices():
+def test_only_one_body_stays_through_all_slices():
     labels = torch.zeros(4, 60, 60, dtype=torch.long)
     for i in range(4):
         labels[i, 20 : 40 - 3 * i, 10 + 2 * i : 30] = Tissue.BLOOD
@@ -82,12 +82,21 @@ def test_only_the_largest_body_stays_through_all_slices():
     labels[1, 12:30, 50:52] = Tissue.SCAR  # a thin bridge to the heart
     labels[1, 30, 24:52] = Tissue.SCAR
     probabilities = torch.nn.functional.one_hot(labels, 4).movedim(-1, 1).float()
-    kept = keep_largest(probabilities)
+    kept = keep_heart(probabilities)
     assert torch.equal(kept.sum(1), torch.ones(4, 60, 60))
     kept_labels = kept.argmax(1)
     assert torch.equal(kept_labels == Tissue.BLOOD, labels == Tissue.BLOOD)
     assert not (kept_labels[1, :28, 40:]).any()
-    assert torch.equal(keep_largest(kept), kept)
+    assert torch.equal(keep_heart(kept), kept)
+
+
+def test_the_body_in_the_middle_is_the_heart_however_large_another_is():
+    labels = torch.zeros(3, 128, 128, dtype=torch.long)
+    labels[:, 50:80, 54:80] = Tissue.MYOCARDIUM
+    labels[:, :45, :100] = Tissue.BLOOD
+    kept = keep_heart(torch.nn.functional.one_hot(labels, 4).movedim(-1, 1).float()).argmax(1)
+    assert torch.equal(kept == Tissue.MYOCARDIUM, labels == Tissue.MYOCARDIUM)
+    assert not (kept == Tissue.BLOOD).any()
 
 
 def _rings(radii: list[float], shift: float = 0.0) -> np.ndarray:
