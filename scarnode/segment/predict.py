@@ -12,6 +12,7 @@ from scarnode.errors import InputError
 from scarnode.segment.card import shipped_weights
 from scarnode.segment.certainty import MIRRORS, agreement, lge_interval, lge_percent, most_likely, readings
 from scarnode.segment.engine import Engine, best_dtype
+from scarnode.segment.fragments import drop_fragments
 from scarnode.segment.grid import Grid
 from scarnode.segment.heart import find_heart, ventricle_center
 from scarnode.segment.islands import SMALLEST_ISLAND, drop_islands
@@ -119,7 +120,7 @@ class Segmenter:
         again = brighten(images, torch.from_numpy(outline == Tissue.MYOCARDIUM))
         windows = [first, *(self._windows(again, mirror) for mirror in MIRRORS[1:])]
         merged = torch.stack([merge(*one, len(stack), self._scar_merge) for one in windows]).mean(dim=0)
-        probabilities = keep_heart(merged)
+        probabilities = drop_fragments(keep_heart(merged))
         labels, scar_probability = self._labels(probabilities, grid)
         center = ventricle_center(labels)
         if center is None:
