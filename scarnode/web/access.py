@@ -6,6 +6,7 @@ import re
 from typing import Annotated
 from urllib.parse import quote
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, HTTPException, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -13,8 +14,11 @@ from scarnode.web.accounts import NAME, NOBODY, Role
 from scarnode.web.desk import Desk
 from scarnode.web.links import drop_old_codes, link_folder, use_code
 from scarnode.web.sessions import LONGEST_SECONDS, Session
+from scarnode.web.throttle import AT_WORK_SECONDS, network_of
 
 API = "/api"
+MOST_WAITING = 50
+"""Passwords that wait to be checked, each of which takes 0.1 s."""
 _bearer = HTTPBearer(auto_error=False, description="The token that POST /api/login gives.")
 _LOCAL = re.compile(r"/(?![/\\])[A-Za-z0-9/_.-]*")
 
@@ -31,7 +35,7 @@ class RefusedError(Exception):
 
     def __init__(self, wait: int) -> None:
         self.wait = wait
-        super().__init__(f"Too many wrong passwords: wait {wait} s." if wait else "Wrong name or password.")
+        super().__init__(f"Too many wrong log-ins: wait {wait} s." if wait else "Wrong name or password.")
 
 
 def desk_of(request: Request) -> Desk:
@@ -77,7 +81,7 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def log_in_by_password(desk: Desk, name: str, password: str, address: str) -> str:
+async def log_in_by_password(desk: Desk, name: str, password: str, address: str) -> str:
     """Check a password and give a token; takes as long for a name that there is not.
 
     Raises
@@ -85,37 +89,50 @@ def log_in_by_password(desk: Desk, name: str, password: str, address: str) -> st
     RefusedError
     """
     known = name if NAME.fullmatch(name) else "(invalid name)"  # some type their password there
-    wait = desk.throttle.wait(known, address)
-    if wait:
+    counted = (("name", known), ("address", network_of(address)))
+    threads, users = desk.password_threads, desk.settings.web.users
+    if threads.statistics().tasks_waiting >= MOST_WAITING:
+        raise RefusedError(AT_WORK_SECONDS)
+    if wait := desk.throttle.begin(counted, [("name", user.name) for user in users]):
         raise RefusedError(wait)
-    account = next((one for one in desk.settings.web.users if one.name == name), NOBODY)
-    if not account.knows(password) or account is NOBODY:
-        desk.throttle.failed(known, address)
-        desk.tell_login(known, address, ok=False)
+    account = next((one for one in users if one.name == name), NOBODY)
+    right = False
+    try:
+        right = await run_sync(account.knows, password, limiter=threads) and account is not NOBODY
+    finally:
+        desk.throttle.end(counted, right)
+    await run_sync(desk.tell_login, known, address, right, limiter=threads)
+    if not right:
         raise RefusedError(0)
-    desk.tell_login(name, address, ok=True)
     return desk.sessions.open(name, account.role, address)
 
 
-def log_in_by_code(desk: Desk, code: str, address: str) -> str:
+async def log_in_by_code(desk: Desk, code: str, address: str) -> str:
     """Use a code of `scarnode web login` and give a token.
+
+    A valid code is looked at first, whatever else was tried: its 256 bits are not guessed, so wrong ones are counted
+    only to keep what they cost small.
 
     Raises
     ------
     RefusedError
     """
-    wait = desk.throttle.wait("(code)", address)
-    if wait:
-        raise RefusedError(wait)
+    return await run_sync(_log_in_by_code, desk, code, address, limiter=desk.code_threads)
+
+
+def _log_in_by_code(desk: Desk, code: str, address: str) -> str:
     folder = link_folder(desk.settings)
-    drop_old_codes(folder)
     name = use_code(folder, code)
-    if name is None:
-        desk.throttle.failed("(code)", address)
-        desk.tell_login("(code)", address, ok=False)
-        raise RefusedError(0)
-    desk.tell_login(name, address, ok=True)
-    return desk.sessions.open(name, Role.ADMIN, address)
+    if name is not None:
+        desk.tell_login(name, address, ok=True)
+        return desk.sessions.open(name, Role.ADMIN, address)
+    counted = (("code", network_of(address)),)
+    if wait := desk.throttle.begin(counted):
+        raise RefusedError(wait)
+    desk.throttle.end(counted, right=False)
+    drop_old_codes(folder)
+    desk.tell_login("(code)", address, ok=False)
+    raise RefusedError(0)
 
 
 def set_cookie(answer: Response, desk: Desk, token: str) -> None:

@@ -56,10 +56,11 @@ def login_router() -> APIRouter:
     router = APIRouter(prefix=access.API, tags=["log-in"])
 
     @router.post("/login", responses={401: {"description": "Wrong."}, 429: {"description": "Too many wrong ones."}})
-    def log_in(credentials: Credentials, desk: DeskOf, request: Request) -> Token:
+    async def log_in(credentials: Credentials, desk: DeskOf, request: Request) -> Token:
         """Log in by password."""
         try:
-            token = access.log_in_by_password(desk, credentials.name, credentials.password, access.address_of(request))
+            address = access.address_of(request)
+            token = await access.log_in_by_password(desk, credentials.name, credentials.password, address)
         except access.RefusedError as refused:
             headers = {"Retry-After": str(refused.wait)} if refused.wait else {"WWW-Authenticate": "Bearer"}
             raise HTTPException(429 if refused.wait else 401, str(refused), headers) from None

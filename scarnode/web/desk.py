@@ -5,12 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+
+from anyio import CapacityLimiter
 
 from scarnode.audit import AuditTrail, Participant, Subject, events
 from scarnode.config import Settings
 from scarnode.jobs import Ledger
 from scarnode.web.pictures import Pictures
-from scarnode.web.sessions import Session, Sessions, Throttle
+from scarnode.web.sessions import Session, Sessions
+from scarnode.web.throttle import Throttle
 
 
 @dataclass
@@ -35,6 +39,16 @@ class Desk:
     engines: Callable[[], list[str]] = list
     sessions: Sessions = field(default_factory=Sessions)
     throttle: Throttle = field(default_factory=Throttle)
+
+    @cached_property
+    def password_threads(self) -> CapacityLimiter:
+        """Threads in which passwords are checked: not those of the pages, which would wait for them."""
+        return CapacityLimiter(2)
+
+    @cached_property
+    def code_threads(self) -> CapacityLimiter:
+        """Threads in which one-time codes are checked: however many passwords are tried, a code waits for none."""
+        return CapacityLimiter(2)
 
     def take_over(self, settings: Settings) -> None:
         """Go on by other settings; whose account is gone, or has another role or password, is logged out."""

@@ -16,6 +16,8 @@ from scarnode.config import WebSection
 
 log = logging.getLogger(__name__)
 
+MAX_HEADER = 32 << 10
+"""Bytes of a request's header: a browser also sends the cookies of what else is served at this host."""
 MAX_BODY = 64 << 10
 """Bytes: forms and requests are short."""
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -85,8 +87,11 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
+        if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADER:
+            return _refuse(431, "The header of the request is too large.")
         host = headers.get("host", "")
-        if not self._is_ours(host):
+        # a load balancer that asks for the health by HTTP/1.0 names no host; a browser always does
+        if not self._is_ours(host) and (host or scope["path"] not in self._public):
             return _refuse(400, "Not this node's name: add it to [web] names.")
         client = (scope.get("client") or ("",))[0]
         if self._section.proxy and scope["path"] not in self._public and not self._came_right(client, scope):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -21,20 +24,25 @@ def monitoring_router(metrics: Callable[[], bytes], why_not_ready: Callable[[], 
     """
     router = APIRouter(tags=["monitoring"])
 
+    @cache
+    def threads() -> CapacityLimiter:
+        """Threads of their own: they answer while all of the pages' are at work."""
+        return CapacityLimiter(2)
+
     @router.get("/metrics", response_class=PlainTextResponse)
-    def give_metrics() -> Response:
+    async def give_metrics() -> Response:
         """Metrics in Prometheus' text format."""
-        return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await run_sync(metrics, limiter=threads()), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/healthz", response_class=PlainTextResponse)
-    def tell_health() -> str:
+    async def tell_health() -> str:
         """Whether the process lives."""
         return "ok\n"
 
     @router.get("/readyz", response_class=PlainTextResponse, responses={503: {"description": "One reason a line"}})
-    def tell_readiness() -> PlainTextResponse:
+    async def tell_readiness() -> PlainTextResponse:
         """Whether images can be taken and analysed; 503 with the reasons where not."""
-        reasons = why_not_ready()
+        reasons = await run_sync(why_not_ready, limiter=threads())
         return PlainTextResponse("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200)
 
     return router

@@ -45,7 +45,7 @@ def login_pages() -> APIRouter:
         return _login_page(request, to, code)
 
     @router.post("/login")
-    def log_in(
+    async def log_in(
         request: Request,
         desk: DeskOf,
         name: Annotated[str, Form(max_length=64)] = "",
@@ -56,9 +56,9 @@ def login_pages() -> APIRouter:
         address = access.address_of(request)
         try:
             if code:
-                token = access.log_in_by_code(desk, code, address)
+                token = await access.log_in_by_code(desk, code, address)
             else:
-                token = access.log_in_by_password(desk, name, password, address)
+                token = await access.log_in_by_password(desk, name, password, address)
         except access.RefusedError as refused:
             says = str(refused)
             if code and not refused.wait:

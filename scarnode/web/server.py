@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -22,9 +23,6 @@ log = logging.getLogger(__name__)
 
 STOP_SECONDS = 3.0
 """How long a stop waits for answers that are still being written; the node as a whole stops within ten."""
-
-MAX_CONNECTIONS = 64
-"""More are answered with 503: browsers keep about six each."""
 
 
 class WebServer:
@@ -45,6 +43,8 @@ class WebServer:
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         import uvicorn
 
+        from scarnode.web.guard import MAX_HEADER
+
         self._app = app
         self._socket = _listen(settings.web.host, settings.web.port)
         identity = settings.tls.identity() if settings.web.tls else None
@@ -59,11 +59,10 @@ class WebServer:
             ws="none",
             proxy_headers=bool(settings.web.proxy),
             forwarded_allow_ips=settings.web.proxy or None,
-            limit_concurrency=MAX_CONNECTIONS,
+            h11_max_incomplete_event_size=MAX_HEADER,
             timeout_graceful_shutdown=2,
-            ssl_context_factory=(lambda *_: context) if context else None,
         )
-        self._server = _unhurried(config)
+        self._server = _make_server(config, self._socket, context, settings.web.proxy)
         self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
         self._thread.start()
         scheme = "https" if context else "http"
@@ -95,14 +94,33 @@ class WebServer:
         self._server.run(sockets=[self._socket])
 
 
-def _unhurried(config: uvicorn.Config) -> uvicorn.Server:
-    """Give a server that looks twice a second whether to stop, and what time it is, in place of ten times."""
+def _make_server(
+    config: uvicorn.Config, listening: socket.socket, context: ssl.SSLContext | None, proxy: str
+) -> uvicorn.Server:
+    """Give a server whose connections have limits, and that looks twice a second whether to stop, not ten times."""
     import uvicorn
 
+    from scarnode.web.connections import Acceptor, Connection, Place
+
     class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await self.lifespan.startup()
+            if self.lifespan.should_exit:
+                self.should_exit = True
+                return
+
+            def make(place: Place, ended: Callable[[Place], None]) -> Connection:
+                return Connection(place, config, self.server_state, self.lifespan.state, ended)
+
+            self._acceptor = Acceptor(listening, context, make, proxy)
+            self._acceptor.start()
+            self.servers = [self._acceptor]  # type: ignore[list-item]
+            self.started = True
+
         async def main_loop(self) -> None:
             while not await self.on_tick(0):
                 await asyncio.sleep(0.5)
+                self._acceptor.sweep()
 
     return Server(config)
 

@@ -1,4 +1,4 @@
-"""Who is logged in, and how often a wrong password may be tried. Kept in memory: a restart of the node logs all out."""
+"""Who is logged in. Kept in memory: a restart of the node logs all out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -19,10 +19,6 @@ MOST_SEARCHES = 30
 """Kept of one session."""
 TOLD_SECONDS = 600.0
 """For so long the pictures of a study count as one view with its page."""
-
-WINDOW_SECONDS = 300.0
-MOST_BY_NAME, MOST_BY_ADDRESS = 10, 30
-"""Wrong passwords within the window, for one name and from one address; then every try is refused."""
 
 
 @dataclass
@@ -121,42 +117,6 @@ class Sessions:
         with self._lock:
             for key in [key for key, session in self._open.items() if session.name in names]:
                 del self._open[key]
-
-
-class Throttle:
-    """Counts wrong passwords.
-
-    Parameters
-    ----------
-    clock : callable, optional
-        Gives seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def wait(self, name: str, address: str) -> int:
-        """Give the seconds until a password may be tried again; 0: now."""
-        now = self._clock()
-        with self._lock:
-            waits = [
-                self._failures[key][-most] + WINDOW_SECONDS - now
-                for key, most in ((("name", name), MOST_BY_NAME), (("address", address), MOST_BY_ADDRESS))
-                if len(self._failures.get(key, ())) >= most
-            ]
-        return max([0, *(int(wait) + 1 for wait in waits if wait > 0)])
-
-    def failed(self, name: str, address: str) -> None:
-        """Note a wrong password."""
-        now = self._clock()
-        with self._lock:
-            for key in (("name", name), ("address", address)):
-                self._failures.setdefault(key, deque(maxlen=MOST_BY_ADDRESS)).append(now)
-                self._failures.move_to_end(key)
-            while len(self._failures) > 1000:
-                self._failures.popitem(last=False)
 
 
 def _digest(token: str) -> bytes:

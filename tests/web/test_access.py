@@ -11,15 +11,8 @@ from scarnode.jobs import queries
 from scarnode.web import accounts, links
 from scarnode.web.accounts import Role
 from scarnode.web.app import PARTS
-from scarnode.web.sessions import (
-    IDLE_SECONDS,
-    LONGEST_SECONDS,
-    MOST_BY_ADDRESS,
-    MOST_BY_NAME,
-    WINDOW_SECONDS,
-    Sessions,
-    Throttle,
-)
+from scarnode.web.sessions import IDLE_SECONDS, LONGEST_SECONDS, Sessions
+from scarnode.web.throttle import MOST_BY_NAME, WINDOW_SECONDS
 from tests.jobs.builders import TO_PACS, finished_job
 from tests.web.site import ADMIN, VIEWER, Site, served
 
@@ -200,18 +193,6 @@ def test_wrong_passwords_are_counted(tmp_path: Path, monkeypatch):
         assert api.status_code == 429
         assert 0 < int(api.headers["Retry-After"]) <= WINDOW_SECONDS + 1
         site.log_in(VIEWER)  # who is somebody else gets in
-
-
-def test_the_throttle_forgets():
-    now = [0.0]
-    throttle = Throttle(lambda: now[0])
-    for number in range(MOST_BY_ADDRESS):
-        assert throttle.wait(f"name{number}", "10.0.0.1") == 0
-        throttle.failed(f"name{number}", "10.0.0.1")
-    assert throttle.wait("another", "10.0.0.1") > 0
-    assert throttle.wait("another", "10.0.0.2") == 0
-    now[0] = WINDOW_SECONDS + 1
-    assert throttle.wait("another", "10.0.0.1") == 0
 
 
 def test_whose_account_changed_is_logged_out(tmp_path: Path):
