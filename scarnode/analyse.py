@@ -146,7 +146,7 @@ def job_key(input_sha256: str, model_sha256: str, settings_digest: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def write_objects(objects: ResultObjects, folder: Path) -> dict[str, Path]:
+def write_objects(objects: ResultObjects, folder: Path, root: Path | None = None) -> dict[str, Path]:
     """Write the result objects durably: a file is whole or absent, also after a crash.
 
     Parameters
@@ -154,17 +154,20 @@ def write_objects(objects: ResultObjects, folder: Path) -> dict[str, Path]:
     objects : ResultObjects
     folder : Path
         Created where absent.
+    root : Path, optional
+        As of `scarnode.durable.replace_durably`; default: the folder above.
 
     Returns
     -------
     dict of str to Path
         Kind of every object with its file.
     """
-    make_folder(folder)
+    root = folder.parent if root is None else root
+    make_folder(folder, root)
     files = {}
     for kind, dataset in objects.items():
         encoded = BytesIO()
         dataset.save_as(encoded, enforce_file_format=True)
         files[kind] = folder / f"{kind}.dcm"
-        replace_durably(files[kind], (encoded.getvalue(),))
+        replace_durably(files[kind], (encoded.getvalue(),), root)
     return files

@@ -19,9 +19,9 @@ from typing import TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from scarnode import RESEARCH_USE, __version__
-from scarnode.durable import replace_durably
+from scarnode.durable import open_to_append, replace_durably
 from scarnode.errors import InputError
-from scarnode.offline import FAILED, Outcome, list_files, names
+from scarnode.offline import FAILED, Outcome, list_files, names, not_writable
 from scarnode.part10 import read
 from scarnode.report import KINDS
 from scarnode.segment import read_identity
@@ -84,16 +84,15 @@ def analyse_files(paths: Sequence[Path], order: Order, watch: Watch = lambda wha
     if unknown := set(order.kinds) - set(KINDS):
         raise InputError(f"no such kind of object: {', '.join(sorted(unknown))}", todo=f"Known: {', '.join(KINDS)}")
     studies = _studies(list_files(paths), order, watch)
-    order.output.mkdir(parents=True, exist_ok=True, mode=0o700)
-    done = {entry.key: entry for entry in _read_journal(order.output / JOURNAL)}
-    waiting = [study for study in studies if study.key not in done or _failed(done[study.key].outcome)]
-    with _open_journal(order.output / JOURNAL) as journal:
+    with _open_journal(order.output) as journal:
+        done = {entry.key: entry for entry in _read_journal(journal)}
+        waiting = [study for study in studies if study.key not in done or _failed(done[study.key].outcome)]
         for number, (study, outcome) in enumerate(_analysed(waiting, order), 1):
             done[study.key] = _Done(study.key, study.uid, outcome)
             _write_line(journal, done[study.key])
             watch("Analysing", len(studies) - len(waiting) + number, len(studies))
     ended = [done[study.key] for study in studies]
-    _write_table(ended, order.output / TABLE)
+    _write_table(ended, order.output)
     stacks = tuple(stack for entry in ended for stack in entry.outcome.stacks)
     rejected = tuple(series for entry in ended for series in entry.outcome.rejected)
     if not stacks and all(series.reason == "UNREADABLE" for series in rejected):
@@ -164,23 +163,23 @@ def _processes(count: int, order: Order) -> Iterator[Callable[[_Study], Outcome]
             process.end()
 
 
-def _read_journal(path: Path) -> Iterator[_Done]:
-    """Read what is done; a line that was cut off by a crash is as if it had not been written."""
-    if not path.exists():
-        return
-    shape = TypeAdapter(_Done)
-    for line in path.read_text(encoding="utf-8").splitlines():
+def _open_journal(output: Path) -> TextIO:
+    """Open the journal, to be read and for more; its studies are named, so its owner alone may read it."""
+    try:
+        return open_to_append(output / JOURNAL, output)
+    except OSError as error:
+        raise not_writable(error, output) from None
+
+
+def _read_journal(journal: TextIO) -> Iterator[_Done]:
+    """Read what is done; a line that was cut off by a crash is as if it had not been written, and is ended."""
+    journal.seek(0)
+    written, shape = journal.read(), TypeAdapter(_Done)
+    for line in written.splitlines():
         with suppress(ValidationError):
             yield shape.validate_json(line)
-
-
-def _open_journal(path: Path) -> TextIO:
-    """Open the journal for more; a line that was cut off is ended, so that the next one is not lost with it."""
-    journal = path.open("a+", encoding="utf-8")
-    journal.seek(0)
-    if (written := journal.read()) and not written.endswith("\n"):
+    if written and not written.endswith("\n"):
         print(file=journal)
-    return journal
 
 
 def _write_line(journal: TextIO, done: _Done) -> None:
@@ -203,7 +202,7 @@ COLUMNS = (
 )
 
 
-def _write_table(ended: Sequence[_Done], path: Path) -> None:
+def _write_table(ended: Sequence[_Done], output: Path) -> None:
     """Write the table of results: readable by its owner alone, for it names studies."""
     text = StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="")
@@ -211,7 +210,10 @@ def _write_table(ended: Sequence[_Done], path: Path) -> None:
     for entry in ended:
         for row in _rows(entry):
             writer.writerow({"study_instance_uid": entry.study_uid, "notice": RESEARCH_USE, **row})
-    replace_durably(path, [text.getvalue().encode()])
+    try:
+        replace_durably(output / TABLE, [text.getvalue().encode()], output)
+    except OSError as error:
+        raise not_writable(error, output) from None
 
 
 def _rows(entry: _Done) -> Iterator[dict[str, object]]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
@@ -27,6 +28,7 @@ from scarnode.config import (
     StudySection,
     WebSection,
 )
+from scarnode.durable import make_folder, replace_durably
 from scarnode.errors import ScarnodeError
 from scarnode.jobs import queries
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
@@ -88,6 +90,8 @@ def run(output: Path, console: Console) -> int:
     start = time.monotonic()
     logging.basicConfig(level=logging.WARNING)
     keep_quiet_about_patients()
+    for name in ("study", "node"):
+        make_folder(output / name, output)
     phantom = make_phantom(SEED, PATIENT)
     study = write_dicom(phantom, output / "study", vendor="siemens")
     console.print(f"1. synthetic LGE study made: {len(study)} images in {output / 'study'}", highlight=False)
@@ -98,7 +102,9 @@ def run(output: Path, console: Console) -> int:
         came = inbox.complete.wait(PATIENCE)
         jobs = queries.list_jobs(node.ledger)
     for kind, dataset in inbox.objects.items():
-        dataset.save_as(output / f"{kind}.dcm", enforce_file_format=True)
+        encoded = BytesIO()
+        dataset.save_as(encoded, enforce_file_format=True)
+        replace_durably(output / f"{kind}.dcm", [encoded.getvalue()], output)
     if not came:
         missing = ", ".join(name for kind, name in NAMES.items() if kind not in inbox.objects)
         reasons = "; ".join(f"job {job.job} is {job.state}: {job.reason}" for job in jobs) or "no job was made"
@@ -107,7 +113,7 @@ def run(output: Path, console: Console) -> int:
     for kind, name in NAMES.items():
         series = inbox.objects[kind].SeriesDescription
         console.print(f"4. received by the PACS: {name}, series {series!r}", highlight=False)
-    save_page(inbox.objects["sc"], output / "sheet.png")
+    save_page(inbox.objects["sc"], output / "sheet.png", output)
     console.print(_table(phantom, jobs[0]))
     console.print(f"Contact sheet: {output / 'sheet.png'} · {time.monotonic() - start:.0f} s in all", highlight=False)
     return 0

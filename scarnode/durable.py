@@ -1,18 +1,32 @@
-"""Files that are whole or absent, also after a crash."""
+"""Files that are whole or absent, also after a crash, and that nobody else can read: mode 0600, no link is followed."""
 
 from __future__ import annotations
 
-import glob
+import errno
 import os
-from collections.abc import Iterable
+import re
+import stat
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from io import FileIO
 from pathlib import Path
+from typing import TextIO
 from uuid import uuid4
 
 
-def replace_durably(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file as `write_durably` does, by way of a hidden one beside it.
+class LinkError(OSError):
+    """Something that is not followed or written to lies where a file or folder of ours should be."""
+
+    def __init__(self, path: object, what: str) -> None:
+        super().__init__(errno.ELOOP, what, str(path))
+
+
+LINK = "a symbolic link lies there, which is not followed: remove it"
+
+
+def replace_durably(path: Path, parts: Iterable[bytes], root: Path | None = None, sync: bool = True) -> None:
+    """Write a file (mode 0600) as a whole, by way of a hidden one beside it; a symbolic link in its place is replaced.
 
     What a process that was killed left of the same file is removed.
 
@@ -22,29 +36,143 @@ def replace_durably(path: Path, parts: Iterable[bytes]) -> None:
         Replaced where it exists. Only one process at a time writes it.
     parts : iterable of bytes
         Written one after the other.
+    root : Path, optional
+        The folder that a person or config.ini named: links in its own path are followed, none below it, and folders
+        below it are made (mode 0700). Default: the folder that the file lies in, which is not made.
+    sync : bool
+        Its bytes and name survive a power loss once this returns.
 
     Raises
     ------
     OSError
-        Disk full or the like; no part of the file is left behind.
+        Disk full or the like; no part of the file is left behind. `LinkError`: a folder is a symbolic link.
     """
-    for left_over in path.parent.glob(f".{glob.escape(path.name)}-" + "[0-9a-f]" * 32):
-        left_over.unlink(missing_ok=True)
-    write_durably(path, path.parent / f".{path.name}-{uuid4().hex}", parts)
+    with _opened(path.parent, root, make=root is not None) as folder:
+        left_over = re.compile(re.escape(f".{path.name}-") + "[0-9a-f]{32}")
+        for name in filter(left_over.fullmatch, os.listdir(folder)):  # noqa: PTH208 (an open folder)
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+        temporary = f".{path.name}-{uuid4().hex}"
+        with os.fdopen(_create(temporary, folder), "wb", buffering=0) as file:
+            try:
+                _write_all(file, parts)
+                if sync:
+                    os.fsync(file.fileno())
+                os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+        if sync:
+            os.fsync(folder)
 
 
-def make_folder(path: Path) -> None:
+def open_to_append(path: Path, root: Path | None = None) -> TextIO:
+    """Open a text file (mode 0600) to be read and appended to, made where it is not there.
+
+    Parameters
+    ----------
+    path : Path
+    root : Path, optional
+        As of `replace_durably`.
+
+    Raises
+    ------
+    OSError
+        It can not be opened. `LinkError`: it is a link, no file, or another user's who may have planted it.
+    """
+    with _opened(path.parent, root, make=root is not None) as folder:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            number = os.open(path.name, flags, 0o600, dir_fd=folder)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise LinkError(path, LINK) from None
+            raise
+        try:
+            status, owner = os.fstat(number), os.fstat(folder).st_uid
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                raise LinkError(path, "no plain file lies there, or one with other names (hard links): remove it")
+            if status.st_uid not in (os.geteuid(), owner):
+                raise LinkError(path, "another user's file lies there: remove it")
+            os.fchmod(number, 0o600)
+        except BaseException:
+            os.close(number)
+            raise
+    return os.fdopen(number, "a+", encoding="utf-8")
+
+
+def make_folder(path: Path, root: Path | None = None) -> None:
     """Make a folder (mode 0700), and those above it, whose names survive a power loss once this returns.
 
+    Parameters
+    ----------
+    path : Path
+    root : Path, optional
+        No symbolic link below it is followed. Default: the folder itself.
+
     Raises
     ------
     OSError
-        It can not be made.
+        It can not be made. `LinkError`: a folder is a symbolic link.
     """
-    above = [parent for parent in path.parents if not parent.exists()]
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for folder in (path, *above):
+    top = path if root is None else root
+    above = [parent for parent in top.parents if not parent.exists()]
+    top.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (top, *above):
         sync_folder(folder.parent)
+    if root is not None:
+        with _opened(path, root, make=True):
+            pass
+
+
+@contextmanager
+def _opened(folder: Path, root: Path | None, make: bool) -> Iterator[int]:
+    """Open a folder for the ``dir_fd`` of other calls: whoever replaces a folder by a link meanwhile gains nothing."""
+    top = folder if root is None else root
+    names = folder.relative_to(top).parts
+    if make:
+        top.mkdir(parents=True, exist_ok=True, mode=0o700)
+    number = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for place, name in enumerate(names, 1):
+            inner = _enter(name, number, make, top.joinpath(*names[:place]))
+            os.close(number)
+            number = inner
+        yield number
+    finally:
+        os.close(number)
+
+
+def _enter(name: str, above: int, make: bool, path: Path) -> int:
+    """Open a folder in an open one, made where it is not there."""
+    if name == "..":
+        raise LinkError(path, "it leads out of its folder")
+    if make:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=above)
+            os.fsync(above)
+    try:
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    except OSError:
+        if stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
+            raise LinkError(path, LINK) from None
+        raise
+
+
+def _create(name: str | Path, folder: int | None = None) -> int:
+    """Make a new file that its owner alone may read, from its first moment on; give its descriptor."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    number = os.open(name, flags, 0o600, dir_fd=folder)
+    os.fchmod(number, 0o600)  # a umask may have taken from its owner too
+    return number
+
+
+def _write_all(file: FileIO, parts: Iterable[bytes]) -> None:
+    for part in parts:
+        view = memoryview(part)
+        while view:  # a raw write may stop short, e.g. on a disk that fills up
+            view = view[file.write(view) :]
 
 
 def check_writable(folder: Path) -> None:
@@ -96,14 +224,10 @@ def write_durably(
         Disk full or the like; no part of the file is left behind.
     """
     placed = False
-    file = temporary.open("xb", buffering=0)
+    file = os.fdopen(_create(temporary), "wb", buffering=0)
     with file:
         try:
-            os.fchmod(file.fileno(), 0o600)
-            for part in parts:
-                view = memoryview(part)
-                while view:  # a raw write may stop short, e.g. on a disk that fills up
-                    view = view[file.write(view) :]
+            _write_all(file, parts)
             if place_first:
                 with placing:
                     if placed := not path.exists():

@@ -109,9 +109,12 @@ def _analyse_one(stack: Stack, segmenter: Segmenter, output: Path, kinds: Collec
     provenance = provenance_now(stack, segmenter.identity.sha256, Settings().digest())
     analysis = analyse(stack, segmenter, provenance, kinds)
     folder = output / provenance.job_key[:16]
-    files = write_objects(analysis.objects, folder)
     picture = folder / "sheet.png"
-    save_page(analysis.objects.sc, picture)
+    try:
+        files = write_objects(analysis.objects, folder, output)
+        save_page(analysis.objects.sc, picture, output)
+    except OSError as error:
+        raise not_writable(error, folder) from None
     numbers = analysis.measurements
     return StackOutcome(
         study_uid=stack.study_instance_uid,
@@ -128,6 +131,12 @@ def _analyse_one(stack: Stack, segmenter: Segmenter, output: Path, kinds: Collec
         png=str(picture),
         more={kind: str(file) for kind, file in files.items() if kind not in USUAL},
     )
+
+
+def not_writable(error: OSError, where: Path) -> InputError:
+    """Give what is said of an output folder that can not be written."""
+    what = f"can not be written ({error.strerror})"
+    return InputError(what, str(error.filename or where), "Name a folder that this user alone can write, with room")
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:

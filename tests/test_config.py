@@ -284,7 +284,7 @@ def test_config_init_writes_the_shipped_file_and_never_changes_one(scarnode, tmp
     file = tmp_path / "new" / "config.ini"
     scarnode("config", "init", file)
     assert file.read_text() == shipped
-    assert file.stat().st_mode & 0o777 == 0o644
+    assert file.stat().st_mode & 0o777 == 0o600
     file.write_text("mine")
     assert "there already" in scarnode("config", "init", file, code=2).stderr
     assert file.read_text() == "mine"

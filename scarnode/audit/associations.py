@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -180,7 +181,7 @@ class AssociationAudit:
         make_private(self._trail.folder)
         make_private(self._folder)
         path = self._folder / f"{int(now * 1000):015d}-{uuid4().hex}"
-        path.touch(mode=0o600)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         give_to_owner(path)
         file = path.open("wb", buffering=0)  # a line is with the kernel once it is written
         peer = {"calling": association.requestor.ae_title, "address": association.requestor.address}

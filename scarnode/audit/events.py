@@ -34,6 +34,13 @@ RECORDING_STARTED = _dcm("110134", "Audit Recording Started")
 ASSOCIATION_REFUSED = Code("ASSOCIATION_REFUSED", "99SCARNODE", "Association refused")
 """DICOM's security alerts (CID 403) have none for a peer that is refused for what it does, or for want of room."""
 
+JOB_RETRIED = Code("JOB_RETRIED", "99SCARNODE", "Analysis asked for again")
+JOB_RELEASED = Code("JOB_RELEASED", "99SCARNODE", "Held result released")
+JOB_SENT_AGAIN = Code("JOB_SENT_AGAIN", "99SCARNODE", "Result sent again")
+JOB_HELD = Code("JOB_HELD", "99SCARNODE", "Result held back")
+JOB_CANCELLED = Code("JOB_CANCELLED", "99SCARNODE", "Job cancelled")
+"""DICOM leaves the type of DICOM Instances Accessed to the implementation (Table A.5.3.6-1)."""
+
 APPLICATION = _dcm("110150", "Application")
 DESTINATION = _dcm("110152", "Destination Role ID")
 SOURCE = _dcm("110153", "Source Role ID")
@@ -97,12 +104,24 @@ def received(
     )
 
 
-def sending(source: Source, destination: Participant, subject: Subject, sop_classes: Mapping[str, int]) -> Message:
-    """Begin Transferring DICOM Instances (A.5.3.3): results of a study are about to go to a destination."""
+def sending(
+    source: Source,
+    destination: Participant,
+    subject: Subject,
+    sop_classes: Mapping[str, int],
+    person: Participant | None = None,
+) -> Message:
+    """Begin Transferring DICOM Instances (A.5.3.3): instances of a study are about to go to a destination.
+
+    Parameters
+    ----------
+    person : Participant, optional
+        Who asked for it; default: the node itself.
+    """
     return Message(
         BEGIN_TRANSFERRING,
         "E",
-        _from_us(source, destination),
+        _from_us(source, destination, person),
         _study_and_patient(subject, sop_classes),
     )
 
@@ -114,6 +133,7 @@ def sent(
     sop_classes: Mapping[str, int],
     outcome: Outcome,
     description: str = "",
+    person: Participant | None = None,
 ) -> Message:
     """DICOM Instances Transferred (A.5.3.7): what became of results that were to go to a destination.
 
@@ -122,17 +142,20 @@ def sent(
     return Message(
         INSTANCES_TRANSFERRED,
         "R",
-        _from_us(source, destination),
+        _from_us(source, destination, person),
         _study_and_patient(subject, sop_classes),
         outcome=outcome,
         description=description,
     )
 
 
-def deleted(source: Source, subject: Subject, sop_classes: Mapping[str, int]) -> Message:
-    """DICOM Study Deleted (A.5.3.8): the node's own copy of a study's instances goes."""
-    process = source.process(requestor=True)
-    return Message(STUDY_DELETED, "D", (process,), _study_and_patient(subject, sop_classes))
+def deleted(
+    source: Source, subject: Subject, sop_classes: Mapping[str, int], person: Participant | None = None
+) -> Message:
+    """DICOM Study Deleted (A.5.3.8): the node's own copy of a study's instances goes; by itself, or by a person."""
+    process = source.process(requestor=person is None)
+    people = (process,) if person is None else (replace(person, requestor=True), process)
+    return Message(STUDY_DELETED, "D", people, _study_and_patient(subject, sop_classes))
 
 
 def accessed(source: Source, person: Participant, subjects: Iterable[Subject]) -> Iterator[Message]:
@@ -146,8 +169,47 @@ def accessed(source: Source, person: Participant, subjects: Iterable[Subject]) -
             yield Message(INSTANCES_ACCESSED, "R", (replace(person, requestor=True), source.process()), objects)
 
 
-def exported(source: Source, person: Participant, subjects: Iterable[Subject], file: Path) -> Iterator[Message]:
-    """Data Export (A.5.3.4): a person wrote studies' numbers to a file; as many messages as it takes."""
+def job_changed(
+    source: Source,
+    person: Participant,
+    subject: Subject,
+    job: int,
+    what: Code,
+    outcome: Outcome = Outcome.SUCCESS,
+    description: str = "",
+) -> Message:
+    """DICOM Instances Accessed (A.5.3.6), Update: a person decided what becomes of a study's result.
+
+    Parameters
+    ----------
+    job : int
+        Its number in the ledger.
+    what : Code
+        `JOB_RETRIED` or one of those beside it.
+    outcome : Outcome
+    description : str
+        Why it was refused.
+    """
+    return Message(
+        INSTANCES_ACCESSED,
+        "U",
+        (replace(person, requestor=True), source.process()),
+        (replace(_study(subject), details=(("Job", str(job)),)), _patient(subject)),
+        types=(what,),
+        outcome=outcome,
+        description=description,
+    )
+
+
+def exported(
+    source: Source,
+    person: Participant,
+    subjects: Iterable[Subject],
+    file: Path,
+    outcome: Outcome = Outcome.SUCCESS,
+    description: str = "",
+) -> Iterator[Message]:
+    """Data Export (A.5.3.4): a person writes studies' numbers or images to a file; as many messages as it takes."""
     participants = (
         replace(person, requestor=True, roles=(SOURCE,)),
         replace(source.process(), roles=(SOURCE,)),
@@ -156,7 +218,8 @@ def exported(source: Source, person: Participant, subjects: Iterable[Subject], f
     distinct = {(subject.study_instance_uid, subject.patient_id): subject for subject in subjects}
     for some in _batches(list(distinct.values())):
         patients = {(subject.patient_id, subject.patient_name): _patient(subject) for subject in some}
-        yield Message(EXPORT, "R", participants, (*(_study(study) for study in some), *patients.values()))
+        objects = (*(_study(study) for study in some), *patients.values())
+        yield Message(EXPORT, "R", participants, objects, outcome=outcome, description=description)
 
 
 def refused(source: Source, peer: Participant, called: str, why: str, authentication: bool = True) -> Message:
@@ -206,8 +269,10 @@ def recording(source: Source, goes_on: bool, why: str) -> Message:
     return Message(SECURITY_ALERT, "E", (source.process(),), types=(kind,), outcome=outcome, description=why)
 
 
-def _from_us(source: Source, destination: Participant) -> tuple[Participant, ...]:
-    return replace(source.process(requestor=True), roles=(SOURCE,)), replace(destination, roles=(DESTINATION,))
+def _from_us(source: Source, destination: Participant, person: Participant | None = None) -> tuple[Participant, ...]:
+    ours = replace(source.process(requestor=person is None), roles=(SOURCE,))
+    theirs = replace(destination, roles=(DESTINATION,))
+    return (ours, theirs) if person is None else (ours, theirs, replace(person, requestor=True))
 
 
 def _study_and_patient(subject: Subject, sop_classes: Mapping[str, int]) -> tuple[ParticipantObject, ...]:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from scarnode.durable import write_durably
+from scarnode.durable import make_folder, write_durably
 
 
 class MessageFolder:
@@ -63,9 +63,9 @@ class MessageFolder:
 
 def make_private(folder: Path) -> None:
     """Make a folder that its owner alone can enter; root makes it for whoever owns what it lies in."""
-    if folder.is_dir():
+    if folder.is_dir() and not folder.is_symlink():
         return
-    folder.mkdir(mode=0o700, parents=True)
+    make_folder(folder, folder.parent)
     give_to_owner(folder)
 
 
@@ -73,4 +73,4 @@ def give_to_owner(path: Path) -> None:
     """Where root runs a command, let what it wrote belong to the node's user."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

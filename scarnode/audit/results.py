@@ -15,11 +15,23 @@ from scarnode.deliver import Destination, WebDestination
 from scarnode.deliver import Outcome as Delivered
 
 
-def tell_sending(trail: AuditTrail, paths: Sequence[Path], destination: Destination | WebDestination) -> None:
-    """Tell that result files are about to go to a destination."""
+def tell_sending(
+    trail: AuditTrail,
+    paths: Sequence[Path],
+    destination: Destination | WebDestination,
+    person: Participant | None = None,
+) -> None:
+    """Tell that files are about to go to a destination.
+
+    Parameters
+    ----------
+    person : Participant, optional
+        Who sends them by hand. Then AuditError is raised where it can not be told: nothing must be sent.
+    """
     if trail.on:
+        tell = trail.note if person is None else trail.record
         for subject, sop_classes in _sum_up(paths).items():
-            trail.note(events.sending(trail.source, _peer(destination), subject, sop_classes))
+            tell(events.sending(trail.source, _peer(destination), subject, sop_classes, person))
 
 
 def tell_sent(
@@ -27,14 +39,17 @@ def tell_sent(
     outcomes: Sequence[Delivered],
     destination: Destination | WebDestination,
     last: Sequence[bool],
+    person: Participant | None = None,
 ) -> None:
-    """Tell what became of result files: what was taken in one message, what was not in another (Table A.5.2-1).
+    """Tell what became of files: what was taken in one message, what was not in another (Table A.5.2-1).
 
     Parameters
     ----------
     outcomes : sequence of Outcome
     last : sequence of bool
         Of each that failed: there will be no further try.
+    person : Participant, optional
+        Who sent them by hand.
     """
     if not trail.on:
         return
@@ -46,14 +61,21 @@ def tell_sent(
             groups.setdefault(key, []).append(outcome.path)
     for (result, why), paths in groups.items():
         for subject, sop_classes in _sum_up(paths).items():
-            trail.note(events.sent(trail.source, _peer(destination), subject, sop_classes, result, why))
+            trail.note(events.sent(trail.source, _peer(destination), subject, sop_classes, result, why, person))
 
 
-def tell_deleted(trail: AuditTrail, paths: Sequence[Path]) -> None:
-    """Tell that received files are about to be deleted."""
+def tell_deleted(trail: AuditTrail, paths: Sequence[Path], person: Participant | None = None) -> None:
+    """Tell that received files are about to be deleted.
+
+    Parameters
+    ----------
+    person : Participant, optional
+        Who deletes them by hand. Then AuditError is raised where it can not be told: nothing must be deleted.
+    """
     if trail.on:
+        tell = trail.note if person is None else trail.record
         for subject, sop_classes in _sum_up(paths).items():
-            trail.note(events.deleted(trail.source, subject, sop_classes))
+            tell(events.deleted(trail.source, subject, sop_classes, person))
 
 
 def _sum_up(paths: Sequence[Path]) -> dict[Subject, Counter[str]]:
@@ -61,6 +83,8 @@ def _sum_up(paths: Sequence[Path]) -> dict[Subject, Counter[str]]:
     found: dict[Subject, Counter[str]] = {}
     for path in paths:
         subject, sop_class = read_subject(path)
+        if not sop_class and subject == Subject():
+            continue  # no DICOM object
         found.setdefault(subject, Counter())[sop_class] += 1
     return found
 

@@ -34,14 +34,18 @@ def config_check(
 ) -> None:
     """Say whether config.ini can be used, and if not, every reason why.
 
-    With --echo exit code 1: a destination did not answer as it should.
+    Warns of secrets that others on this machine can read. With --echo exit code 1: a destination did not answer as it
+    should.
     """
     from scarnode import deliver
     from scarnode.config import read_settings
+    from scarnode.config.exposed import exposed_secrets
     from scarnode.tls import check_identity
     from scarnode.watch.notifier import CHANNELS, channel_of
 
     settings = read_settings(config)
+    for exposed, todo in exposed_secrets(config):
+        out.print(f"WARNING: {exposed}. {todo}", soft_wrap=True)
     out.print(f"{config}: good. AE {settings.node.ae_title} on port {settings.node.port}.")
     if settings.tls.port:
         callers = "callers show a certificate" if settings.tls.mutual else "callers need no certificate"

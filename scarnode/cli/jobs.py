@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -30,11 +30,13 @@ from scarnode.cli.terms import (
     CONFIG,
     ConfigOption,
     JsonOption,
+    exporting,
     facts,
     listing,
     number,
     open_ledger,
     out,
+    person_of,
     plain,
     print_json,
     say_error,
@@ -43,6 +45,7 @@ from scarnode.cli.terms import (
     time_of,
 )
 from scarnode.clock import span
+from scarnode.durable import replace_durably
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import printable
 
@@ -173,22 +176,22 @@ def _show_story(story: Sequence[Step]) -> None:
 @app.command("retry")
 def jobs_retry(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Analyse failed jobs again; release held ones; send results again. Exit code 2: one could not."""
-    settings, ledger = open_ledger(config)
-    _each(jobs, lambda job: ledger.retry(job, settings.objects()).value, as_json)
+    _each(jobs, _asking("retry", config), as_json)
 
 
 @app.command("cancel")
 def jobs_cancel(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """End jobs that have not ended; what was sent stays sent. Exit code 2: one could not."""
-    from scarnode.jobs import JobState
+    _each(jobs, _asking("cancel", config), as_json)
 
-    ledger = open_ledger(config)[1]
 
-    def cancel(job: int) -> str:
-        ledger.cancel(job)
-        return JobState.SUPERSEDED.value
+def _asking(action: str, config: Path) -> Callable[[int], str]:
+    """Give a function that asks something of a job, in the user's name, and gives its new state."""
+    from scarnode.jobs.asked import ask
 
-    _each(jobs, cancel, as_json)
+    settings, ledger = open_ledger(config)
+    trail = settings.audit_trail()
+    return lambda job: ask(ledger, job, action, settings.objects(), trail, person_of(trail)).value
 
 
 def _each(jobs: Sequence[int], move: Callable[[int], str], as_json: bool) -> None:
@@ -228,25 +231,27 @@ def jobs_export(
     wanted = job_filter(patient, accession, study, date, since, until, calling_ae, state)
     settings, ledger = open_ledger(config)
     rows = queries.list_jobs(ledger, wanted, limit=None)
-    with _private(output) as file:
-        tell_access(settings, rows, output)
-        if as_json:
-            json.dump(plain(rows), file)
-        else:
-            writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(queries.JobSummary)])
-            writer.writeheader()
-            writer.writerows(plain(rows))
+    text = StringIO()
+    if as_json:
+        json.dump(plain(rows), text)
+    else:
+        writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(queries.JobSummary)])
+        writer.writeheader()
+        writer.writerows(plain(rows))
+    with exporting(settings, rows, output):
+        _write(output, text.getvalue().encode())
     out.print(Text(printable(f"{len(rows)} jobs written to {output}")), soft_wrap=True)
 
 
-def _private(path: Path) -> TextIO:
-    """Open a new file, or one in the place of another, that nobody else can read."""
+def _write(path: Path, text: bytes) -> None:
+    """Write a file that nobody else can read, in the place of one that may be there; a device is written to."""
     try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        if path.is_file():
-            os.fchmod(number, 0o600)
+        if path.parts[:2] == ("/", "dev"):  # /dev/stdout
+            with path.open("wb") as device:
+                device.write(text)
+        else:
+            replace_durably(path, [text])
     except OSError as error:
         raise ScarnodeError(
             f"can not be written ({error.strerror})", str(path), "Name a file in a folder that this user can write"
         ) from None
-    return os.fdopen(number, "w", newline="", encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, open_ledger, out, plain, tell_access
+from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, exporting, open_ledger, out, plain, tell_access
 from scarnode.cli.transfer import stopped_by_ctrl_c
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import Table
@@ -18,6 +18,7 @@ from scarnode.terminal import Table
 if TYPE_CHECKING:
     from scarnode.config import Settings
     from scarnode.jobs import Ledger
+    from scarnode.jobs.cohort import Cohort
     from scarnode.query import FoundSeries, FoundStudy, Link, PulledStudy, SubOperations
 
 app = typer.Typer()
@@ -149,7 +150,7 @@ def run_one(settings: Settings, ledger: Ledger, name: str) -> int:
     link = make_link(settings, ledger, rules[name].source)
     _need_node(link)
     with stopped_by_ctrl_c() as stopping:
-        run = run_rule(rules[name], link, ledger, stopping)
+        run = run_rule(rules[name], link, ledger, stopping, tell=lambda study: tell_access(settings, [study]))
     out.print(f"rule {name}: {run.pulled} studies pulled, {run.failed} failed, {run.left_over} left", soft_wrap=True)
     if run.detail:
         out.print(run.detail, soft_wrap=True)
@@ -163,7 +164,7 @@ def pull_cohort(
 
     The same command goes on where it was stopped, and adds what came meanwhile.
     """
-    from scarnode.jobs.cohort import collect, read_cohort, studies_of, write_results
+    from scarnode.jobs.cohort import read_cohort, studies_of
     from scarnode.query import Wanted, choose_series, find_studies
 
     cohort = read_cohort(table)
@@ -184,15 +185,28 @@ def pull_cohort(
             except ScarnodeError as error:
                 troubles[place] = str(error)
             err.print(f"{place + 1} of {len(cohort.members)} asked for", style="dim")
-        rows, waiting = collect(ledger, cohort, troubles)
-        write_results(results, cohort, rows)
+        told: set[str] = set()
+        rows, waiting = _write_cohort(settings, ledger, cohort, troubles, results, told)
         while wait and waiting and not stopping.wait(2.0):
-            rows, waiting = collect(ledger, cohort, troubles)
-            write_results(results, cohort, rows)
+            rows, waiting = _write_cohort(settings, ledger, cohort, troubles, results, told)
     out.print(f"{len(rows)} rows written to {results}; {waiting} studies are not through yet", soft_wrap=True)
     if stopping.is_set():
         return 130
     return 1 if any(troubles) or waiting else 0
+
+
+def _write_cohort(
+    settings: Settings, ledger: Ledger, cohort: Cohort, troubles: list[str], results: Path, told: set[str]
+) -> tuple[list[tuple[str, ...]], int]:
+    """Write the numbers of a cohort, each study after an audit message; gives them, and how many are awaited."""
+    from scarnode.jobs.cohort import collect, subjects_of, write_results
+
+    studies = [study for study in subjects_of(ledger, cohort) if study.study_instance_uid not in told]
+    rows, waiting = collect(ledger, cohort, troubles)
+    with exporting(settings, studies, results):
+        write_results(results, cohort, rows)
+    told.update(study.study_instance_uid for study in studies)
+    return rows, waiting
 
 
 def _print_plans(plans: list[tuple[FoundStudy, list[FoundSeries]]], as_json: bool, modality: str) -> None:

@@ -28,10 +28,12 @@ from scarnode.cli.terms import (
     CONFIG,
     ConfigOption,
     JsonOption,
+    exporting,
     facts,
     listing,
     open_ledger,
     out,
+    person_of,
     plain,
     print_json,
     show,
@@ -220,9 +222,10 @@ def series_take_out(
     settings, ledger = open_ledger(config)
     spool = settings.spool.path
     taken, left = files_of(spool, [row.path for row in queries.list_files(ledger, study)], patient)
-    tell_access(settings, taken, output)
-    tell_deleted(settings.audit_trail(), [spool / one.path for one in taken])
-    take_out(ledger, spool, taken, left[0], output)
+    trail = settings.audit_trail()
+    paths = [spool / one.path for one in taken]
+    with exporting(settings, taken, output):
+        take_out(ledger, spool, taken, left[0], output, lambda: tell_deleted(trail, paths, person_of(trail)))
     if as_json:
         print(json.dumps({"study": study, "moved": len(taken), "left": len(left), "folder": str(output.absolute())}))
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +23,14 @@ def config_init(
         Path | None, typer.Option(help="Folder for spool, results and ledger, instead of /var/lib/scarnode.")
     ] = None,
 ) -> None:
-    """Write the commented config.ini that comes with scarnode. A file that is there is never changed."""
+    """Write the commented config.ini that comes with scarnode. A file that is there is never changed.
+
+    It will hold secrets: nobody but its owner can read it. Where root writes it, and there is a user scarnode, as whom
+    the systemd unit runs the node, that one owns it.
+    """
     from scarnode.config.shipped import shipped_config
 
-    if _write(shipped_config(data), path):
+    if _write(shipped_config(data), path, secret=True):
         out.print(f"{path} written. Set [destination:pacs], then: scarnode config check -c {path}", soft_wrap=True)
 
 
@@ -46,21 +52,39 @@ def config_unit(
         out.print(f"{path} written. Then: systemctl daemon-reload && systemctl enable --now {service}", soft_wrap=True)
 
 
-def _write(text: str, path: Path) -> bool:
-    """Write a new file, or print; gives whether a file was written."""
+def _write(text: str, path: Path, secret: bool = False) -> bool:
+    """Write a new file, or print; gives whether a file was written.
+
+    Parameters
+    ----------
+    secret : bool
+        For its owner alone (mode 0600): root, or the node's user; else for all to read.
+    """
     if str(path) == "-":
         print(text, end="")
         return False
-    if path.exists():
+    if os.path.lexists(path):
         todo = "Choose another path, or compare with what '-' instead of a path prints"
         raise ScarnodeError("the file is there already", str(path), todo)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:  # x: nor one that came this moment
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # excl: nor one, or a link, that came this moment
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            if secret and os.geteuid() == 0 and (owner := _node_user()):
+                os.fchown(file.fileno(), *owner)
+            os.fchmod(file.fileno(), 0o600 if secret else 0o644)
             file.write(text)
-        path.chmod(0o644)
     except OSError as error:
         raise ScarnodeError(
             f"can not be written ({error.strerror})", str(path), "Run as root, or choose another path"
         ) from None
     return True
+
+
+def _node_user() -> tuple[int, int] | None:
+    """Give user and group of the account that the systemd unit names; None where there is none."""
+    try:
+        account = pwd.getpwnam("scarnode")
+    except KeyError:
+        return None
+    return account.pw_uid, account.pw_gid

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from scarnode.errors import ScarnodeError
 from scarnode.terminal import Table, printable
 
 if TYPE_CHECKING:
+    from scarnode.audit import AuditTrail, Participant
     from scarnode.config import Settings
     from scarnode.jobs import Ledger
 
@@ -48,17 +50,45 @@ def open_ledger(config: Path) -> tuple[Settings, Ledger]:
 
 def tell_access(settings: Settings, rows: Sequence[Any], file: Path | None = None) -> None:
     """Record who was shown whose data, or wrote it to a file, before it happens: there is no access without a trace."""
-    from scarnode.audit import Participant, events, subjects
+    from scarnode.audit import events, subjects
 
     trail = settings.audit_trail()
     if not trail.on:
         return
-    name, host = user(), trail.source.host
-    behind = os.environ.get("SUDO_USER", "")
-    person = Participant(f"{name}@{host}", user_name=f"{behind} as {name}" if behind else name, address=host)
+    person = person_of(trail)
     messages = events.exported(trail.source, person, subjects(rows), file) if file else None
     for message in messages or events.accessed(trail.source, person, subjects(rows)):
         trail.record(message)
+
+
+@contextmanager
+def exporting(settings: Settings, rows: Sequence[Any], file: Path) -> Iterator[None]:
+    """Record who writes whose data to a file before it happens, and also where it then fails."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from scarnode.audit import events, subjects
+    from scarnode.audit.model import Outcome
+
+    tell_access(settings, rows, file)
+    try:
+        yield
+    except (ScarnodeError, OSError, SQLAlchemyError) as error:
+        trail = settings.audit_trail()
+        if trail.on:
+            why = error.what if isinstance(error, ScarnodeError) else type(error).__name__
+            failed = (person_of(trail), subjects(rows), file, Outcome.SERIOUS_FAILURE, why)
+            for message in events.exported(trail.source, *failed):
+                trail.note(message)
+        raise
+
+
+def person_of(trail: AuditTrail) -> Participant:
+    """Give who runs the command, as audit messages name them."""
+    from scarnode.audit import Participant
+
+    name, host = user(), trail.source.host
+    behind = os.environ.get("SUDO_USER", "")
+    return Participant(f"{name}@{host}", user_name=f"{behind} as {name}" if behind else name, address=host)
 
 
 def user() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import signal
 import threading
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, out
+from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, out, person_of
 from scarnode.errors import ScarnodeError
 from scarnode.terminal import Table
 
@@ -41,6 +42,8 @@ def send(
 
     Exit code 0: all were stored. 1: some were refused. 2: unusable input. 130: Ctrl-C.
     """
+    from scarnode.audit import tell_sending, tell_sent
+    from scarnode.config import read_settings
     from scarnode.deliver.push import push
     from scarnode.logs import keep_quiet_about_patients
     from scarnode.offline import list_files
@@ -48,10 +51,16 @@ def send(
     keep_quiet_about_patients()
     peer, title = _peer(to, calling, config)
     files = list_files(paths)
+    trail = read_settings(config).audit_trail() if os.access(config, os.R_OK) else None
+    person = person_of(trail) if trail else None
+    if trail:
+        tell_sending(trail, files, peer, person)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with stopped_by_ctrl_c() as stopping, Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
         task = bar.add_task("Sending", total=None)
         pushed = push(files, peer, title, lambda done, total: bar.update(task, completed=done, total=total), stopping)
+    if trail:
+        tell_sent(trail, pushed.outcomes, peer, [True] * len(pushed.outcomes), person)
     if not pushed.outcomes:
         where = ", ".join(map(str, paths))
         raise ScarnodeError("there is no DICOM object", where, "Give DICOM files (PS3.10), or folders with some")

@@ -90,7 +90,14 @@ def _kind(prefix: str, items: dict[str, str]) -> type[Section]:
     return SourceSection if prefix == "source:" else PullSection
 
 
-def _parse(path: Path) -> dict[str, dict[str, str]]:
+def parse_file(path: Path) -> dict[str, dict[str, str]]:
+    """Give the sections of a config.ini with their keys and values as text, without the environment's.
+
+    Raises
+    ------
+    ConfigError
+        It can not be read, or is no INI file.
+    """
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",), default_section="\0")
     try:
         parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
@@ -100,7 +107,11 @@ def _parse(path: Path) -> dict[str, dict[str, str]]:
         ) from None
     except (configparser.Error, UnicodeDecodeError) as error:
         raise ConfigError(f"not an INI file: {error}", str(path), "Correct the line") from None
-    raw = {section: dict(parser[section]) for section in parser.sections()}
+    return {section: dict(parser[section]) for section in parser.sections()}
+
+
+def _parse(path: Path) -> dict[str, dict[str, str]]:
+    raw = parse_file(path)
     prefixes = {f"SCARNODE_{re.sub('[^A-Za-z0-9]', '_', section).upper()}_": section for section in {*SECTIONS, *raw}}
     for name, value in os.environ.items():
         fitting = [prefix for prefix in prefixes if name.startswith(prefix)]

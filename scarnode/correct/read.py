@@ -96,9 +96,9 @@ def write_case(
     }
     np.savez_compressed(buffer, **arrays)
     folder = results / CASES
-    make_folder(folder)
+    make_folder(folder, results)
     path = folder / f"{case.name}.npz"
-    replace_durably(path, (buffer.getvalue(),))
+    replace_durably(path, (buffer.getvalue(),), results)
     return path
 
 

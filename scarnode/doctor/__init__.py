@@ -40,7 +40,7 @@ def examine(config: Path, try_out: bool = True, say: Callable[[str], None] = lam
     except ScarnodeError as error:
         yield fail("config.ini", str(error.what), error.todo)
         return
-    yield machine.check_config_file(config)
+    yield from machine.check_config_file(config)
     ledger = machine.check_ledger(settings)
     yield ledger
     yield from machine.check_folders(settings)

@@ -6,7 +6,6 @@ import getpass
 import os
 import socket
 import sqlite3
-import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from scarnode.config.exposed import exposed_secrets
 from scarnode.disk import Floor
 from scarnode.doctor.model import Finding, fail, ok, warning
 from scarnode.durable import check_writable
@@ -33,17 +33,15 @@ SOON = 30 * DAYS
 CLOCK_TOLERANCE = 120.0
 """Seconds by which a file may be newer than now: network file systems have clocks of their own."""
 
-SECRET_KEYS = ("password", "token", "secret", "users")
 
-
-def check_config_file(path: Path) -> Finding:
-    """Look at who may read secrets in config.ini."""
+def check_config_file(path: Path) -> Iterator[Finding]:
+    """Look at who may read secrets in config.ini, and in the key files that it names."""
     what = "config.ini"
-    lines = [line.partition("=") for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    secret = any(value.strip() for key, _, value in lines if any(word in key for word in SECRET_KEYS))
-    if secret and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        return warning(what, "holds a secret, and others may read it", f"chmod 600 {path}, or use the environment")
-    return ok(what, f"{path} can be used")
+    exposed = list(exposed_secrets(path))
+    for detail, todo in exposed:
+        yield warning(what, detail, todo)
+    if not exposed:
+        yield ok(what, f"{path} can be used")
 
 
 def check_ledger(settings: Settings) -> Finding:

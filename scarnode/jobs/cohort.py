@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from scarnode import RESEARCH_USE
+from scarnode.audit import Subject, subjects
 from scarnode.durable import replace_durably
 from scarnode.errors import InputError
 from scarnode.jobs.ledger import Ledger
@@ -92,6 +93,17 @@ def studies_of(ledger: Ledger, member: Member) -> list[str]:
         query = query.where(Study.accession_number == member.accession)
     with ledger.reading() as session:
         return list(session.scalars(query.order_by(Study.id)))
+
+
+def subjects_of(ledger: Ledger, cohort: Cohort) -> list[Subject]:
+    """Give whose numbers the table of a cohort holds."""
+    uids = [uid for member in cohort.members for uid in studies_of(ledger, member)]
+    found: list[Subject] = []
+    with ledger.reading() as session:
+        for start in range(0, len(uids), 500):
+            some = Study.study_instance_uid.in_(uids[start : start + 500])
+            found += subjects(session.scalars(select(Study).where(some)).all())
+    return found
 
 
 def collect(

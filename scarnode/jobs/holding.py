@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from sqlalchemy.orm import Session
+
 from scarnode.errors import LedgerError
 from scarnode.jobs.deliveries import Deliveries
 from scarnode.jobs.tables import JobState
@@ -10,8 +14,14 @@ from scarnode.jobs.tables import JobState
 class Holding(Deliveries):
     """The part of the ledger by which a person holds a result back; `scarnode.jobs.Ledger` has it too."""
 
-    def hold(self, job_id: int) -> None:
+    def hold(self, job_id: int, tell: Callable[[JobState], None] | None = None) -> None:
         """Stop sending a job's results until a person asks for it (`retry`); what was sent stays sent.
+
+        Parameters
+        ----------
+        job_id : int
+        tell : callable, optional
+            Called with the state before, last in the transaction: where it raises, nothing is changed.
 
         Raises
         ------
@@ -24,3 +34,11 @@ class Holding(Deliveries):
                 todo = "Only what is being sent can be held"
                 raise LedgerError(f"is {job.state.value}", f"job {job_id}", todo)
             self._move(session, job, JobState.HELD, "held by hand")
+            self._tell(session, tell, JobState.DELIVERING)
+
+    @staticmethod
+    def _tell(session: Session, tell: Callable[[JobState], None] | None, before: JobState) -> None:
+        """Have a change that is about to be committed told; what the database refuses, it refuses before."""
+        if tell is not None:
+            session.flush()
+            tell(before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timezone
 
 from sqlalchemy import delete, exists, select
@@ -350,11 +350,21 @@ class Ledger(Planning, Commitments, Holding, Notices, Retention, Takeout, Pulls,
 
     # -- what a person asks ------------------------------------------------------------------------------------------
 
-    def retry(self, job_id: int, destinations: Mapping[str, Sequence[str]]) -> JobState:
+    def retry(
+        self, job_id: int, destinations: Mapping[str, Sequence[str]], tell: Callable[[JobState], None] | None = None
+    ) -> JobState:
         """Do what a person means by "again".
 
         A job that failed before it had results is analysed again; one with results (held, done, or with failed
         deliveries) has them sent, to the destinations that config.ini names now.
+
+        Parameters
+        ----------
+        job_id : int
+        destinations : mapping of str to sequence of str
+            Name of each destination, and the kinds of object it takes.
+        tell : callable, optional
+            Called with the state before, last in the transaction: where it raises, nothing is changed.
 
         Returns
         -------
@@ -384,16 +394,18 @@ class Ledger(Planning, Commitments, Holding, Notices, Retention, Takeout, Pulls,
                 self._send_again(session, job, made, _of_failures(destinations), now)
                 job.attempts, job.interruptions, job.due_at = 0, 0, now
                 self._move(session, job, JobState.QUEUED, "asked for again")
+                self._tell(session, tell, state)
                 return JobState.QUEUED
             self._send_again(session, job, results, destinations, now)
             self._note_unmade(session, job, {result.kind for result in results}, destinations)
             if state is not JobState.DELIVERING:
                 self._move(session, job, JobState.DELIVERING, "asked for again")
             self._close_if_delivered(session, job)
+            self._tell(session, tell, state)
             return job.state
 
-    def cancel(self, job_id: int) -> None:
-        """End a job by hand; what it has sent stays sent.
+    def cancel(self, job_id: int, tell: Callable[[JobState], None] | None = None) -> None:
+        """End a job by hand; what it has sent stays sent. Calls `tell` as `retry` does.
 
         Raises
         ------
@@ -404,4 +416,6 @@ class Ledger(Planning, Commitments, Holding, Notices, Retention, Takeout, Pulls,
             job = self._job(session, job_id)
             if JobState.SUPERSEDED not in MOVES[job.state]:
                 raise LedgerError(f"is {job.state.value} already", f"job {job_id}", "Nothing to cancel")
+            state = job.state
             self._move(session, job, JobState.SUPERSEDED, "cancelled by hand")
+            self._tell(session, tell, state)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from scarnode.errors import ScarnodeError
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.pulls import Run
-from scarnode.query import Link, PullRule, SubOperations, choose_series, find_studies, pull_study
+from scarnode.query import FoundStudy, Link, PullRule, SubOperations, choose_series, find_studies, pull_study
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ def run_rule(
     ledger: Ledger,
     stopping: threading.Event,
     watch: Callable[[SubOperations], None] = lambda counts: None,
+    tell: Callable[[FoundStudy], None] = lambda study: None,
 ) -> Run:
     """Pull what a rule asks for and what was not pulled before, up to its limit; raise an alarm where that fails.
 
@@ -55,6 +56,8 @@ def run_rule(
     stopping : threading.Event
     watch : callable
         Told where the study at hand stands.
+    tell : callable
+        Called with each study before it is pulled: where it raises a `ScarnodeError`, nothing is.
 
     Returns
     -------
@@ -76,6 +79,7 @@ def run_rule(
             if pulled + failed and stopping.wait(rule.pause):
                 left_over = len(new) - place
                 break
+            tell(study)
             outcome = pull_study(link, study, series, watch, stopping)
             if outcome.ok:
                 ledger.note_pulled(link.source.name, study.study_instance_uid, study.instances)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy import select
@@ -18,7 +18,9 @@ from scarnode.receive import ReceivedInstance, describe
 class Takeout(Reception):
     """The ledger's account of what a person took out; `scarnode.jobs.Ledger` has it beside the retention."""
 
-    def mark_taken_out(self, taken: Sequence[ReceivedInstance], left: ReceivedInstance) -> None:
+    def mark_taken_out(
+        self, taken: Sequence[ReceivedInstance], left: ReceivedInstance, tell: Callable[[], None] = lambda: None
+    ) -> None:
         """Mark a study's instances as removed, and have the study searched again.
 
         The rows stay. An instance's row gets another path, so that the same file, sent again, is a new one.
@@ -29,6 +31,8 @@ class Takeout(Reception):
             Of one study.
         left : ReceivedInstance
             One that stays: from now on the study is its patient's.
+        tell : callable, optional
+            Called last in the transaction: where it raises, nothing is changed.
 
         Raises
         ------
@@ -50,6 +54,8 @@ class Takeout(Reception):
             study.accession_number, study.study_date = left.accession_number, left.study_date
             note = f"{len(taken)} images of another patient taken out; the study will be searched again"
             session.add(self._event(study.id, None, "", "", note))
+            session.flush()
+            tell()
 
 
 def files_of(spool: Path, paths: Sequence[str], patient: str) -> tuple[list[ReceivedInstance], list[ReceivedInstance]]:
@@ -71,7 +77,14 @@ def files_of(spool: Path, paths: Sequence[str], patient: str) -> tuple[list[Rece
     return own, others
 
 
-def take_out(ledger: Takeout, spool: Path, taken: Sequence[ReceivedInstance], left: ReceivedInstance, to: Path) -> None:
+def take_out(
+    ledger: Takeout,
+    spool: Path,
+    taken: Sequence[ReceivedInstance],
+    left: ReceivedInstance,
+    to: Path,
+    tell: Callable[[], None] = lambda: None,
+) -> None:
     """Move a study's instances out of the spool into a folder.
 
     They are there, whole, before they go here: whenever this is cut off, nothing is lost, and doing it again ends it.
@@ -85,6 +98,8 @@ def take_out(ledger: Takeout, spool: Path, taken: Sequence[ReceivedInstance], le
         As of `Takeout.mark_taken_out`.
     to : Path
         Made where it is not there.
+    tell : callable, optional
+        Called before they go here: where it raises, nothing goes.
 
     Raises
     ------
@@ -96,10 +111,10 @@ def take_out(ledger: Takeout, spool: Path, taken: Sequence[ReceivedInstance], le
     try:
         make_folder(to)
         for one in taken:
-            replace_durably(to / Path(one.path).name, [(spool / one.path).read_bytes()])
+            replace_durably(to / Path(one.path).name, [(spool / one.path).read_bytes()], to)
     except OSError as error:
         todo = "Name a folder that this user can write, with room for the files"
         raise InputError(f"can not be written ({error.strerror})", str(to), todo) from None
-    ledger.mark_taken_out(taken, left)
+    ledger.mark_taken_out(taken, left, tell)
     for one in taken:
         (spool / one.path).unlink(missing_ok=True)

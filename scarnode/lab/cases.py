@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
+from scarnode.durable import replace_durably
 from scarnode.errors import InputError
 from scarnode.segment.grid import Grid
 from scarnode.segment.model import Tissue
@@ -148,10 +150,10 @@ def read_npz_file(path: Path, source: str) -> Case:
 
 
 def write_npz(case: Case, folder: Path) -> Path:
-    """Write a case so that `read_npz` reads it; returns the file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{case.name}.npz"
-    np.savez_compressed(path, **npz_arrays(case))
+    """Write a case so that `read_npz` reads it, for its owner alone; returns the file."""
+    path, buffer = folder / f"{case.name}.npz", BytesIO()
+    np.savez_compressed(buffer, **npz_arrays(case))
+    replace_durably(path, [buffer.getvalue()], folder, sync=False)
     return path
 
 

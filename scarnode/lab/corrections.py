@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from scarnode import RESEARCH_USE, __version__
+from scarnode.durable import replace_durably
 from scarnode.errors import InputError
 from scarnode.lab import statistics as st
 from scarnode.lab.cases import read_npz_file
@@ -82,7 +83,6 @@ def evaluate_corrections(folder: Path, output: Path) -> Path:
     months = [_row(month, part) for month, part in _grouped(found, lambda one: one.month).items()]
     networks = [_row(name, part) for name, part in _grouped(found, lambda one: one.result.reader).items()]
     total = _row("all", found)
-    output.mkdir(parents=True, exist_ok=True)
     numbers = {
         "use": RESEARCH_USE,
         "scarnode": __version__,
@@ -91,9 +91,10 @@ def evaluate_corrections(folder: Path, output: Path) -> Path:
         "all": asdict(total),
         "corrections": [{"month": one.month, **asdict(one.result)} for one in found],
     }
-    (output / "corrections.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     report = output / "corrections.md"
-    report.write_text(_report(months, networks, total), encoding="utf-8")
+    texts = {output / "corrections.json": json.dumps(numbers, indent=1), report: _report(months, networks, total)}
+    for path, text in texts.items():
+        replace_durably(path, [text.encode()], output)
     return report
 
 

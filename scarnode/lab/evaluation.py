@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from scarnode import RESEARCH_USE, __version__
+from scarnode.durable import replace_durably
 from scarnode.errors import InputError
 from scarnode.lab.cases import Case, read_acdc, read_emidec, split
 from scarnode.lab.comparators import METHODS
@@ -97,13 +98,13 @@ def run(settings: EvaluationSettings, track: Track = lambda cases, what: cases) 
             results += evaluate(track(cases, what), segmenter, network.name, look, methods)
     if settings.methods:
         results += evaluate_methods(track(cases, "intensity methods"), METHODS)
-    settings.out.mkdir(parents=True, exist_ok=True)
     evaluation = Evaluation(tuple(network for network, _ in networks), tuple(results), settings.command)
     for source in evaluation.sources:
         evaluation.figures[source] = _draw(evaluation, source, cases, networks[0][1], settings.out)
-    (settings.out / "results.json").write_text(json.dumps(as_json(evaluation), indent=1), encoding="utf-8")
     report = settings.out / "report.md"
-    report.write_text(write_report(evaluation), encoding="utf-8")
+    texts = {settings.out / "results.json": json.dumps(as_json(evaluation), indent=1), report: write_report(evaluation)}
+    for path, text in texts.items():
+        replace_durably(path, [text.encode()], settings.out)
     return report
 
 

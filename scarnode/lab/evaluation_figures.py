@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scarnode import RESEARCH_USE
+from scarnode.durable import replace_durably
 from scarnode.errors import ScarnodeError
 from scarnode.lab import statistics as st
 from scarnode.lab.evaluate import CaseResult
@@ -108,7 +110,9 @@ def _figure(width: float, height: float, title: str) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=130, metadata={"Software": None})
+    replace_durably(path, [picture.getvalue()], path.parent)  # it bears the names of cases
 
 
 def _tag(result: CaseResult) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from scarnode.durable import replace_durably
 from scarnode.errors import InputError
 from scarnode.lab import augment
 from scarnode.lab.cases import Case, on_grid, read_acdc, read_emidec, split
@@ -393,7 +394,8 @@ def _describe(settings: TrainSettings, kinds: list[list[Case]], held: list[Case]
         "held_out": sorted(f"{case.source}/{case.name}" for case in held),
         "start": None if start is None else asdict(start.origin),
     }
-    (settings.out / "settings.json").write_text(json.dumps(written, indent=1, default=str), encoding="utf-8")
+    text = json.dumps(written, indent=1, default=str)
+    replace_durably(settings.out / "settings.json", [text.encode()])  # names of cases may be those of patients
 
 
 def _report(settings: TrainSettings, done: int, loss: float, pace: float) -> None:

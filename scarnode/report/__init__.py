@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING
 
+from scarnode.durable import replace_durably
 from scarnode.report.model import KINDS, USUAL, Provenance, ResultObjects
 
 if TYPE_CHECKING:
@@ -124,12 +126,21 @@ def build_failure(
     return ResultObjects(seg=None, sr=sr, sc=sc, pdf=pdf)
 
 
-def save_page(capture: Dataset, path: Path) -> None:
-    """Save the page of a Secondary Capture as a picture; the name's ending tells the format."""
+def save_page(capture: Dataset, path: Path, root: Path | None = None) -> None:
+    """Save the page of a Secondary Capture, which bears the patient's name, as a PNG that its owner alone may read.
+
+    Parameters
+    ----------
+    capture : Dataset
+    path : Path
+    root : Path, optional
+        As of `scarnode.durable.replace_durably`.
+    """
     from PIL import Image
 
-    pixels = capture.pixel_array
-    Image.fromarray(pixels if pixels.ndim == 3 else pixels[0]).save(path)
+    pixels, picture = capture.pixel_array, BytesIO()
+    Image.fromarray(pixels if pixels.ndim == 3 else pixels[0]).save(picture, "PNG")
+    replace_durably(path, [picture.getvalue()], root)
 
 
 def _pages(

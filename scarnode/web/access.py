@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, HTTPException, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from scarnode.jobs.asked import tell_forbidden
 from scarnode.web.accounts import NAME, NOBODY, Role
 from scarnode.web.desk import Desk
 from scarnode.web.links import drop_old_codes, link_folder, use_code
@@ -51,9 +52,13 @@ def viewer(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | No
     return session
 
 
-def admin(session: Annotated[Session, Depends(viewer)]) -> Session:
-    """Give who asks; 403 for anybody who is no administrator."""
+def admin(session: Annotated[Session, Depends(viewer)], request: Request) -> Session:
+    """Give who asks; 403 for anybody who is no administrator, of which the audit trail knows where it was a change."""
     if session.role is not Role.ADMIN:
+        job, action = request.path_params.get("job", ""), request.url.path.rpartition("/")[2]
+        if job.isdecimal():
+            desk = desk_of(request)
+            tell_forbidden(desk.ledger, int(job), action, desk.trail, desk.person(session))
         raise HTTPException(403, "Only an administrator may do that.")
     return session
 

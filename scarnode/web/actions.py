@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from fastapi import HTTPException
 
 from scarnode.errors import LedgerError
-from scarnode.jobs import queries
+from scarnode.jobs import asked, queries
 from scarnode.web.desk import Desk
 from scarnode.web.queries import NotThereError, studies_of
 from scarnode.web.sessions import Session
-
-ACTIONS = ("retry", "hold", "cancel")
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Asked:
 
 
 def ask(desk: Desk, session: Session, job: int, action: str) -> Asked:
-    """Do one of `ACTIONS`; a ledger that refuses answers 409 with its reason.
+    """Do one of `scarnode.jobs.asked.ACTIONS`; a ledger that refuses answers 409 with its reason.
 
     Raises
     ------
@@ -33,17 +31,14 @@ def ask(desk: Desk, session: Session, job: int, action: str) -> Asked:
         There is no such job.
     HTTPException
         409: its state does not allow it.
+    AuditError
+        It could not be recorded; nothing was done.
     """
     if not studies_of(desk.ledger, [job]):
         raise NotThereError("There is no such job.")
-    ledger = desk.ledger_of(session)
+    destinations, person = desk.settings.objects(), desk.person(session)
     try:
-        if action == "retry":
-            ledger.retry(job, desk.settings.objects())
-        elif action == "hold":
-            ledger.hold(job)
-        else:
-            ledger.cancel(job)
+        asked.ask(desk.ledger_of(session), job, action, destinations, desk.trail, person)
     except LedgerError as refused:
         raise HTTPException(409, f"The job {refused.what}. {refused.todo}.") from None
     after = queries.get_job(desk.ledger, job)

@@ -71,11 +71,12 @@ class Desk:
             It could not be recorded; nothing must be shown.
         """
         if self.trail.on:
-            person = Participant(
-                f"{session.name}@{self.trail.source.host}", user_name=session.name, address=session.address
-            )
-            for message in events.accessed(self.trail.source, person, subjects):
+            for message in events.accessed(self.trail.source, self.person(session), subjects):
                 self.trail.record(message)
+
+    def person(self, session: Session) -> Participant:
+        """Give who is logged in, as audit messages name them."""
+        return Participant(f"{session.name}@{self.trail.source.host}", user_name=session.name, address=session.address)
 
     def tell_login(self, name: str, address: str, ok: bool, out: bool = False) -> None:
         """Record that a person logged in (or out), or tried to."""

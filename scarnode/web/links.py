@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from scarnode.config import Settings
+from scarnode.durable import replace_durably
 from scarnode.errors import ScarnodeError
 
 VALID_SECONDS = 300.0
@@ -33,13 +34,11 @@ def make_code(folder: Path, name: str) -> str:
     """
     code = secrets.token_urlsafe(32)
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
         path, owner = folder / _digest(code), folder.parent.stat()
-        path.touch(0o600, exist_ok=False)
-        path.write_text(name)
+        replace_durably(path, [name.encode()], folder.parent)
         if os.geteuid() == 0 and owner.st_uid != 0:  # made by root for a node that runs as another user
             for made in (folder, path):
-                os.chown(made, owner.st_uid, owner.st_gid)
+                os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=False)
     except OSError as error:
         raise ScarnodeError(
             f"no log-in can be made there ({error.strerror})", str(folder), "Run it as the user that the node runs as"

@@ -17,7 +17,7 @@ from scarnode.audit import AssociationAudit, AuditTrail, Repository, Source
 from scarnode.audit.syslog import parse_url
 from scarnode.config import DeliverSection, RetentionSection
 from scarnode.deliver import Destination, WebDestination
-from scarnode.jobs import Ledger
+from scarnode.jobs import Ledger, queries
 from scarnode.jobs.janitor import Janitor
 from scarnode.jobs.outbox import deliver_due
 from scarnode.reactor import held
@@ -298,6 +298,57 @@ def test_the_command_line_leaves_a_trace_before_it_shows_a_patient(tmp_path, ser
     done = scarnode("jobs", "list", "-c", config, code=2)
     assert "SYN-1" not in done.stdout
     assert "no audit message can be kept" in done.stderr
+
+
+def test_the_command_line_tells_what_it_changes(tmp_path, server, trail, ledger, scarnode):
+    config = config_with(ledger, server, tmp_path)
+    scarnode("jobs", "retry", "1", "-c", config)
+    scarnode("jobs", "cancel", "1", "-c", config)
+    scarnode("jobs", "cancel", "1", "2", "-c", config, code=2)  # has ended, and there is none
+    messages = sent(trail, server, 3)
+    assert [(message.event, message.kind, message.outcome) for message in messages] == [
+        ("accessed", "JOB_SENT_AGAIN", "0"),
+        ("accessed", "JOB_CANCELLED", "0"),
+        ("accessed", "JOB_CANCELLED", "8"),
+    ]
+    assert {message.root.find("EventIdentification").get("EventActionCode") for message in messages} == {"U"}
+    assert {message.objects("1")[0].get("ParticipantObjectID") for message in messages} == {"SYN-1"}
+    assert all("@" in message.root.find("ActiveParticipant").get("UserID") for message in messages)
+    assert_valid([message.xml for message in messages], tmp_path / "xml")
+
+
+def test_what_can_not_be_told_is_neither_changed_nor_written(tmp_path, server, trail, ledger, scarnode):
+    config, file = config_with(ledger, server, tmp_path), tmp_path / "jobs.csv"
+    file.write_text("of last month")
+    (trail.folder / "partial").touch()
+    before = [job.state for job in queries.list_jobs(ledger)]
+    for words in (["retry", "1"], ["cancel", "1"], ["export", "-o", file]):
+        assert "no audit message can be kept" in scarnode("jobs", *words, "-c", config, code=2).stderr
+    assert file.read_text() == "of last month"
+    assert [job.state for job in queries.list_jobs(ledger)] == before
+    assert not [event for event in queries.list_events(ledger, 1) if event.actor.startswith("command line")]
+
+
+def test_an_export_that_fails_is_told_as_such(tmp_path, server, trail, ledger, scarnode):
+    config = config_with(ledger, server, tmp_path)
+    scarnode("jobs", "export", "-o", tmp_path / "absent" / "jobs.csv", "-c", config, code=2)
+    messages = sent(trail, server, 2)
+    assert [(message.event, message.outcome) for message in messages] == [("exported", "0"), ("exported", "8")]
+
+
+def test_files_sent_by_hand_are_told(tmp_path, server, trail, ledger, scarnode):
+    config = config_with(ledger, server, tmp_path)
+    file = make_object(tmp_path / "one.dcm", study="1.2.1")
+    with storescp(tmp_path / "there") as port:
+        scarnode("send", file, "--to", f"STORESCP@127.0.0.1:{port}", "-c", config)
+    messages = sent(trail, server, 2)
+    assert [message.event for message in messages] == ["sending", "transferred"]
+    for message in messages:
+        asking = [one for one in message.root.findall("ActiveParticipant") if one.get("UserIsRequestor") == "true"]
+        assert len(asking) == 1
+        assert "@" in asking[0].get("UserID")
+        assert patient(message)[0] == "4711"
+    assert_valid([message.xml for message in messages], tmp_path / "xml")
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
 """Every view of patient data leaves an audit message before it is shown; without one nothing is shown."""
 
+import re
+
 import pytest
 
 from scarnode.audit import AuditTrail
 from scarnode.config import AuditSection
 from scarnode.errors import AuditError
+from scarnode.jobs import queries
 from tests.harness.tools import free_port
 from tests.web.site import VIEWER, served, site_settings, walked
 
@@ -85,6 +88,59 @@ def test_log_ins_are_told(site):
     site.anybody().post(site.address + "/login", data={"name": "my password", "password": "x"}, timeout=20)
     kinds = [("110122" in text, "110123" in text, 'EventOutcomeIndicator="0"' in text) for text in told(site)]
     assert sorted(kinds) == sorted([(True, False, True), (False, True, True), (True, False, False)])
+
+
+def changes(site) -> list[tuple[str, str, str]]:
+    """Give type, outcome and person of the messages that wait, all of which are of changes to job 1."""
+    found = []
+    for text in told(site):
+        if 'csd-code="110103"' not in text or 'EventActionCode="U"' not in text:
+            continue  # of the page that was shown then
+        assert "SYN-000008" in text or "PHANTOM^SEED8" in text
+        assert 'type="Job" value="MQ=="' in text  # "1" in base 64
+        kind = re.search(r'EventTypeCode csd-code="(\w+)" codeSystemName="99SCARNODE"', text)
+        outcome = re.search(r'EventOutcomeIndicator="(\d)"', text)
+        person = re.search(r'UserID="(\w+)@', text)
+        found.append((kind[1], outcome[1], person[1]))
+    return found
+
+
+@pytest.mark.parametrize("prefix", ["/jobs/1/", "/api/jobs/1/"])
+def test_each_change_is_told(tmp_path, prefix: str):
+    settings = site_settings(tmp_path).model_copy(
+        update={"audit": AuditSection(url=f"syslog-tls://127.0.0.1:{free_port()}")}
+    )
+    with served(tmp_path, settings) as site:
+        walked(site.ledger, site.settings, tmp_path, seed=8)
+        browser, viewer = site.browser(), site.browser(VIEWER)
+
+        def asked(action: str, who=browser) -> list[tuple[str, str, str]]:
+            told(site)
+            who.post(site.address + prefix + action, timeout=20)
+            return changes(site)
+
+        assert asked("hold", viewer) == [("JOB_HELD", "8", "vic")]
+        assert asked("hold") == [("JOB_HELD", "0", "ada")]
+        assert asked("hold") == [("JOB_HELD", "8", "ada")]  # it is held: refused
+        assert asked("retry") == [("JOB_RELEASED", "0", "ada")]
+        assert asked("retry") == [("JOB_SENT_AGAIN", "0", "ada")]  # tried at once
+        assert asked("cancel") == [("JOB_CANCELLED", "0", "ada")]
+        assert asked("retry") == [("JOB_RETRIED", "8", "ada")]
+
+
+def test_nothing_is_changed_that_can_not_be_told(site, monkeypatch):
+    def full(*_: object) -> None:
+        raise AuditError("no audit message can be kept there", "folder", "Make room")
+
+    browser = site.browser()
+    state = [row.state for row in queries.list_jobs(site.ledger)]
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditTrail, "record", full)
+        for action in ("hold", "retry", "cancel"):
+            assert browser.post(f"{site.address}/api/jobs/1/{action}", timeout=20).status_code == 503
+            assert browser.post(f"{site.address}/jobs/1/{action}", timeout=20).status_code == 503
+    assert [row.state for row in queries.list_jobs(site.ledger)] == state
+    assert not [e for e in queries.list_events(site.ledger, 1) if e.actor.startswith("web, user ada")]
 
 
 def test_nothing_is_shown_that_can_not_be_told(site, monkeypatch):

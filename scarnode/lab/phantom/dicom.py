@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
+from scarnode.durable import replace_durably
 from scarnode.errors import InputError
 from scarnode.lab.phantom.cohort import published_test_set
 from scarnode.lab.phantom.make import make_cine, make_phantom
@@ -235,7 +237,9 @@ def _components(phantom: Phantom, twin: bool) -> list[Phantom]:
 
 
 def _save(dataset: Dataset, path: Path) -> Path:
-    dataset.save_as(path, enforce_file_format=True)
+    encoded = BytesIO()
+    dataset.save_as(encoded, enforce_file_format=True)
+    replace_durably(path, [encoded.getvalue()], sync=False)
     return path
 
 
