@@ -232,10 +232,18 @@ def test_an_export_holds_what_was_asked_for_and_is_private(scarnode, config, tmp
     assert "can not be written (No such file or directory)" in error
 
 
+def audited(spool: Path) -> list[tuple[str, str]]:
+    """Give event and outcome of the audit messages that wait."""
+    texts = [path.read_text(errors="replace") for path in sorted((spool / "audit").glob("*.msg"))]
+    pattern = r'EventOutcomeIndicator="(\d)"><EventID csd-code="(\d+)"'
+    return [(found[2], found[1]) for text in texts if (found := re.search(pattern, text))]
+
+
 def test_images_of_another_patient_are_taken_out(scarnode, tmp_path):
     """Nothing is lost on the way, and the study is searched again as what is left of it."""
     file = tmp_path / "config.ini"
-    file.write_text("[ledger]\nurl = sqlite:///l.sqlite\n[spool]\npath = spool\n")
+    audit = f"[audit]\nurl = syslog-tls://127.0.0.1:{free_port()}\n"  # nobody is there: the messages wait
+    file.write_text(f"[ledger]\nurl = sqlite:///l.sqlite\n[spool]\npath = spool\n{audit}")
     (tmp_path / "spool" / "00").mkdir(parents=True)
     came = []
     for number, patient in ((1, "SYN-9"), (2, "SYN-1"), (3, "SYN-1")):
@@ -246,10 +254,17 @@ def test_images_of_another_patient_are_taken_out(scarnode, tmp_path):
     ledger.add_instances(came)
     words = ("series", "take-out", STUDY, "--patient", "SYN-9", "-o", tmp_path / "other", "-c", file)
     assert "still arriving" in scarnode(*words, code=2).stderr
+    assert audited(tmp_path / "spool") == [("110106", "0"), ("110106", "8")]  # and nothing of a deletion
     ledger.close_study(1, 3, [verdict()], [])
     assert ledger.quiet_studies(0) == []
     whole = (tmp_path / "spool" / came[0].path).read_bytes()
+    (tmp_path / "spool" / "audit" / "partial").rmdir()
+    (tmp_path / "spool" / "audit" / "partial").touch()
+    assert "no audit message can be kept" in scarnode(*words, code=2).stderr
+    assert (tmp_path / "spool" / came[0].path).exists()
+    (tmp_path / "spool" / "audit" / "partial").unlink()
     assert "1 images moved" in scarnode(*words).stdout
+    assert [event for event, outcome in audited(tmp_path / "spool") if outcome == "0"][-2:] == ["110106", "110105"]
     assert [path.read_bytes() for path in (tmp_path / "other").iterdir()] == [whole]
     assert not (tmp_path / "spool" / came[0].path).exists()
     assert ledger.study_files(1)[1] == [came[1].path, came[2].path]

@@ -168,7 +168,8 @@ def test_config_init_writes_for_its_owner(tmp_path, scarnode):
     [
         ("[web]\nport = 0\nusers =\n    {account}\n", "[web] users"),
         (
-            "[notify]\nmail_server = smtp://localhost:25\nmail_to = a@b.c\nmail_from = a@b.c\nmail_user = u\nmail_password = p\n",
+            "[notify]\nmail_server = smtps://localhost:465\nmail_to = a@b.c\nmail_from = a@b.c\n"
+            "mail_user = u\nmail_password = p\n",
             "[notify] mail_password",
         ),
         ("[notify]\nwebhook_url = https://h.example/s3cret\n", "[notify] webhook_url"),

@@ -97,13 +97,20 @@ def node(tmp_path_factory, orthanc, port, studies):
         "pull:broken": {"source": "gone", "at": later},
     }
     study = {"quiet_seconds": 1, "hold_flags": ""}
-    with Node(tmp_path_factory.mktemp("node"), node={"port": port}, study=study, **sections) as running:
+    audit = {"url": f"syslog-tls://127.0.0.1:{free_port()}"}  # nobody is there: the messages wait
+    with Node(tmp_path_factory.mktemp("node"), node={"port": port}, study=study, audit=audit, **sections) as running:
         yield running
 
 
 def arrived(node: Node) -> dict[str, int]:
     sql = "SELECT accession_number AS a, count(*) AS n FROM instance JOIN study ON study.id = study_id GROUP BY 1"
     return {row["a"]: row["n"] for row in books.query(node.ledger_path, sql)}
+
+
+def told(node: Node, event: str) -> list[str]:
+    """Give the audit messages of an event that wait."""
+    texts = [path.read_text(errors="replace") for path in sorted((node.spool / "audit").glob("*.msg"))]
+    return [text for text in texts if f'EventID csd-code="{event}"' in text]
 
 
 @pytest.mark.slow
@@ -115,6 +122,8 @@ def test_the_node_pulls_at_its_time_up_to_its_limit_and_nothing_twice(node, scar
     assert arrived(node) == {"N-1": 5, "N-2": 5}  # the newest first, MR only
     words = ("pull", "--rule", "hand", "-c", node.config_path)
     assert "1 studies pulled, 0 failed, 0 left" in scarnode(*words).stdout
+    [accessed] = told(node, "110103")  # by who ran the rule; the night's run asked nobody
+    assert kept[0].uid in accessed
     assert "0 studies pulled, 0 failed, 0 left" in scarnode(*words).stdout
     assert arrived(node) == {"N-0": 5, "N-1": 5, "N-2": 5}
     more = make_study(folder / "more", "N-1", day="20260111", description="Cardiac Viability", uid=kept[1].uid)
@@ -148,6 +157,9 @@ def test_a_cohort_becomes_one_table_and_the_command_goes_on_where_it_was(node, s
     assert (first[2]["state"], first[2]["reason"]) == ("missing", "the archive has no such study")
     assert "Research use only" in first[0]["notice"]
     assert results.stat().st_mode & 0o077 == 0
+    [export, *_] = told(node, "110106")  # before the table is written first
+    assert study.uid in export
+    assert results.as_uri() in export
     before = arrived(node)
     scarnode(*words, "--no-wait", code=1)
     assert list(csv.DictReader(results.open())) == first
