@@ -12,10 +12,12 @@ import numpy as np
 
 from scarnode.stack import geometry
 from scarnode.stack.headers import SUPPORTED, Frame
+from scarnode.stack.method import Said, method
 from scarnode.stack.model import Verdict
+from scarnode.stack.names import forms, matches, normalise
 from scarnode.stack.parts import IMAGINARY, PHASE, Part
 from scarnode.stack.reasons import REASONS
-from scarnode.stack.rules import NAMES_OF_OTHERS, Rules, matches, normalise
+from scarnode.stack.rules import Rules
 
 __all__ = ["REASONS", "Assessment", "Rules", "assess", "is_short_axis_cine"]
 
@@ -64,15 +66,18 @@ def assess(part: Part, rules: Rules, cine_normals: Sequence[np.ndarray] = ()) ->
     if matches(rules.site_accept, part.first.description):
         score, _ = _score(part, rules)
         return Assessment(Verdict.ACCEPTED, "SITE_ACCEPT", "site_accept matches the SeriesDescription", score)
-    if other := _other_method(part, rules):
+    said = method(part.first.name, rules)
+    if other := _other_method(part, said, rules):
         return Assessment(Verdict.REJECTED, *other)
     score, evidence = _score(part, rules)
     told = f"score {score} ({evidence})"
     if score < rules.review_score:
-        return Assessment(Verdict.REJECTED, "NOT_LGE", told, score)
+        return Assessment(Verdict.REJECTED, said.reason or "NOT_LGE", f"{_named(said)}{told}", score)
     against, plane = _plane(part, rules, cine_normals)
     if against == "NOT_SHORT_AXIS":
         return Assessment(Verdict.REJECTED, against, f"{told}; {plane}", score)
+    if said.reason:
+        return Assessment(Verdict.REVIEW, "NAME_UNCERTAIN", f"{_named(said)}{told}; {plane}", score)
     if score < rules.accept_score:
         return Assessment(Verdict.REVIEW, "UNCERTAIN", f"{told}; {plane}", score)
     if odd := _odd_inversion_time(part, rules):
@@ -86,10 +91,10 @@ def is_short_axis_cine(part: Part, rules: Rules) -> bool:
     """Tell whether a part is a short-axis cine, by its phases and by its name or its five or more parallel slices."""
     if part.orientation is None or part.first.modality != "MR" or _phases(part) <= rules.max_phases:
         return False
-    name = normalise(part.first.name)
-    if matches(rules.long_axis_names, name):
+    name = forms(part.first.name)
+    if matches(rules.long_axis_names, *name):
         return False
-    return bool(matches(rules.short_axis_names, name)) or len(part.locations) >= 5
+    return bool(matches(rules.short_axis_names, *name)) or len(part.locations) >= 5
 
 
 def _unusable(part: Part) -> tuple[str, str] | None:
@@ -106,15 +111,17 @@ def _unusable(part: Part) -> tuple[str, str] | None:
     return None
 
 
-def _other_method(part: Part, rules: Rules) -> tuple[str, str] | None:  # noqa: PLR0911 (a ladder of reasons)
+def _named(said: Said) -> str:
+    return f"the name says '{said.word}' ({said.reason}); " if said.reason else ""
+
+
+def _other_method(part: Part, said: Said, rules: Rules) -> tuple[str, str] | None:  # noqa: PLR0911 (a ladder of reasons)
     """Tell what kind of image it is if it is surely no late enhancement."""
     frame = part.first
     if matches(_MAP_TYPES, normalise(" ".join(frame.image_type))):
         return "PARAMETRIC_MAP", "ImageType names a parametric map"
-    name = normalise(frame.name)
-    for key, reason in NAMES_OF_OTHERS.items():
-        if found := matches(getattr(rules, key), name):
-            return reason, f"the name says '{found[0]}'"
+    if said.refused:
+        return said.reason, f"the name says '{said.word}'"
     if part.component in (PHASE, IMAGINARY):
         return "PHASE_IMAGE", f"component {part.component}"
     times = _usual(len(_inversion_times(location)) for location in part.locations)
@@ -133,7 +140,7 @@ def _other_method(part: Part, rules: Rules) -> tuple[str, str] | None:  # noqa: 
 def _score(part: Part, rules: Rules) -> tuple[int, str]:
     """Add up the evidence; give the sum and the pieces that counted."""
     frame = part.first
-    pieces: list[tuple[str, int]] = [_name_evidence(normalise(frame.name), rules)]
+    pieces: list[tuple[str, int]] = [_name_evidence(frame.name, rules)]
     if any(frame.inverted for frame in part.frames):
         pieces.append(("inversion recovery", rules.weight_inversion))
     time = _median(frame.inversion_time for frame in part.frames)
@@ -156,9 +163,9 @@ def _score(part: Part, rules: Rules) -> tuple[int, str]:
 
 
 def _name_evidence(name: str, rules: Rules) -> tuple[str, int]:
-    if found := matches(rules.lge_names, name):
+    if found := matches(rules.lge_names, *forms(name)):
         return f"name '{found[0]}'", rules.weight_name
-    if found := matches(rules.weak_lge_names, name):
+    if found := matches(rules.weak_lge_names, *forms(name)):
         first = found.start() == 0
         return f"name '{found[0]}'", rules.weight_weak_name_first if first else rules.weight_weak_name
     return "", 0
@@ -168,8 +175,8 @@ def _plane(part: Part, rules: Rules, cine_normals: Sequence[np.ndarray]) -> tupl
     """Give what speaks against a short-axis plane ('' for nothing), and the angle in words."""
     angle = geometry.plane_angle(part.normal, rules.base)
     told = f"{angle:.0f} degrees from the short axis"
-    name = normalise(part.first.name)
-    named, named_long = matches(rules.short_axis_names, name), matches(rules.long_axis_names, name)
+    name = forms(part.first.name)
+    named, named_long = matches(rules.short_axis_names, *name), matches(rules.long_axis_names, *name)
     if angle > rules.plane_limit:
         return "NOT_SHORT_AXIS", told
     if named_long and not named:

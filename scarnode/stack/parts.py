@@ -12,7 +12,8 @@ import numpy as np
 
 from scarnode.stack import geometry
 from scarnode.stack.headers import SUPPORTED, Frame
-from scarnode.stack.rules import Rules, normalise
+from scarnode.stack.names import normalise
+from scarnode.stack.rules import Rules
 
 MAGNITUDE, PSIR, REAL, PHASE, IMAGINARY = "magnitude", "psir", "real", "phase", "imaginary"
 

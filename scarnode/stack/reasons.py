@@ -11,6 +11,9 @@ REASONS: dict[str, str] = {
     "INVERSION_TIME": (
         f"It looks like late enhancement, but its inversion time does not (inversion_time_min, _long). {_SITE}"
     ),
+    "NAME_UNCERTAIN": (
+        f"Its name says late enhancement and another method, which the detail names: it may be either. {_SITE}"
+    ),
     "PLANE_UNCERTAIN": (
         "Late enhancement 35 to 50 degrees from the usual short axis, and neither its name nor a cine of the "
         f"study says that it is short axis. {_SITE}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, fields
-from functools import lru_cache
 
 import numpy as np
 
 from scarnode.errors import ConfigError
+from scarnode.stack import words
+from scarnode.stack.names import compiled
 
 NAMES_OF_OTHERS = {
     "look_locker_names": "LOOK_LOCKER",
@@ -37,8 +37,15 @@ class Rules:
         Regular expressions searched (ignoring case) in the SeriesDescription as it came. Reject wins. An accepted
         series skips every test of name, contrast and plane, but still has to be an MR image with geometry and pixels.
     lge_names, weak_lge_names, look_locker_names ... other_names, short_axis_names, long_axis_names : tuple of str
-        Regular expressions searched in the normalised name: lower case, without accents, every run of other characters
-        than letters and digits replaced by one blank (``de_high-res_tfl_SAX`` -> ``de high res tfl sax``).
+        Regular expressions searched in the normalised name (`names.forms`): lower case, without accents, every run of
+        other characters than letters and digits replaced by one blank (``de_high-res_tfl_SAX`` -> ``de high res tfl
+        sax``); where capitals part words, also in the name so parted.
+    harmless_names : tuple of str
+        Phrases that are left out of the name first: they name another method without saying that this is one.
+    decisive_names : tuple of str
+        Where one matches, another method's word refuses also beside a word of late enhancement.
+    after_contrast_names : tuple of str
+        Beside one of these a word for images before contrast leaves doubt instead of refusing.
     weight_* : int
         Points of one piece of evidence; `accept_score` points accept, `review_score` ask for a person.
     inversion_time_min, inversion_time_max, inversion_time_long : float
@@ -69,52 +76,23 @@ class Rules:
     site_accept: tuple[str, ...] = ()
     site_reject: tuple[str, ...] = ()
 
-    lge_names: tuple[str, ...] = (
-        r"(?<!bu)lge",
-        r"psir",
-        r"\b(ps|[23]d)?mde(?![a-z])",
-        r"del(ay(ed)?)? ?(post|contrast|hyper)? ?enh|\bdelayed (contrast|gad)|\bdhe\b",
-        r"\bviab",
-        r"\blate (gad|gd|enh|contrast)",
-        r"tardi(f|v[oae]|[oa])\b",
-        r"\bde ?mri?\b|\bce ?mri viab",
-    )
-    weak_lge_names: tuple[str, ...] = (r"\bde\b",)
-    look_locker_names: tuple[str, ...] = (r"\bll\b", r"look ?locker", r"\bti ?(scout|sct|test|finder)", r"tiscout")
-    scout_names: tuple[str, ...] = (r"\bloc\b", r"locali[sz]", r"scout", r"\bsurvey\b", r"\bplan(ning)?\b")
-    mapping_names: tuple[str, ...] = (
-        r"molli",
-        r"\bsasha\b",
-        r"\bt[12] ?(star|s)? ?map",
-        r"\bt[12]w?map",
-        r"\becv\b",
-        r"\bmap(s|ping)?\b",
-    )
-    cine_names: tuple[str, ...] = (r"cine",)
-    perfusion_names: tuple[str, ...] = (r"\bperf", r"perfusion", r"\bfirst pass\b", r"\b(stress|rest) dyn")
-    edema_names: tuple[str, ...] = (r"\bstir\b", r"\btirm\b", r"o?edema\b", r"\bt2 ?w\b")
-    early_names: tuple[str, ...] = (r"\bege\b", r"\bearly (gad|gd|enh|post|contrast)")
-    dark_blood_names: tuple[str, ...] = (
-        r"(dark|black|gr[ae]y) ?blood",
-        r"\b(db|bb) ?lge",
-        r"lge ?(db|bb)\b",
-        r"\bdb psir\b",
-    )
-    native_names: tuple[str, ...] = (r"\bnative\b", r"\bpre ?(contrast|gad|gd)\b", r"\bprecontrast\b")
-    other_names: tuple[str, ...] = (
-        r"\b(phase ?contrast|flow|venc|tagging|mip|subtract\w*|dwi|adc)\b",
-        r"\bangio",
-    )
-    short_axis_names: tuple[str, ...] = (
-        r"\b(sa|sax|short ?ax(is|e)?)(?![a-z])",
-        r"\w(sax)\b",
-        r"petit axe|eje corto|eixo curto|asse corto|kurz(e )?achse",
-    )
-    long_axis_names: tuple[str, ...] = (
-        r"\b[234] ?(ch|cv|chamber|kammer)(?![a-z])",
-        r"\b(lax|hla|vla|lvot|rvot)\b",
-        r"\blong ?ax(is|e)?\b",
-    )
+    lge_names: tuple[str, ...] = words.LATE
+    weak_lge_names: tuple[str, ...] = words.LATE_WEAK
+    look_locker_names: tuple[str, ...] = words.LOOK_LOCKER
+    scout_names: tuple[str, ...] = words.SCOUT
+    mapping_names: tuple[str, ...] = words.MAPPING
+    cine_names: tuple[str, ...] = words.CINE
+    perfusion_names: tuple[str, ...] = words.PERFUSION
+    edema_names: tuple[str, ...] = words.EDEMA
+    early_names: tuple[str, ...] = words.EARLY
+    dark_blood_names: tuple[str, ...] = words.DARK_BLOOD
+    native_names: tuple[str, ...] = words.BEFORE_CONTRAST
+    other_names: tuple[str, ...] = words.OTHER_METHOD
+    harmless_names: tuple[str, ...] = words.HARMLESS
+    decisive_names: tuple[str, ...] = words.DECISIVE
+    after_contrast_names: tuple[str, ...] = words.AFTER_CONTRAST
+    short_axis_names: tuple[str, ...] = words.SHORT_AXIS
+    long_axis_names: tuple[str, ...] = words.LONG_AXIS
 
     weight_name: int = 4
     weight_weak_name_first: int = 4
@@ -175,29 +153,10 @@ class Rules:
         return np.array([self.short_axis_x, self.short_axis_y, self.short_axis_z])
 
 
-def normalise(name: str) -> str:
-    """Give a name in the form that the patterns of `Rules` expect."""
-    plain = unicodedata.normalize("NFKD", name[:256]).encode("ascii", "ignore").decode().lower()
-    return " ".join(re.findall(r"[a-z0-9]+", plain))
-
-
-def matches(patterns: tuple[str, ...], text: str) -> re.Match | None:
-    """Give the first match of any of the patterns in a text, ignoring case; None without one."""
-    for pattern in patterns:
-        if found := _compiled(pattern).search(text):
-            return found
-    return None
-
-
-@lru_cache(maxsize=512)
-def _compiled(pattern: str) -> re.Pattern:
-    return re.compile(pattern, re.IGNORECASE)
-
-
 def _check_patterns(key: str, patterns: tuple[str, ...]) -> None:
     for pattern in patterns:
         try:
-            everything = all(_compiled(pattern).search(probe) for probe in ("", "qqq zzz 000"))
+            everything = all(compiled(pattern).search(probe) for probe in ("", "qqq zzz 000"))
         except re.error as error:
             raise ConfigError(
                 f"{pattern!r} is no regular expression: {error}", f"[recognition] {key}", "correct it"

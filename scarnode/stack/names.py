@@ -1,0 +1,88 @@
+"""The name of a series: its letters brought into one form, and patterns found in it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_LONGEST = 256
+_FOLDED = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "ё": "е", "þ": "th", "ð": "d"})
+"""Letters that have no decomposition into a plain letter and an accent, after case folding."""
+_HUMP = re.compile(r"(?<=[^\W\d_])(?=[^\W\d_])")
+
+
+def normalise(name: str) -> str:
+    """Give a name in the form that the patterns of `Rules` expect.
+
+    Compatibility forms are unified (NFKC), case is folded, accents of Latin letters are removed (``ı`` is ``i``); all
+    scripts are kept. One blank stands for every run of other characters, and between Latin, Cyrillic or Greek letters
+    and those of scripts that write no blanks (``LGE短軸``).
+    """
+    return forms(name)[0]
+
+
+@lru_cache(maxsize=4096)
+def forms(name: str) -> tuple[str, ...]:
+    """Give a name normalised and, where it differs, normalised with its capitals within words taken for word borders.
+
+    ``DelayedEnhancement_SAX`` gives ``delayedenhancement sax`` and ``delayed enhancement sax``.
+    """
+    whole = unicodedata.normalize("NFKC", name[:_LONGEST])
+    split = _HUMP.sub(lambda here: " " if _is_hump(whole, here.start()) else "", whole)
+    return tuple(dict.fromkeys((_plain(whole), _plain(split))))
+
+
+def matches(patterns: tuple[str, ...], *texts: str) -> re.Match | None:
+    """Give the first match of any of the patterns in any of the texts, ignoring case; None without one."""
+    for pattern in patterns:
+        search = compiled(pattern).search
+        for text in texts:
+            if found := search(text):
+                return found
+    return None
+
+
+@lru_cache(maxsize=1024)
+def compiled(pattern: str) -> re.Pattern:
+    """Compile a pattern once."""
+    return re.compile(pattern, re.IGNORECASE)
+
+
+def _is_hump(text: str, at: int) -> bool:
+    """Tell whether a new word begins inside a word: ``lateEnh``, ``DBLate``."""
+    before, here = text[at - 1], text[at]
+    if not here.isupper():
+        return False
+    behind = text[at + 1 : at + 3]
+    return before.islower() or (before.isupper() and len(behind) == 2 and behind.isalpha() and behind.islower())
+
+
+def _plain(text: str) -> str:
+    """Fold case and accents, drop all but letters and digits, part the scripts."""
+    kept: list[str] = []
+    dense_before: bool | None = None  # whether the last letter was of a script without blanks
+    for char in text.casefold().translate(_FOLDED):
+        kind = unicodedata.category(char)
+        if kind[0] == "M":
+            if dense_before is None or ord(kept[-1]) > 0x24F:  # an accent of a Latin letter is dropped
+                kept.append(char)
+            continue
+        if kind == "Cf":
+            continue
+        if kind[0] not in "LN":
+            kept.append(" ")
+            dense_before = None
+            continue
+        plain = (
+            unicodedata.normalize("NFD", char)[0]
+            if "\u00c0" <= char <= "\u024f" or "\u1e00" <= char <= "\u1eff"
+            else char
+        )
+        if kind[0] == "L":
+            dense = ord(char) >= 0x2E80
+            if dense_before is not None and dense != dense_before:
+                kept.append(" ")
+            dense_before = dense
+        kept.append(plain)
+    return " ".join("".join(kept).split())
