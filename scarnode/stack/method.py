@@ -43,13 +43,12 @@ def method(name: str, rules: Rules) -> Said:
     the others one beside a word of late enhancement leaves doubt, unless `Rules.decisive_names` matches.
     """
     clear = tuple(_without(rules.harmless_names, form) for form in forms(name))
-    late = bool(matches(rules.lge_names, *clear)) or any(
-        found.start() == 0 for form in clear if (found := matches(rules.weak_lge_names, form))
-    )
-    found = _other(rules, clear, late)
-    if found is None:
+    weak = [matches(rules.weak_lge_names, form) for form in clear]
+    late = bool(matches(rules.lge_names, *clear)) or any(found is not None and found.start() == 0 for found in weak)
+    other = _other(rules, clear, late)
+    if other is None:
         return Said(late)
-    reason, word = found
+    reason, word = other
     contradicted = reason == "BEFORE_CONTRAST" and matches(rules.after_contrast_names, *clear)
     refused = not late or (reason in REFUSING and not contradicted) or bool(matches(rules.decisive_names, *clear))
     return Said(late, reason, word, refused)
