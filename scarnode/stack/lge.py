@@ -12,7 +12,7 @@ import numpy as np
 
 from scarnode.stack import geometry
 from scarnode.stack.headers import SUPPORTED, Frame
-from scarnode.stack.method import Said, method
+from scarnode.stack.method import NamedMethod, named_method
 from scarnode.stack.model import Verdict
 from scarnode.stack.names import forms, matches, normalise
 from scarnode.stack.parts import IMAGINARY, PHASE, Part
@@ -66,18 +66,18 @@ def assess(part: Part, rules: Rules, cine_normals: Sequence[np.ndarray] = ()) ->
     if matches(rules.site_accept, part.first.description):
         score, _ = _score(part, rules)
         return Assessment(Verdict.ACCEPTED, "SITE_ACCEPT", "site_accept matches the SeriesDescription", score)
-    said = method(part.first.name, rules)
-    if other := _other_method(part, said, rules):
+    named = named_method(part.first.name, rules)
+    if other := _other_method(part, named, rules):
         return Assessment(Verdict.REJECTED, *other)
     score, evidence = _score(part, rules)
     told = f"score {score} ({evidence})"
     if score < rules.review_score:
-        return Assessment(Verdict.REJECTED, said.reason or "NOT_LGE", f"{_named(said)}{told}", score)
+        return Assessment(Verdict.REJECTED, named.reason or "NOT_LGE", f"{_name_detail(named)}{told}", score)
     against, plane = _plane(part, rules, cine_normals)
     if against == "NOT_SHORT_AXIS":
         return Assessment(Verdict.REJECTED, against, f"{told}; {plane}", score)
-    if said.reason:
-        return Assessment(Verdict.REVIEW, "NAME_UNCERTAIN", f"{_named(said)}{told}; {plane}", score)
+    if named.reason:
+        return Assessment(Verdict.REVIEW, "NAME_UNCERTAIN", f"{_name_detail(named)}{told}; {plane}", score)
     if score < rules.accept_score:
         return Assessment(Verdict.REVIEW, "UNCERTAIN", f"{told}; {plane}", score)
     if odd := _odd_inversion_time(part, rules):
@@ -111,17 +111,17 @@ def _unusable(part: Part) -> tuple[str, str] | None:
     return None
 
 
-def _named(said: Said) -> str:
-    return f"the name says '{said.word}' ({said.reason}); " if said.reason else ""
+def _name_detail(named: NamedMethod) -> str:
+    return f"the name says '{named.word}' ({named.reason}); " if named.reason else ""
 
 
-def _other_method(part: Part, said: Said, rules: Rules) -> tuple[str, str] | None:  # noqa: PLR0911 (a ladder of reasons)
+def _other_method(part: Part, named: NamedMethod, rules: Rules) -> tuple[str, str] | None:  # noqa: PLR0911 (a ladder of reasons)
     """Tell what kind of image it is if it is surely no late enhancement."""
     frame = part.first
     if matches(_MAP_TYPES, normalise(" ".join(frame.image_type))):
         return "PARAMETRIC_MAP", "ImageType names a parametric map"
-    if said.refused:
-        return said.reason, f"the name says '{said.word}'"
+    if named.refused:
+        return named.reason, f"the name says '{named.word}'"
     if part.component in (PHASE, IMAGINARY):
         return "PHASE_IMAGE", f"component {part.component}"
     times = _usual(len(_inversion_times(location)) for location in part.locations)

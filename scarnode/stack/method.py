@@ -13,8 +13,8 @@ REFUSING = frozenset({"EARLY_ENHANCEMENT", "DARK_BLOOD", "BEFORE_CONTRAST"})
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a name says of the method.
+class NamedMethod:
+    """The method that a name speaks of.
 
     Attributes
     ----------
@@ -35,8 +35,8 @@ class Said:
 
 
 @lru_cache(maxsize=4096)
-def method(name: str, rules: Rules) -> Said:
-    """Tell which method a name speaks of.
+def named_method(name: str, rules: Rules) -> NamedMethod:
+    """Return the method that a name speaks of.
 
     Phrases that name another method without saying that this is one (``post perfusion``, ``flow comp``) are left out
     first. Words for dark blood, early enhancement and images before contrast refuse whatever stands beside them; of
@@ -47,15 +47,15 @@ def method(name: str, rules: Rules) -> Said:
     late = bool(matches(rules.lge_names, *clear)) or any(found is not None and found.start() == 0 for found in weak)
     other = _other(rules, clear, late)
     if other is None:
-        return Said(late)
+        return NamedMethod(late)
     reason, word = other
     contradicted = reason == "BEFORE_CONTRAST" and matches(rules.after_contrast_names, *clear)
     refused = not late or (reason in REFUSING and not contradicted) or bool(matches(rules.decisive_names, *clear))
-    return Said(late, reason, word, refused)
+    return NamedMethod(late, reason, word, refused)
 
 
 def _other(rules: Rules, clear: tuple[str, ...], late: bool) -> tuple[str, str] | None:
-    """Find another method's word; beside late enhancement first those that refuse."""
+    """Return another method's word and its reason; beside late enhancement first those that refuse."""
     found: list[tuple[str, str]] = []
     for key, reason in NAMES_OF_OTHERS.items():
         if match := matches(getattr(rules, key), *clear):
@@ -64,7 +64,7 @@ def _other(rules: Rules, clear: tuple[str, ...], late: bool) -> tuple[str, str] 
 
 
 def _without(patterns: tuple[str, ...], text: str) -> str:
-    """Put a mark that is no word in the place of every match."""
+    """Replace every match by a mark that is no word."""
     for pattern in patterns:
         text = compiled(pattern).sub(" _ ", text)
     return text

@@ -13,7 +13,7 @@ _HUMP = re.compile(r"(?<=[^\W\d_])(?=[^\W\d_])")
 
 
 def normalise(name: str) -> str:
-    """Give a name in the form that the patterns of `Rules` expect.
+    """Return a name in the form that the patterns of `Rules` expect.
 
     Compatibility forms are unified (NFKC), case is folded, accents of Latin letters are removed (``ı`` is ``i``); all
     scripts are kept. One blank stands for every run of other characters, and between Latin, Cyrillic or Greek letters
@@ -24,17 +24,17 @@ def normalise(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def forms(name: str) -> tuple[str, ...]:
-    """Give a name normalised and, where it differs, normalised with its capitals within words taken for word borders.
+    """Return a name normalised and, where it differs, normalised with its capitals within words taken for word borders.
 
     ``DelayedEnhancement_SAX`` gives ``delayedenhancement sax`` and ``delayed enhancement sax``.
     """
-    whole = unicodedata.normalize("NFKC", name[:_LONGEST])
+    whole = unicodedata.normalize("NFKC", _repaired(name[:_LONGEST]))
     split = _HUMP.sub(lambda here: " " if _is_hump(whole, here.start()) else "", whole)
     return tuple(dict.fromkeys((_plain(whole), _plain(split))))
 
 
 def matches(patterns: tuple[str, ...], *texts: str) -> re.Match | None:
-    """Give the first match of any of the patterns in any of the texts, ignoring case; None without one."""
+    """Return the first match of any of the patterns in any of the texts, ignoring case; None without one."""
     for pattern in patterns:
         search = compiled(pattern).search
         for text in texts:
@@ -49,8 +49,16 @@ def compiled(pattern: str) -> re.Pattern:
     return re.compile(pattern, re.IGNORECASE)
 
 
+def _repaired(name: str) -> str:
+    """Return the text whose UTF-8 was read as Latin-1 for want of a SpecificCharacterSet; any other as it is."""
+    try:
+        return name if name.isascii() else name.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return name
+
+
 def _is_hump(text: str, at: int) -> bool:
-    """Tell whether a new word begins inside a word: ``lateEnh``, ``DBLate``."""
+    """Return whether a new word begins inside a word: ``lateEnh``, ``DBLate``."""
     before, here = text[at - 1], text[at]
     if not here.isupper():
         return False

@@ -2,7 +2,8 @@
 
 They are the defaults of `Rules`. They are searched in a name as `names.forms` writes it: no accents on Latin letters,
 so that one pattern serves ``précoce`` and ``precoce``; for a German umlaut allow ``u`` and ``ue``. Where the words come
-from, and which were only looked up: docs/recognition.md.
+from, and which were only looked up: docs/recognition.md. What matches stands in the log and the ledger, so a pattern
+takes up words of the method only; what must stand elsewhere in the name goes into a lookahead.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ LATE = (
     r"hyper ?enh|phase ?sens",
     r"late ?(gad|gd|enh|contrast|phase|post)|(gad|gd|enhancement) late\b",
     r"\bde ?mri?\b|\bce ?mri viab",
-    r"(post|after|nach|apres) ?(gad\w*|gd|contrast\w*|km) .*\bir\b",
-    r"\bir\b.* (post|after|nach|apres) ?(gad|gd|contrast|km)",
+    r"(post|after|nach|apres) ?(gad|gd|contrast|km)(?=.* ir\b)",
+    r"\bir\b(?=.* (post|after|nach|apres) ?(gad|gd|contrast|km))",
     # French, Spanish, Portuguese, Italian
     r"tardi(fs?|ves?|v[oai]|[oa]s?)\b",
     _begin(
@@ -75,7 +76,7 @@ DARK_BLOOD = (
     r"(lge|psir) ?gb(?![a-z])|(?<![a-z])gb ?(lge|psir)|\bfiddle\b|(?<![a-z])dark(?![a-z])(?! rim)",
     r"\b[dq]ir\b|\b(double|triple|quad|quadruple) ?(ir|inversion)\b",
     # a preparation that nulls the blood, in either order
-    rf"(?<![a-z])(t2|mt|t1rho) ?prep.*{_INVERSION}|{_INVERSION}.*(?<![a-z])(t2|mt|t1rho) ?prep",
+    rf"(?<![a-z])(t2|mt|t1rho) ?prep(?=.*{_INVERSION})|{_INVERSION}(?=.*(?<![a-z])(t2|mt|t1rho) ?prep)",
     # German, Dutch
     r"(schwarz|dunk[el]l?)\w* ?blut|blut ?(schwarz|dunkel|null|unterdr)",
     r"(zwart|donker)\w* ?bloed|bloed (zwart|donker)",
@@ -189,9 +190,7 @@ LOOK_LOCKER = (r"\bll\b", *TI_SCOUT)
 SCOUT = (
     _words("loc", "survey", "plan(ning|ung)?", "topogram", "scanogram", "pilot"),
     r"lo[ck]ali[sz]|scout(?!less|frei)",
-    _begin("reperage", "planung", "planowan", "planlama", "kilavuz"),
-    # "Übersicht" is what de_overview is where late enhancement stands beside it
-    r"^(?!.*(lge|psir|mde|late|spat|spaet|vital|enh|\bde\b)).*\bue?bersicht",
+    _begin("reperage", "ue?bersicht", "planung", "planowan", "planlama", "kilavuz"),
     _begin("локали", "локала[йи]", "разведк", "скаут", "топограмм", "обзорн", "разметк", "планирован"),
     _parts("位置決め", "[ローカ]+ライ[ザズ]", "スカウト", "サーベイ", "プランニング", "定位", "侦察", "偵察", "三平面"),
     _parts("스카우트", "로[컬칼]라이저", "위치 ?(결정|잡기|확인)", "서베이"),

@@ -20,7 +20,7 @@ import pytest
 from scarnode.stack import Rules, Verdict, find_stacks
 from scarnode.stack.headers import read_frames
 from scarnode.stack.lge import assess
-from scarnode.stack.method import method
+from scarnode.stack.method import named_method
 from scarnode.stack.names import forms, normalise
 from scarnode.stack.parts import split_series
 from tests.stack.builders import save, slices
@@ -166,16 +166,16 @@ def test_refuses_in_every_order_and_spelling(reason, word):
             f"SAX - {word} - {late}",
             f"SA {word}",
         ):
-            said = method(spell(name), RULES)
-            assert (said.reason, said.refused) == (reason, True), spell(name)
+            found = named_method(spell(name), RULES)
+            assert (found.reason, found.refused) == (reason, True), spell(name)
 
 
 @pytest.mark.parametrize("late", words(LATE))
 def test_late_enhancement_in_every_spelling(late):
     for spell in SPELLINGS:
         for name in (f"{late} SAX", f"SAX {late}", f"{late}_SA_10min", f"12 {late} (2)"):
-            said = method(spell(name), RULES)
-            assert (said.late, said.reason) == (True, ""), spell(name)
+            found = named_method(spell(name), RULES)
+            assert (found.late, found.reason) == (True, ""), spell(name)
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,10 @@ def test_another_method_beside_late_enhancement_is_a_doubt(reason, word):
         "realce tardío EC {}",
     ):
         for spell in SPELLINGS:
-            said = method(spell(pattern.format(word)), RULES)
-            assert (said.late, said.reason, said.refused) == (True, reason, False), spell(pattern.format(word))
-    said = method(f"{word} SA", RULES)
-    assert (said.reason, said.refused) == (reason, True)
+            found = named_method(spell(pattern.format(word)), RULES)
+            assert (found.late, found.reason, found.refused) == (True, reason, False), spell(pattern.format(word))
+    found = named_method(f"{word} SA", RULES)
+    assert (found.reason, found.refused) == (reason, True)
 
 
 @pytest.mark.parametrize("word", words(HARMLESS))
@@ -208,8 +208,8 @@ def test_a_harmless_word_neither_refuses_nor_leaves_a_doubt(word):
         "rehaussement tardif {} PA",
     ):
         for name in (pattern.format(word), pattern.format(word).upper(), pattern.format(word).replace(" ", "_")):
-            said = method(name, RULES)
-            assert (said.late, said.reason) == (True, ""), name
+            found = named_method(name, RULES)
+            assert (found.late, found.reason) == (True, ""), name
 
 
 # --- one form for every way of writing -------------------------------------------------------------
@@ -239,6 +239,9 @@ def test_a_harmless_word_neither_refuses_nor_leaves_a_doubt(word):
         ("L\u200bGE", "lge"),
         ("T2*", "t2"),
         ("हृदय", "हृदय"),
+        ("SpÃ¤taufnahme", "spataufnahme"),  # UTF-8 that was read as Latin-1
+        ("é¡»", "é¡»".encode("latin-1").decode("utf-8")),
+        ("Ã", "a"),
         ("", ""),
         ("___", ""),
     ],
@@ -283,20 +286,34 @@ def test_too_little_evidence_beside_another_method_is_that_method(judge, frames)
 
 def test_the_lists_can_be_replaced(judge):
     harmless = Rules(harmless_names=(r"\bcine matched\b",))
-    assert method("LGE SAX cine matched", harmless).reason == ""
-    assert method("LGE SAX post perfusion", harmless).reason == "PERFUSION"
-    assert method("LGE SAX cine", Rules(decisive_names=(r"cine$",))).refused
-    assert not method("LGE native post KM", RULES).refused
-    assert method("LGE native post KM", Rules(after_contrast_names=())).refused
+    assert named_method("LGE SAX cine matched", harmless).reason == ""
+    assert named_method("LGE SAX post perfusion", harmless).reason == "PERFUSION"
+    assert named_method("LGE SAX cine", Rules(decisive_names=(r"cine$",))).refused
+    assert not named_method("LGE native post KM", RULES).refused
+    assert named_method("LGE native post KM", Rules(after_contrast_names=())).refused
+
+
+def test_the_detail_holds_words_of_the_method_only(judge):
+    """A description may name a person: it must not come into the log by way of the match."""
+    for name in (
+        "POST GAD Smith IR SAX",
+        "IR Smith SAX post Gd",
+        "T2prep Smith PSIR SAX",
+        "PSIR Smith T2prep",
+        "Smith SAX Übersicht",
+        "LGE Smith cine",
+        "Smith PSIR nativ",
+    ):
+        assert "smith" not in judge(name).detail.lower(), name
 
 
 def test_is_fast():
     """A study of a thousand series, each under another name: a second at most (0.3 s on one core of a small server)."""
     names = [f"{row['name']} {number}" for number, row in zip(range(1000), itertools.cycle(NAMES), strict=False)]
-    method(names[0], RULES)
+    named_method(names[0], RULES)
     start = time.perf_counter()
     for name in names:
-        method(name, RULES)
+        named_method(name, RULES)
     assert time.perf_counter() - start < 5
 
 
@@ -306,5 +323,5 @@ def test_is_fast():
 )
 def test_long_names_cost_little(name):
     start = time.perf_counter()
-    method(name, RULES)
+    named_method(name, RULES)
     assert time.perf_counter() - start < 1
