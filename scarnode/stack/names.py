@@ -10,6 +10,8 @@ _LONGEST = 256
 _FOLDED = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "ё": "е", "þ": "th", "ð": "d"})
 """Letters that have no decomposition into a plain letter and an accent, after case folding."""
 _HUMP = re.compile(r"(?<=[^\W\d_])(?=[^\W\d_])")
+_GLUED = re.compile(r"(?<=[^\W\d_])(?=lge|psir|mde|viab|sax)|(?<=lge|sax|mde)(?=[^\W\d_])|(?<=psir)(?=[^\W\d_])")
+"""Where an abbreviation is written together with another word: ``PSIRnativ``, ``saxcine``."""
 
 
 def normalise(name: str) -> str:
@@ -24,13 +26,15 @@ def normalise(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def forms(name: str) -> tuple[str, ...]:
-    """Return a name normalised and, where it differs, normalised with its capitals within words taken for word borders.
+    """Return a name normalised and, where they differ, with blanks where words are written together.
 
-    ``DelayedEnhancement_SAX`` gives ``delayedenhancement sax`` and ``delayed enhancement sax``.
+    Words begin at capitals (``DelayedEnhancement`` gives ``delayedenhancement`` and ``delayed enhancement``) and at
+    abbreviations (``psirnativ`` gives ``psir nativ`` too).
     """
     whole = unicodedata.normalize("NFKC", _repaired(name[:_LONGEST]))
     split = _HUMP.sub(lambda here: " " if _is_hump(whole, here.start()) else "", whole)
-    return tuple(dict.fromkeys((_plain(whole), _plain(split))))
+    plain = _plain(whole)
+    return tuple(dict.fromkeys((plain, _plain(split), _GLUED.sub(" ", plain))))
 
 
 def matches(patterns: tuple[str, ...], *texts: str) -> re.Match | None:
@@ -58,12 +62,12 @@ def _repaired(name: str) -> str:
 
 
 def _is_hump(text: str, at: int) -> bool:
-    """Return whether a new word begins inside a word: ``lateEnh``, ``DBLate``."""
-    before, here = text[at - 1], text[at]
-    if not here.isupper():
+    """Return whether a new word begins inside a word: ``lateEnh``, ``DBLate``, but not ``TIscout``."""
+    if not text[at].isupper():
         return False
-    behind = text[at + 1 : at + 3]
-    return before.islower() or (before.isupper() and len(behind) == 2 and behind.isalpha() and behind.islower())
+    before, behind = text[max(at - 2, 0) : at], text[at + 1 : at + 3]
+    letters = len(before) == len(behind) == 2 and before.isalpha() and behind.isalpha()
+    return before[-1].islower() or (letters and before.isupper() and behind.islower())
 
 
 def _plain(text: str) -> str:

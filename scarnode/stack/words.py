@@ -50,9 +50,13 @@ LATE = (
     "spae?t(aufn|anreich|enh)",
     _begin("spae?t ?(aufn|anreich|enh|phase|serie|bild|km|kontrast|gad|sequenz|mess)", "spae?t(e[rsnm]?)?" + _END),
     _begin("verzoe?gert", "narben?" + _END, "narbendarst", "narbenbild"),
-    r"(laat|laattijdige?|late?|vertraagde?) ?(aankleuring|aankleur|fase|opname)|\blitteken",
+    r"aankleuring (laat|late|vertraagd)",
+    r"(laat|laattijdige?|late?|vertraagde?) ?(aankleuring|aankleur|fase|opname)|\blitteken|\blaat(?![a-z])",
     # Polish, Turkish, Russian
     _begin(r"(pozn|opozn)\w* (wzmoc|kontr|faz|gadol|obraz|akwiz)", "zywotnos"),
+    _begin(
+        r"(wzmocnien|kontrast)\w* (pozn|opozn)", "kontrastlanma gec", r"(контраст|усилен|накоплен)\w* (поздн|отлож)"
+    ),
     _begin("(gec|gecikmis) ?(kontrast|gadol|faz|tutul|enh|boyan|goruntu)", "canlilik"),
     _begin("отсроч", r"(поздн|отложен|отдален)\w* (контраст|усилен|накоплен|гадолин|фаз)", "жизнеспособн"),
     # Japanese, Chinese, Korean
@@ -62,7 +66,7 @@ LATE = (
         "(晚期|迟发|遲發|延时|延時) ?期? ?(心肌)? ?(钆|釓|gd|[强強]化|增[强強]|扫描|掃描)",
     ),
     _parts("心肌 ?(活性|活力|存活)", "存活 ?心肌"),
-    _parts("(지연|후기|만기) ?기? ?(조영|증강|강조|영상|가돌리늄)", "생존 ?(능|력)"),
+    _parts("지연(?! ?시간)", "(후기|만기) ?기? ?(조영|증강|강조|영상|가돌리늄)", "생존 ?(능|력)"),
 )
 LATE_WEAK = (r"\bde\b", r"\ble\b", r"\b(late|delayed)\b")
 
@@ -95,7 +99,7 @@ _AFTER = "(post|after|following|nach|apres|tras|despues del?|apos|depois d[aeo]|
 EARLY = (
     r"(?<!n)(?<!y)(?<!cl)(?<!p)early(?! ?(dia|sys)stol)|\bege\b",
     # so soon after the contrast agent nothing is late
-    r"(?<!\d)(?<!\d )[1-4] ?(min|minutes?|mn|minut[eoya]?n?|dk|dakika|мин\w*|分|분)(?![a-zа-я])",
+    r"(?<!\d)(?<!\b\d )(?<!\b\d\d )[1-4]( [1-5])? ?(min|minutes?|mn|minut[eoya]?n?|dk|dakika|мин\w*|分|분)(?![a-zа-я])",
     rf"(?<!\d)\d{{1,3}} ?(s|sec|secs|seconds?|sek|сек) {_AFTER}{_END}",
     _begin(
         "(immediate(ly)?|direct(ly)?|right|just|shortly|sofort|unmittelbar|direkt|gleich|kurz|juste|aussitot|justo|logo|subito"
@@ -117,11 +121,20 @@ BEFORE_CONTRAST = (
     _begin(
         "nativ(?!e? ?(res|space))", "natief", "natywn", "натив", "blanco" + _END, "non injecte", "fase simple" + _END
     ),
-    _words("unenhanced", "uncontrasted", "non ?enhanced", "noncon", "contrast ?free", "(km|kontrastmittel) ?frei"),
+    _words(
+        "unenh(anced)?",
+        "precont?",
+        "uncontrasted",
+        "non ?enhanced",
+        "noncon",
+        "contrast ?free",
+        "(km|kontrastmittel) ?frei",
+    ),
     _begin(
-        "(pre|prae?|prior to|before|without|w ?o|no|non|vor|ohne|voor|zonder|avant|sans|antes|previo|previa|sin|sem"
+        "(pre|prae?|prior to|before|without|w ?o|no|non|vor|ohne|voor|zonder|avant?|av|sans|antes|previo|previa|sin|sem"
         rf"|prima|senza|ante|przed|bez) ?({_SMALL} )?({_SMALL} )?{_AGENT}{_END}"
     ),
+    _begin("s (contrast|gad|civ)"),
     # "pre" alone, but not before what is no contrast agent
     _words(
         "pre(?! ?(op|cabg|pci|tav|tmvr|mitra|valv|abl|crt|icd|implant|surg|interv|proc|treat|therap|chemo|rx|tx|transpl"
