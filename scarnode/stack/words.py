@@ -119,7 +119,7 @@ _AGENT = (
 _SMALL = r"(the|der|dem|die|das|de|del|dell|della|do|da|di|du|d|het|l|la|le|il|el|al|a|о|iv)"
 BEFORE_CONTRAST = (
     _begin(
-        "nativ(?!e? ?(res|space))", "natief", "natywn", "натив", "blanco" + _END, "non injecte", "fase simple" + _END
+        "nativ(?!e? ?(res|space))", "natie?f", "natywn", "натив", "blanco" + _END, "non injecte", "fase simple" + _END
     ),
     _words(
         "unenh(anced)?",
@@ -257,6 +257,8 @@ _ACCORDING = (
     r"|wg|wedlug|z|na|jak|из|по|как|согласно)"
 )
 HARMLESS = (
+    # planned on cine
+    rf"{_START}plan(ning|ned)? (from|on|of|off|aus|auf|an|nach|sur|sobre|su|op|na|по)( {_SMALL})?( {_METHOD})?{_END}",
     # after perfusion
     rf"{_START}{_AFTER}{_BETWEEN} {_METHOD}{_END}",
     r"(perfuzyon|stres|sine)\w* sonra\w*",
