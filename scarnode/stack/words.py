@@ -50,8 +50,9 @@ LATE = (
     "spae?t(aufn|anreich|enh)",
     _begin("spae?t ?(aufn|anreich|enh|phase|serie|bild|km|kontrast|gad|sequenz|mess)", "spae?t(e[rsnm]?)?" + _END),
     _begin("verzoe?gert", "narben?" + _END, "narbendarst", "narbenbild"),
+    _begin("cicatri[zc]", "blizn", "рубц", "рубец"),
     r"aankleuring (laat|late|vertraagd)",
-    r"(laat|laattijdige?|late?|vertraagde?) ?(aankleuring|aankleur|fase|opname)|\blitteken|\blaat(?![a-z])",
+    r"(laat|laattijdige?|late?|vertraagde?) ?(aankleuring|aankleur|versterking|fase|opname)|\blitteken|\blaat(?![a-z])",
     # Polish, Turkish, Russian
     _begin(r"(pozn|opozn)\w* (wzmoc|kontr|faz|gadol|obraz|akwiz)", "zywotnos"),
     _begin(
@@ -65,7 +66,7 @@ LATE = (
         "延[迟遲](?!触发|觸發|时间|時間)",
         "(晚期|迟发|遲發|延时|延時) ?期? ?(心肌)? ?(钆|釓|gd|[强強]化|增[强強]|扫描|掃描)",
     ),
-    _parts("心肌 ?(活性|活力|存活)", "存活 ?心肌"),
+    _parts("心肌 ?(活性|活力|存活)", "存活 ?心肌", "瘢痕", "반흔"),
     _parts("지연(?! ?시간)", "(후기|만기) ?기? ?(조영|증강|강조|영상|가돌리늄)", "생존 ?(능|력)"),
 )
 LATE_WEAK = (r"\bde\b", r"\ble\b", r"\b(late|delayed)\b")

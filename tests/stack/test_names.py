@@ -4,7 +4,7 @@
 inversion-recovery gradient echo with TI 300 ms, so that only the name can refuse it) or ``bare`` (a gradient echo that
 says no more, so that only the name can accept it); `expected` is the reason. Sources are public protocols, guides and
 articles; ``constructed`` names put their words together as a site would. `set`: the ``first`` names were written before
-any pattern was, each later set was tried before the patterns were changed for it.
+any pattern was, each later set was tried (all but the last five lines) before the patterns were changed for it.
 """
 
 import csv
