@@ -29,10 +29,19 @@ class _Checkpoint:
             self._condition.notify_all()
 
     def clear(self) -> None:
-        """Close, and wait until the reactor stands here, or has ended."""
+        """Close, and wait until the reactor stands here.
+
+        Raises
+        ------
+        RuntimeError
+            It has ended, and the association with it, since the request was begun (its file may have taken a while to
+            read). It took the word of the end, which is given once; the request would wait its whole time for another.
+        """
         with self._condition:
             self._open = False
-            while not self._waiting and self._reactor.is_alive() and threading.current_thread() is not self._reactor:
+            while not self._waiting and threading.current_thread() is not self._reactor:
+                if not self._reactor.is_alive():
+                    raise RuntimeError("the association ended before the request was made")
                 self._condition.wait(0.01)
 
     def wait(self) -> None:
