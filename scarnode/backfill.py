@@ -120,7 +120,10 @@ def _studies(files: Sequence[Path], order: Order, watch: Watch) -> list[_Study]:
 def _key(uid: str, files: Sequence[Path], network: str, order: Order) -> str:
     digest = hashlib.sha256("\n".join((uid, network, __version__, *sorted(order.kinds))).encode())
     for file in sorted(files):
-        state = file.stat()
+        try:
+            state = file.stat()
+        except OSError:  # what the analysis says of it is said then
+            continue
         digest.update(f"\n{file.absolute()}\t{state.st_size}\t{state.st_mtime_ns}".encode(errors="surrogateescape"))
     return digest.hexdigest()
 

@@ -10,6 +10,13 @@ from pathlib import Path
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """Why a write fails on a file system, or for a user, without space."""
 
+MARKER = ".scarnode"
+"""Empty folder in the results folder that tells it from the empty mount point of its disk."""
+
+FULL = 4_000_000
+"""Free bytes, or the fiftieth part of a smaller disk, below which a disk is full whatever its floor. SQLite's log grows
+to about this size between checkpoints."""
+
 INODES = 10_000
 """Files that can still be made where a file system has a fixed number of them: the floor is no higher than this."""
 
@@ -31,17 +38,25 @@ class Room:
         Bytes: what this user can still write, all there are, and what shall stay free.
     files : bool
         Whether enough files can still be made (inodes).
+    no_files : bool
+        Whether none can be made, whatever the floor.
     """
 
     free: int
     total: int
     floor: int
     files: bool = True
+    no_files: bool = False
 
     @property
     def spare(self) -> int:
         """Bytes above the floor; negative below it."""
         return self.free - self.floor if self.files else -self.floor - 1
+
+    @property
+    def full(self) -> bool:
+        """Whether next to nothing can be written, whatever the floor."""
+        return self.no_files or self.free < min(FULL, self.total // 50)
 
     @property
     def for_work(self) -> bool:
@@ -52,6 +67,8 @@ class Room:
         """Tell it to a person."""
         if not self.files:
             return f"fewer than {INODES} files can still be made (inodes)"
+        if self.no_files:
+            return "no file can be made any more (inodes)"
         return f"{_amount(self.free)} free of {_amount(self.total)}, floor {_amount(self.floor)}"
 
 
@@ -80,10 +97,33 @@ class Floor:
         total = status.f_blocks * status.f_frsize
         floor = int(min(total * self.percent / 100, self.gigabytes * 1e9))
         inodes = min(status.f_files * self.percent / 100, INODES) if floor else 0  # btrfs tells 0 inodes: no limit
-        return Room(status.f_bavail * status.f_frsize, total, floor, status.f_favail >= inodes)
+        no_files = bool(status.f_files) and not status.f_favail
+        return Room(status.f_bavail * status.f_frsize, total, floor, status.f_favail >= inodes, no_files)
 
 
 NO_FLOOR = Floor(0, 0)
+
+
+def why_away(folder: Path, marker: str) -> str:
+    """Say why a folder can not be used; empty where it can.
+
+    Parameters
+    ----------
+    folder : Path
+    marker : str
+        What lies in it as long as it is the one that it was at the start.
+    """
+    try:
+        folder.stat()
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    try:
+        (folder / marker).stat()
+    except FileNotFoundError:
+        return f"{folder}: another folder lies in its place (it has no {marker})"
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    return ""
 
 
 def _amount(size: int) -> str:

@@ -108,7 +108,7 @@ class Node:
             associations=receiving.door.places.taken if receiving else 0,
             refused=receiving.refused if receiving else {},
             instances_refused=common.spool.refusals,
-            disks={name: common.spool.floor.room(folder) for name, folder in settings.folders().items()},
+            disks=common.disks.rooms(),
             settings_taken_at=common.settings_taken_at,
             settings_good=common.settings_good,
             certificate_ends=common.certificate_ends,

@@ -92,7 +92,10 @@ def analyse_study(
         for series in found.series
         if series.verdict is not Verdict.ACCEPTED
     ]
-    rejected += [RejectedSeries(str(path), "UNREADABLE", why) for path, why in found.unreadable]
+    faults = {path for path, _ in found.system_faults}  # a further run does them again
+    rejected += [
+        RejectedSeries(str(path), FAILED if path in faults else "UNREADABLE", why) for path, why in found.unreadable
+    ]
     stacks: list[StackOutcome] = []
     for stack in found.stacks:
         network = segmenter()

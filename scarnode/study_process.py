@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scarnode.child import end_with_the_parent
-from scarnode.errors import ScarnodeError, WeightsError
+from scarnode.errors import ScarnodeError, WeightsError, system_fault
 from scarnode.offline import FAILED, Outcome, RejectedSeries, analyse_study
 from scarnode.report import USUAL
 
@@ -86,7 +86,8 @@ class StudyProcess:
         except TimeoutError:
             why = f"it took longer than {TIME_LIMIT:.0f} s"
         except Exception as error:
-            why = f"an unexpected {type(error).__name__}: please report it"
+            fault = system_fault(error)
+            why = str(fault) if fault else f"an unexpected {type(error).__name__}: please report it"
         self.end()
         return Outcome((), (RejectedSeries(study_uid, FAILED, why),))
 

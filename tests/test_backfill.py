@@ -16,6 +16,7 @@ import pytest
 from scarnode import RESEARCH_USE
 from scarnode.backfill import analyse_files
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.offline import analyse_study
 from scarnode.study_process import Order
 from tests.harness.tools import wait_until
 from tests.receive.builders import instance, write
@@ -109,3 +110,12 @@ def test_a_network_that_can_not_be_loaded_is_told_once(archive, tmp_path, scarno
     said = scarnode("segment", archive, "-o", tmp_path, "--device", "cuda:7", code=2).stderr
     assert "cuda:7" in said
     assert lines(tmp_path) == [] or all("FAILED" not in line for line in lines(tmp_path))
+
+
+def test_what_the_system_could_not_read_is_said_of_the_file_and_done_again(tmp_path):
+    """A disk that was away for a moment made a study count as done, with its files UNREADABLE."""
+    gone = tmp_path / "in" / "gone.dcm"
+    outcome = analyse_study([gone], tmp_path / "out", lambda: None)
+    [row] = outcome.rejected
+    assert (row.series_uid, row.reason) == (str(gone), "FAILED")
+    assert row.detail == "UNREADABLE: No such file or directory (the system's fault, not the file's)"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from scarnode.errors import InputError
+from scarnode.errors import InputError, raise_system_fault
 from scarnode.part10 import read
 from scarnode.segment.model import Tissue
 from scarnode.stack import Stack
@@ -195,6 +195,7 @@ def read_seg(path: Path, meaning: Meaning) -> Outline:
     except InputError:
         raise
     except Exception as error:  # whatever the parsers meet, the reader learns which file it was
+        raise_system_fault(error, path.name)
         why = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         raise InputError(f"the SEG can not be read ({why})", path.name, "export it again") from error
     return Outline(path.name, frame_of_reference, frozenset(wanted.values()), frames, frozenset(references))

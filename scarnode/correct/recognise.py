@@ -12,6 +12,7 @@ from pydicom.sr.coding import Code
 
 from scarnode.correct.model import Origin
 from scarnode.correct.outline import Plane, listed_instances, planes
+from scarnode.errors import name_of, raise_system_fault
 from scarnode.part10 import read
 from scarnode.report.codes import SEGMENTS, TISSUE
 from scarnode.report.source import person_name
@@ -65,6 +66,8 @@ def recognise(path: Path, stacks: Sequence[Stack]) -> Stack:
     Raises
     ------
     NoCorrectionError
+    SystemFaultError
+        The machine could not read it.
     """
     try:
         seg = read(path)
@@ -72,7 +75,8 @@ def recognise(path: Path, stacks: Sequence[Stack]) -> Stack:
     except NoCorrectionError:
         raise
     except Exception as error:  # whatever the parser meets is a fact about the file
-        detail = f"its header can not be understood ({type(error).__name__})"
+        raise_system_fault(error, path.name)
+        detail = f"its header can not be understood ({name_of(error)})"
         raise NoCorrectionError("CORRECTION_REFUSED", detail) from error
     numbers = set(origin.segments.values())
     frames = [frame for frame in frames if frame.segment is None or frame.segment in numbers]

@@ -28,6 +28,7 @@ from scarnode.deliver.model import (
     WebDestination,
     patience,
     unable,
+    unreadable,
 )
 from scarnode.uids import derived_uid
 
@@ -141,15 +142,15 @@ def _read(path: Path) -> _Item | Outcome:
         dcmwrite(encoded, dataset)  # as the library will do it, where a fault would look like the peer's
         item = _Item(dataset, str(dataset.SOPInstanceUID), encoded.tell())
         str(dataset.file_meta.TransferSyntaxUID)
-    except FileNotFoundError:
-        return unable(path, "The file is missing.", permanent=True)
     except InvalidDicomError:
         return unable(path, "The file is not a DICOM file.", permanent=True)
-    except OSError as error:
-        if error.strerror is None:  # pydicom's own, of a file that is cut short
-            return unable(path, "The file is cut short.", permanent=True)
-        return unable(path, f"The file can not be read: {error.strerror}.")
     except Exception as error:  # pydicom fails on a broken file in many ways; their text may quote values
+        if outcome := unreadable(path, error):
+            return outcome
+        if isinstance(error, OSError):
+            if error.strerror is None:  # pydicom's own, of a file that is cut short
+                return unable(path, "The file is cut short.", permanent=True)
+            return unable(path, f"The file can not be read: {error.strerror}.")
         return unable(path, f"The file can not be used ({type(error).__name__}).", permanent=True)
     return item
 

@@ -28,6 +28,7 @@ from scarnode.deliver.model import (
     Outcome,
     patience,
     unable,
+    unreadable,
 )
 
 # A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
@@ -130,13 +131,13 @@ def read_item(path: Path) -> Item | Outcome:
         sop_class, instance = UID(meta.MediaStorageSOPClassUID), UID(meta.MediaStorageSOPInstanceUID)
         item = Item(path, sop_class, instance, UID(meta.TransferSyntaxUID), size)
         build_context(item.sop_class_uid, item.transfer_syntax_uid)
-    except FileNotFoundError:
-        return unable(path, "The file is missing.", permanent=True)
-    except OSError as error:
-        return unable(path, f"The file can not be read: {error.strerror}.")
     except InvalidDicomError:
         return unable(path, "The file is not a DICOM file.", permanent=True)
     except Exception as error:  # pydicom fails on a broken header in many ways; their text may quote values
+        if outcome := unreadable(path, error):
+            return outcome
+        if isinstance(error, OSError) and error.strerror:
+            return unable(path, f"The file can not be read: {error.strerror}.")
         return unable(path, f"The file's meta information can not be used ({type(error).__name__}).", permanent=True)
     return item
 
@@ -167,7 +168,8 @@ def _store(line: Line, item: Item, message_id: int) -> Outcome:
         try:
             dataset = dcmread(item.path)
         except Exception as error:  # pydicom fails on a bad file in many ways; their text may quote values
-            return unable(item.path, f"The file can not be read ({type(error).__name__}).")
+            outcome = unreadable(item.path, error)
+            return outcome or unable(item.path, f"The file can not be read ({type(error).__name__}).")
         return exchange(line, line.link, dataset, item, message_id)
     refused = [context for context in line.link.rejected_contexts if context.abstract_syntax == sop_class]
     return untaken(item, refused, sorted(accepted), line.destination)
@@ -198,8 +200,11 @@ def exchange(line: Line, link: Association, thing: Path | Dataset, item: Item, m
         answer = Dataset()
     except OSError as error:  # the command may be out already, its data never will be
         line.end()
-        return unable(item.path, f"The file can not be read: {error.strerror}.")
+        return unreadable(item.path, error) or unable(item.path, f"The file can not be read: {error.strerror}.")
     except Exception as error:  # what pynetdicom can not encode
+        if outcome := unreadable(item.path, error):
+            line.end()
+            return outcome
         return unable(item.path, f"The file can not be encoded ({type(error).__name__}).", permanent=True)
     if "Status" not in answer:
         line.end()

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,14 @@ from scarnode.deliver.model import (
     Outcome,
     unable,
 )
+from scarnode.errors import system_fault
 from scarnode.reactor import held
 from scarnode.sockets import acknowledge_at_once, hang_up
 from scarnode.tls import client_context, explain
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+NO_SOCKET = (EMFILE, ENFILE, ENOMEM, ENOBUFS)
+"""Why this machine has no socket for an association, wherever it leads."""
 
 _MAX_PDU = 131072
 """What we can receive at once; what we send is bounded by the peer."""
@@ -207,7 +212,8 @@ def association(
         )
     except OSError as error:
         text = f"{destination} can not be reached: {error.strerror or type(error).__name__}."
-        line.trouble = unable(None, text, about=About.DESTINATION)
+        fault = system_fault(error) if error.errno in NO_SOCKET else None
+        line.trouble = replace(unable(None, text, about=About.DESTINATION), fault=fault)
     else:
         held(line.link)
         # Where every context was refused pynetdicom aborts; that is not trouble, but an answer for each object.
@@ -217,7 +223,8 @@ def association(
         yield line
     finally:
         if line.link and line.link.is_established:
-            (line.link.abort if line.trouble else line.link.release)()
+            with suppress(RuntimeError):  # it ends in this very moment
+                (line.link.abort if line.trouble else line.link.release)()
         if line.cut:
             line.cut.cancel()
 

@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scarnode.errors import SystemFaultError, system_fault
 from scarnode.report.model import KINDS, USUAL
 from scarnode.tls import Identity, Protection
 
@@ -193,6 +194,8 @@ class Outcome:
     about : About
     retry_after : float or None
         Seconds for which the peer asked us to wait.
+    fault : SystemFaultError or None
+        This machine could not do it; `permanent` where a file is missing, which may be its disk's fault.
     """
 
     path: Path | None
@@ -202,11 +205,21 @@ class Outcome:
     detail: str
     about: About = About.OBJECT
     retry_after: float | None = None
+    fault: SystemFaultError | None = None
 
 
 def unable(path: Path | None, detail: str, permanent: bool = False, about: About = About.OBJECT) -> Outcome:
     """Give the outcome of something that got no answer."""
     return Outcome(path, False, permanent, None, detail, about)
+
+
+def unreadable(path: Path, error: Exception) -> Outcome | None:
+    """Give the outcome of a file that the machine could not read; None where the file itself is to blame."""
+    fault = system_fault(error)
+    if fault is None:
+        return None
+    detail = "The file is missing." if fault.missing else f"The file can not be read: {fault.why}."
+    return Outcome(path, False, fault.missing, None, detail, fault=fault)
 
 
 def patience(size: int, timeout: float) -> float:

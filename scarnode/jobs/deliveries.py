@@ -85,6 +85,12 @@ class Deliveries(Reception):
         with self.reading() as session:
             return [DueDelivery(*row) for row in session.execute(query)]
 
+    def pending_among(self, deliveries: Collection[int]) -> set[int]:
+        """Give those of some deliveries that are still to be made."""
+        query = select(Delivery.id).where(Delivery.id.in_(deliveries), Delivery.state == DeliveryState.PENDING)
+        with self.reading() as session:
+            return set(session.scalars(query))
+
     def report_deliveries(self, reports: Sequence[DeliveryReport]) -> None:
         """Note what became of tries to deliver; a job is done when all its objects are with all destinations."""
         now = time.time()
@@ -94,7 +100,8 @@ class Deliveries(Reception):
                 row = session.get(Delivery, report.id, with_for_update=True)
                 if row is None or row.state == DeliveryState.SENT:
                     continue
-                row.attempts += 1
+                news = report.counts or not row.detail  # the story tells of a fault that lasts once
+                row.attempts += report.counts
                 row.detail = report.detail
                 if report.sent:
                     row.state, row.sent_at = DeliveryState.SENT, now
@@ -104,9 +111,10 @@ class Deliveries(Reception):
                     row.state = DeliveryState.FAILED
                 else:
                     row.due_at = report.retry_at
-                why = f"{row.destination}: {report.detail}"
                 job = session.get_one(Job, row.job_id)
-                session.add(self._event(job.study_id, job.id, "", row.state.value, why))
+                if news:
+                    why = f"{row.destination}: {report.detail}"
+                    session.add(self._event(job.study_id, job.id, "", row.state.value, why))
                 touched[job.id] = job
             session.flush()
             for job in touched.values():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,8 @@ from scarnode.audit import AuditTrail, tell_deleted
 from scarnode.clock import steady
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.ledger import Ledger
-from scarnode.jobs.retention import delete_files
+from scarnode.jobs.putoff import DELETION, PutOffs
+from scarnode.jobs.retention import Removal, delete_files
 from scarnode.jobs.search import turn_of
 from scarnode.jobs.selftests import delete_left_over
 from scarnode.jobs.turns import Turns
@@ -18,6 +21,8 @@ from scarnode.receive import Spool
 
 if TYPE_CHECKING:
     from scarnode.config import RetentionSection
+
+log = logging.getLogger(__name__)
 
 DAY = 86400.0
 PACE = 60.0
@@ -43,6 +48,8 @@ class Janitor:
         deleted: a job that is queued again writes to the same folder.
     audit : AuditTrail, optional
         Is told of every study whose images go.
+    put_offs : PutOffs, optional
+        Is told of files that the machine can not delete for now.
     """
 
     def __init__(
@@ -54,13 +61,19 @@ class Janitor:
         settings: RetentionSection,
         turns: Turns,
         audit: AuditTrail | None = None,
+        put_offs: PutOffs | None = None,
     ) -> None:
         self._ledger, self._spool, self._results, self._disks = ledger, spool, results, disks
         self.settings, self._turns, self._audit = settings, turns, audit
+        self._put_offs = put_offs or PutOffs()
+        self._left: dict[int, Removal] = {}
         self._next = self._next_self_tests = 0.0
 
     def look(self) -> None:
-        """Delete what is due; called every second."""
+        """Delete what is due; called every second. Nothing is marked as deleted on a disk that is away."""
+        if self._disks.away():
+            return
+        self._delete_left()
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PACE
             self._by_age()
@@ -93,8 +106,28 @@ class Janitor:
                 return False
             if self._audit:
                 tell_deleted(self._audit, [self._spool.root / path for path, _ in removal.sources])
-            delete_files(removal, self._spool, self._results)
+            self._delete(removal)
         return True
+
+    def _delete(self, removal: Removal) -> None:
+        left, fault = delete_files(removal, self._spool, self._results)
+        if fault is None:
+            self._left.pop(removal.study_id, None)
+            self._put_offs.over(DELETION, removal.study_id)
+        else:
+            self._left[removal.study_id] = left
+            self._put_offs.note(DELETION, removal.study_id, fault, True)
+            log.error("study %d: its files can not be deleted (%s): trying again", removal.study_id, fault.why)
+
+    def _delete_left(self) -> None:
+        """Delete what the machine could not delete before; at a restart the start does."""
+        waiting = self._put_offs.waiting(DELETION)
+        for study in [study for study in self._left if study not in waiting]:
+            with self._turns.turn(turn_of(study)) as mine:
+                if mine is not None:
+                    left = self._left[study]
+                    still = self._ledger.removed_results(list(left.results))  # a job that was queued again writes there
+                    self._delete(replace(left, results=tuple(still)))
 
     def _forget_self_tests(self) -> None:
         """Delete what self-tests left: files first, for a file without a row would be taken up at the next start."""

@@ -241,6 +241,11 @@ class Ledger(Planning, Commitments, Holding, Notices, Retention, Takeout, Pulls,
                 job.due_at = steady() + seconds
                 self._move(session, job, JobState.QUEUED, why)
 
+    def jobs_among(self, jobs: Collection[int], states: Collection[JobState] = UNFINISHED) -> set[int]:
+        """Give those of some jobs that are in one of some states, by default queued or running."""
+        with self.reading() as session:
+            return set(session.scalars(select(Job.id).where(Job.id.in_(jobs), Job.state.in_(states))))
+
     def interrupt(self, claimed: ClaimedJob) -> None:
         """Put a running job back because the node is stopped; this counts as nothing, however often it happens."""
         with self._writing() as session:

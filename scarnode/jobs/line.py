@@ -34,10 +34,14 @@ class Nothing:
 
 
 @dataclass(frozen=True)
-class NoRoom:
-    """The disk has no room for the results; the job can be tried again."""
+class PutOff:
+    """The machine could not do it now, e.g. for want of disk space; the job can be tried again.
+
+    `number` is the errno, 0 where there was no memory.
+    """
 
     why: str
+    number: int
 
 
 class Answer(BaseModel):
@@ -51,12 +55,12 @@ class Answer(BaseModel):
     analysed: Analysed | None = None
     failure: Failure | None = None
     nothing: Nothing | None = None
-    no_room: NoRoom | None = None
+    put_off: PutOff | None = None
 
     @property
-    def outcome(self) -> Analysed | Failure | Nothing | NoRoom | None:
+    def outcome(self) -> Analysed | Failure | Nothing | PutOff | None:
         """The one that was given."""
-        return self.analysed or self.failure or self.nothing or self.no_room
+        return self.analysed or self.failure or self.nothing or self.put_off
 
 
 CLAIMED = TypeAdapter(ClaimedJob)

@@ -1,8 +1,9 @@
-"""A bound on what one worker may take: an image that asks for too much ends its job and not the machine."""
+"""Bounds on what one worker may take, memory and descriptors: an image that asks for too much ends its job alone."""
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import resource
 from contextlib import suppress
@@ -36,6 +37,30 @@ def bound_this_process(gigabytes: float) -> None:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
+
+
+def bound_can_be_had() -> bool:
+    """Tell whether the machine would give this process all that `bound_this_process` lets it take.
+
+    Asked after a request for memory was refused: where it would, the bound refused it, else the machine.
+    """
+    bound = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if bound == resource.RLIM_INFINITY:
+        return False
+    left = int(0.9 * (bound - _private_bytes()))
+    try:
+        mmap.mmap(-1, max(left, mmap.PAGESIZE), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def spare_descriptors() -> int:
+    """Give how many more files this process may open."""
+    try:
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except OSError:  # not even that one
+        return 0
 
 
 def give_back_freed() -> None:

@@ -135,7 +135,8 @@ class DueDelivery:
 class DeliveryReport:
     """What became of one try; `retry_at` is None where no further try makes sense.
 
-    `commit`: the destination is to be asked for storage commitment of what was sent.
+    `commit`: the destination is to be asked for storage commitment of what was sent. `counts`: it was a try; False
+    where this machine could not make one.
     """
 
     id: int
@@ -143,6 +144,7 @@ class DeliveryReport:
     detail: str
     retry_at: float | None
     commit: bool = False
+    counts: bool = True
 
 
 @dataclass(frozen=True)

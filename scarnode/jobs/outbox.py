@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +20,7 @@ from scarnode.jobs.away import write_down
 from scarnode.jobs.commitments import LONGEST_WAIT
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.model import DeliveryReport, DueCommitment, DueDelivery
+from scarnode.jobs.putoff import DELIVERY, PutOffs
 from scarnode.jobs.turns import Ending
 from scarnode.receive import TakeReport, answer_report
 
@@ -34,6 +35,8 @@ def deliver_due(
     patience: DeliverSection,
     stopping: Ending | None = None,
     audit: AuditTrail | None = None,
+    put_offs: PutOffs | None = None,
+    results_away: Callable[[], str] = lambda: "",
 ) -> int:
     """Send a destination everything that is due, job by job.
 
@@ -53,6 +56,10 @@ def deliver_due(
         Set: no further job is begun.
     audit : AuditTrail, optional
         Is told what was sent to whom.
+    put_offs : PutOffs, optional
+        Is told of objects that this machine can not read for now.
+    results_away : callable
+        Says why results can not be used; empty where they can.
 
     Returns
     -------
@@ -68,7 +75,12 @@ def deliver_due(
         paths = [results / delivery.path for delivery in deliveries]
         if audit:
             tell_sending(audit, paths, destination)
-        outcomes = send(paths, destination, calling_ae_title)
+        outcomes = list(send(paths, destination, calling_ae_title))
+        faults = _put_off(ledger, deliveries, outcomes, put_offs, results_away) if put_offs else set()
+        kept = [pair for index, pair in enumerate(zip(deliveries, outcomes, strict=True)) if index not in faults]
+        if not kept:
+            continue
+        deliveries, outcomes = [list(side) for side in zip(*kept, strict=True)]
         own = [pair for pair in zip(deliveries, outcomes, strict=True) if pair[1].about is About.OBJECT]
         commit = isinstance(destination, Destination) and destination.commitment
         reports = [_report(delivery, outcome, patience, commit) for delivery, outcome in own]
@@ -89,6 +101,33 @@ def deliver_due(
             log.warning("%s: %d objects wait: %s", destination.name, waiting, outcome.detail)
             break
     return sent
+
+
+def _put_off(
+    ledger: Ledger,
+    deliveries: Sequence[DueDelivery],
+    outcomes: Sequence[Outcome],
+    put_offs: PutOffs,
+    results_away: Callable[[], str],
+) -> set[int]:
+    """Put off what this machine could not read or send, which is no try; give which, by place."""
+    faults: set[int] = set()
+    reports = []
+    for index, (delivery, outcome) in enumerate(zip(deliveries, outcomes, strict=True)):
+        if outcome.fault is None:
+            put_offs.over(DELIVERY, delivery.id)
+            continue
+        pause = put_offs.note(DELIVERY, delivery.id, outcome.fault, not results_away())
+        if put_offs.is_gone(DELIVERY, delivery.id):
+            put_offs.over(DELIVERY, delivery.id)
+            continue
+        faults.add(index)
+        detail = f"{outcome.detail} It is a fault of the system. Next try in {pause:.0f} s."
+        reports.append(DeliveryReport(delivery.id, False, detail, steady() + pause, counts=False))
+    if reports:
+        write_down(ledger, f"job {deliveries[0].job_id}", partial(ledger.report_deliveries, reports))
+        log.error("job %d: %d objects wait: %s", deliveries[0].job_id, len(reports), reports[0].detail)
+    return faults
 
 
 def ask_commitments(

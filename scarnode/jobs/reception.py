@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import delete, select, update
@@ -160,12 +160,12 @@ class Reception:
 
     # -- studies ------------------------------------------------------------------------------------------------------
 
-    def quiet_studies(self, quiet_seconds: float, limit: int = 20) -> list[int]:
-        """Give studies with unsearched instances of which nothing arrived for `quiet_seconds`, oldest first."""
+    def quiet_studies(self, quiet_seconds: float, limit: int = 20, besides: Collection[int] = ()) -> list[int]:
+        """Give studies (but those in `besides`) with unsearched instances, quiet for `quiet_seconds`, oldest first."""
         query = (
             select(Study.id)
             .where(Study.newest_instance > Study.searched_instance)
-            .where(Study.last_received_at <= steady() - quiet_seconds)
+            .where(Study.last_received_at <= steady() - quiet_seconds, Study.id.not_in(besides))
             .order_by(Study.last_received_at)
             .limit(limit)
         )
@@ -177,6 +177,29 @@ class Reception:
         query = select(Study.id).where(Study.id == study_id, Study.newest_instance > Study.searched_instance)
         with self.reading() as session:
             return session.scalar(query) is not None
+
+    def unsearched_among(self, studies: Collection[int]) -> set[int]:
+        """Give those of some studies that have instances that no search has seen."""
+        query = select(Study.id).where(Study.id.in_(studies), Study.newest_instance > Study.searched_instance)
+        with self.reading() as session:
+            return set(session.scalars(query))
+
+    def put_off_search(self, study_id: int, why: str) -> None:
+        """Note that a search that was begun could not be made for now; the study's story says it once."""
+        with self._writing() as session:
+            study = session.get_one(Study, study_id)
+            study.unended_searches = max(study.unended_searches - 1, 0)
+            latest = select(Event.why).where(Event.study_id == study_id).order_by(Event.id.desc()).limit(1)
+            if session.scalar(latest) != why:
+                session.add(self._event(study_id, None, "", "", why))
+
+    def search_again(self, studies: Sequence[int], why: str) -> None:
+        """Have studies searched anew, and forget what was wrong with their files: the search says it again."""
+        with self._writing() as session:
+            for study_id in studies:
+                session.get_one(Study, study_id).searched_instance = 0
+                session.execute(update(Instance).where(Instance.study_id == study_id).values(problem=""))
+                session.add(self._event(study_id, None, "", "", why))
 
     def begin_search(self, study_id: int) -> int:
         """Note that a study is about to be searched; give how often that was begun before and came to no end."""

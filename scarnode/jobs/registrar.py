@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,10 @@ from pathlib import Path
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from scarnode.clock import steady
+from scarnode.disk import why_away
+from scarnode.errors import system_fault
 from scarnode.jobs.ledger import Ledger
+from scarnode.jobs.putoff import IMAGE, PutOffs
 from scarnode.receive import ReceivedInstance, Spool, describe
 
 log = logging.getLogger(__name__)
@@ -27,12 +30,18 @@ PAUSE = 1.0
 LULL, MOST_DELAY = 0.05, 1.0
 """Seconds without a new instance for which it waits, and how long at the most: what a sender waits for goes first."""
 
+HOLDS = 60.0
+"""Seconds for which an image that the machine can not read keeps studies from being searched: whose it is, is not
+known. After that it comes late to its study, which makes a revision."""
+
 
 @dataclass(frozen=True)
 class _Stored:
     """A file in the spool; whether its sender has been, or is now, told that it is durable."""
 
+    number: int
     path: Path
+    at: float
     answered: bool = True
 
 
@@ -47,12 +56,16 @@ class Registrar:
     ----------
     ledger : Ledger
     spool : Spool
+    put_offs : PutOffs, optional
+        Is told of images that the machine can not read for now.
     """
 
-    def __init__(self, ledger: Ledger, spool: Spool) -> None:
-        self._ledger, self._spool = ledger, spool
+    def __init__(self, ledger: Ledger, spool: Spool, put_offs: PutOffs | None = None) -> None:
+        self._ledger, self._spool, self._put_offs = ledger, spool, put_offs or PutOffs()
         self._queue: queue.SimpleQueue[_Stored | None] = queue.SimpleQueue()
-        self._in_hand: deque[float] = deque()
+        self._numbers = itertools.count(1)
+        self._in_hand: dict[int, float] = {}
+        self._put_off: dict[int, _Stored] = {}
         self._latest = 0.0
         self._order = threading.Lock()
         self._stopping = threading.Event()
@@ -62,12 +75,13 @@ class Registrar:
     def add(self, path: Path) -> None:
         """Take note of a stored instance; returns at once."""
         self._latest = steady()
-        self._take(_Stored(path), self._latest)
+        self._take(path, self._latest)
 
-    def _take(self, stored: _Stored, at: float) -> None:
-        with self._order:  # both in the same order
-            self._in_hand.append(at)
-            self._queue.put(stored)
+    def _take(self, path: Path, at: float, answered: bool = True) -> None:
+        stored = _Stored(next(self._numbers), path, at, answered)
+        with self._order:
+            self._in_hand[stored.number] = at
+        self._queue.put(stored)
 
     def caught_up_to(self) -> float:
         """Give the time up to which all that was stored is in the ledger (of `scarnode.clock.steady`).
@@ -75,7 +89,7 @@ class Registrar:
         A study of which an image is still in hand looks quiet to the ledger, and is not.
         """
         with self._order:
-            return min(self._in_hand, default=steady())
+            return min(self._in_hand.values(), default=steady())
 
     def recover(self) -> int:
         """Take note of everything in the spool that the ledger does not know; give how many."""
@@ -84,7 +98,7 @@ class Registrar:
         unknown = [path for path in unknown if not self._finish_removing(path)]
         times = {path: path.stat().st_mtime for path in unknown}
         for path in sorted(unknown, key=times.__getitem__):
-            self._take(_Stored(path, answered=False), times[path])
+            self._take(path, times[path], answered=False)
         return len(unknown)
 
     def adopt(self, min_age: float) -> int:
@@ -101,7 +115,7 @@ class Registrar:
             unknown = [path for path in folder if self._name(path) not in known and self._spool.age(path) >= min_age]
             for path in unknown:
                 if not self._finish_removing(path):
-                    self._take(_Stored(path, answered=False), steady())
+                    self._take(path, steady(), answered=False)
                     found += 1
         return found
 
@@ -126,9 +140,7 @@ class Registrar:
             while batch:
                 try:
                     self._register(list(self._described(batch)))
-                    with self._order:
-                        for _ in batch:
-                            self._in_hand.popleft()
+                    self._let_go(batch)
                     if tries:
                         log.warning("the ledger can be written again: %d instances registered", len(batch))
                     break
@@ -138,6 +150,14 @@ class Registrar:
                     tries += 1
                     if self._stopping.wait(PAUSE):
                         return
+
+    def _let_go(self, batch: list[_Stored]) -> None:
+        """Have what was registered, and what was put off for too long, hold up no search any more."""
+        now = steady()
+        with self._order:
+            for stored in batch:
+                if stored.number not in self._put_off or now - stored.at > HOLDS:
+                    self._in_hand.pop(stored.number, None)
 
     def _register(self, described: list[ReceivedInstance]) -> None:
         try:
@@ -152,6 +172,7 @@ class Registrar:
     def _described(self, batch: list[_Stored]) -> Iterator[ReceivedInstance]:
         """Read the headers; a file that is gone, or none of ours, must not keep the others out of the ledger."""
         for stored in batch:
+            put_off = False
             try:
                 if not stored.answered and not self._spool.is_whole(stored.path) and self._spool.set_aside(stored.path):
                     log.warning(
@@ -160,16 +181,37 @@ class Registrar:
                     )
                     continue
                 yield describe(self._spool.root, stored.path)
-            except FileNotFoundError:
-                log.error("a received file was taken out of the spool before it was registered: it is lost")
-            except OSError:
-                raise
             except Exception as error:
-                log.error("a file in the spool is none that this node wrote (%s): left alone", type(error).__name__)
+                put_off = self._is_put_off(stored, error)
+            finally:
+                if not put_off:
+                    self._put_off.pop(stored.number, None)
+                    self._put_offs.over(IMAGE, stored.number)
+
+    def _is_put_off(self, stored: _Stored, error: Exception) -> bool:
+        """Put an image off that the machine could not read; False: it is none that can be registered."""
+        fault = system_fault(error)
+        if fault is None:
+            log.error("a file in the spool is none that this node wrote (%s): left alone", type(error).__name__)
+            return False
+        there = not why_away(self._spool.root, self._spool.MARKER)
+        self._put_offs.note(IMAGE, stored.number, fault, there)
+        if self._put_offs.is_gone(IMAGE, stored.number):
+            log.error("a received file was taken out of the spool before it was registered: it is lost")
+            return False
+        if stored.number not in self._put_off:
+            log.error("a received file can not be read (%s, a fault of the system): trying again", fault.why)
+        self._put_off[stored.number] = stored
+        return True
 
     def _batch(self) -> tuple[list[_Stored], bool]:
         """Wait for one instance, then take what else has come; the second value tells that the end was asked for."""
-        batch = [self._queue.get()]
+        waiting = self._put_offs.waiting(IMAGE)
+        batch: list[_Stored | None] = [stored for number, stored in self._put_off.items() if number not in waiting]
+        try:
+            batch.append(self._queue.get(timeout=PAUSE if self._put_off else None))
+        except queue.Empty:
+            return [stored for stored in batch if stored is not None], False
         self._let_pass()
         while len(batch) < BATCH and not self._queue.empty():
             batch.append(self._queue.get())
@@ -178,6 +220,6 @@ class Registrar:
     def _let_pass(self) -> None:
         """Wait for a lull in what comes, within reason: senders and this thread share one interpreter."""
         with self._order:
-            latest_start = min(self._in_hand, default=0.0) + MOST_DELAY
+            latest_start = min(self._in_hand.values(), default=0.0) + MOST_DELAY
         while not self._stopping.is_set() and (pause := min(self._latest + LULL, latest_start) - steady()) > 0:
             self._stopping.wait(pause)

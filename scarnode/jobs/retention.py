@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Select, exists, select
 
+from scarnode.errors import SystemFaultError, system_fault
 from scarnode.jobs.deliveries import settled
 from scarnode.jobs.reception import Reception
 from scarnode.jobs.tables import Delivery, DeliveryState, Instance, Job, JobState, Result, Series, Study
@@ -171,23 +172,43 @@ def _this(study_id: int, condition: ColumnElement[bool]) -> Select[Any]:
     return select(Study.id).where(Study.id == study_id, condition)
 
 
-def delete_files(removal: Removal, spool: Spool, results: Path) -> None:
+def delete_files(removal: Removal, spool: Spool, results: Path) -> tuple[Removal, SystemFaultError | None]:
     """Delete what was marked; what is gone already is no fault.
 
     The caller has the study's turn: it is not searched meanwhile, for a job that is queued again writes to its folder.
+
+    Returns
+    -------
+    Removal
+        What the machine could not delete.
+    SystemFaultError or None
+        Why.
     """
-    kept = sum(not spool.remove(spool.root / path, at) for path, at in removal.sources)
+    kept, left, folders = 0, [], []
+    fault: SystemFaultError | None = None
+    for path, at in removal.sources:
+        try:
+            kept += not spool.remove(spool.root / path, at)
+        except OSError as error:
+            fault = system_fault(error) or fault
+            left.append((path, at))
     for folder in removal.results:
-        _remove_folder(results / folder)
-    counts = (removal.study_id, len(removal.sources) - kept, len(removal.results))
+        try:
+            _remove_folder(results / folder)
+        except OSError as error:
+            fault = system_fault(error) or fault
+            folders.append(folder)
+    counts = (removal.study_id, len(removal.sources) - kept - len(left), len(removal.results) - len(folders))
     log.info("study %d: %d images and the results of %d jobs removed", *counts)
+    return Removal(removal.study_id, tuple(left), tuple(folders)), fault
 
 
 def finish_deleting(ledger: Retention, results: Path) -> None:
     """Delete results that were marked before the node ended; called at start. Images: `Registrar.recover`."""
     folders = [path.name for path in results.iterdir() if path.is_dir()]
     for folder in ledger.removed_results(folders):
-        _remove_folder(results / folder)
+        with suppress(OSError):
+            _remove_folder(results / folder)
     for left_over in results.glob(f"{GONE}*"):
         shutil.rmtree(left_over, ignore_errors=True)
 
@@ -195,6 +216,6 @@ def finish_deleting(ledger: Retention, results: Path) -> None:
 def _remove_folder(folder: Path) -> None:
     """Delete a folder that goes out of the way first: who makes it anew meanwhile keeps what is new."""
     gone = folder.with_name(f"{GONE}{uuid4().hex}")
-    with suppress(OSError):
+    with suppress(FileNotFoundError):
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

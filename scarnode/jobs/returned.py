@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scarnode.correct.model import SEG_CLASSES
+from scarnode.errors import system_fault
 from scarnode.jobs.model import PlannedJob, ReturnedObject
 from scarnode.part10 import read
 from scarnode.stack import SeriesVerdict, Stack, Verdict
@@ -51,6 +52,11 @@ def sort_returned(
         One for each series and reason.
     list of PlannedJob
         In order of arrival: the later revises the earlier.
+
+    Raises
+    ------
+    SystemFaultError
+        The machine could not read one of them.
     """
     jobs = dict(zip((id(stack) for stack in stacks), planned, strict=True))
     told: dict[tuple[str, str, str], int] = defaultdict(int)
@@ -105,6 +111,9 @@ def _changed(path: Path, original: Path) -> bool:
             return False
         return segs[0].PixelData != segs[1].PixelData
     except Exception as error:  # a damaged file is no correction either
+        fault = system_fault(error)
+        if fault is not None and not (fault.missing and path.exists() and original.parent.parent.is_dir()):
+            raise fault from error
         log.warning("a SEG that came back can not be compared (%s)", type(error).__name__)
         return False
 

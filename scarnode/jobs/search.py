@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scarnode.analyse import job_key
-from scarnode.errors import InputError
+from scarnode.errors import InputError, system_fault
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.model import PlannedJob
 from scarnode.jobs.returned import sort_returned
@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 
 MAX_UNENDED = 10
 """How often the node may end, by chance or by a study, while it searches that."""
+
+
+GONE = "UNREADABLE: the file is gone from the spool"
+"""Problem of an instance whose file was taken out of the spool."""
 
 
 def turn_of(study_id: int) -> str:
@@ -34,11 +38,13 @@ def search_study(
     model_sha256: str,
     settings_digest: str,
     urgent: Sequence[str] = (),
+    without_missing: bool = False,
 ) -> None:
     """Find the stacks of a study and their corrections, queue the jobs, and write down what became of every series.
 
     A search that fails is written down too: a study is never searched for ever, and never silent. One that ends
     the node itself (memory, a crash) does not do so at every start: after `MAX_UNENDED` times it is left alone.
+    A fault of the machine ends no search: nothing is written down of what was found, for it is not the whole.
 
     Parameters
     ----------
@@ -52,23 +58,39 @@ def search_study(
         Enter the key of each job.
     urgent : sequence of str
         Calling AE titles whose studies go first.
+    without_missing : bool
+        Files that are not there are gone for good: they are written down as unreadable, the others are searched.
+
+    Raises
+    ------
+    SystemFaultError
+        The search is put off.
     """
     newest, paths = ledger.study_files(study_id)
     unended = ledger.begin_search(study_id)
+    returned = ledger.returned_objects(study_id)
+    gone: set[Path] = set()
     try:
         if unended >= MAX_UNENDED:
             raise InputError(f"the node ended {unended} times while it was searched", f"study {study_id}", "Report it")
         found = find_stacks([spool / path for path in paths], rules)
+        for path, fault in found.system_faults:
+            if not (fault.missing and without_missing):
+                raise fault
+            gone.add(path)
         planned = [_plan(stack, spool, model_sha256, settings_digest) for stack in found.stacks]
-        returned = ledger.returned_objects(study_id)
+        returned = [one for one in returned if spool / one.seg.path not in gone]
         verdicts, corrections = sort_returned(returned, found.stacks, planned, spool, results) if returned else ([], [])
     except Exception as error:
+        if (met := system_fault(error)) is not None:
+            ledger.put_off_search(study_id, f"the search waits: {met.why} (a fault of the system)")
+            raise met from error
         log.exception("study %d can not be searched", study_id)
         detail = f"{type(error).__name__}: {error}"
         failed = SeriesVerdict("", "(all)", Verdict.REVIEW, "SEARCH_FAILED", detail, score=0, instances=len(paths))
         ledger.close_study(study_id, newest, [failed], [], note=f"the search for stacks failed: {detail}")
         return
-    problems = {str(path.relative_to(spool)): why for path, why in found.unreadable}
+    problems = {str(path.relative_to(spool)): GONE if path in gone else why for path, why in found.unreadable}
     series = _settled(found.series, verdicts)
     ledger.close_study(study_id, newest, series, [*planned, *corrections], problems, urgent=urgent)
     counts = (study_id, len(series), len(planned), len(corrections), len(problems))

@@ -12,16 +12,16 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import ENOSPC
+from errno import EMFILE, ENOENT, ENOSPC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import scarnode
 from scarnode.child import end_with_the_parent
 from scarnode.disk import NO_FLOOR, NO_ROOM, Floor
-from scarnode.errors import ScarnodeError, WeightsError
-from scarnode.jobs.line import Answer, Failure, GarbledError, NoRoom, Nothing, receive, send
-from scarnode.jobs.memory import bound_this_process, give_back_freed
+from scarnode.errors import InputError, ScarnodeError, SystemFaultError, WeightsError, system_fault
+from scarnode.jobs.line import Answer, Failure, GarbledError, Nothing, PutOff, receive, send
+from scarnode.jobs.memory import bound_can_be_had, bound_this_process, give_back_freed, spare_descriptors
 from scarnode.jobs.model import Analysed, ClaimedJob
 from scarnode.jobs.results import anchored, provenance_of, write_results
 from scarnode.logs import log_to_stderr
@@ -95,6 +95,7 @@ class Worker:
     """
 
     def __init__(self, settings: WorkerSettings, time_limit: float) -> None:
+        settings.results.mkdir(parents=True, exist_ok=True, mode=0o700)  # once: later it may be its disk that is away
         self._settings = settings
         self._time_limit = time_limit
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -133,10 +134,17 @@ class Worker:
             self._line.close()
         self._loaded = None
         context = multiprocessing.get_context("spawn")
-        self._line, theirs = socket.socketpair()
+        try:
+            self._line, theirs = socket.socketpair()
+        except OSError as error:
+            raise WorkerError(f"the worker process can not be started: {error.strerror}") from None
         self._process = context.Process(target=_serve, args=(theirs, settings), name="scarnode-worker", daemon=True)
-        self._process.start()
-        theirs.close()  # so that a dead process reads as end of file
+        try:
+            self._process.start()
+        except OSError as error:
+            raise WorkerError(f"the worker process can not be started: {error.strerror}") from None
+        finally:
+            theirs.close()  # so that a dead process reads as end of file
         if self._stopped.is_set():  # meanwhile: that call found no process to end
             self.kill()
         answer = self._answer(self._line, "loading the network", LOADING_LIMIT)
@@ -146,7 +154,7 @@ class Worker:
         self._loaded = settings
         self.engine = answer.engine
 
-    def run(self, claimed: ClaimedJob) -> Analysed | Failure | Nothing | NoRoom:
+    def run(self, claimed: ClaimedJob) -> Analysed | Failure | Nothing | PutOff:
         """Run a job to its end.
 
         Raises
@@ -165,7 +173,8 @@ class Worker:
         outcome = answer.outcome
         if outcome is None or (answer.job, answer.attempt) != (claimed.id, claimed.attempt):
             raise self._garbled("analysing")
-        if isinstance(outcome, Failure) and not outcome.permanent:
+        unsure = isinstance(outcome, Failure) and not outcome.permanent
+        if unsure or (isinstance(outcome, PutOff) and outcome.number not in NO_ROOM):
             self.kill()  # nobody knows in what state it is (memory, open files): the next job gets a new one
         return outcome
 
@@ -243,26 +252,39 @@ def _serve(line: socket.socket, settings: WorkerSettings) -> None:
             send(line, _named(claimed, outcome))
 
 
-def _named(claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | NoRoom) -> Answer:
-    field = {Analysed: "analysed", Failure: "failure", Nothing: "nothing", NoRoom: "no_room"}[type(outcome)]
+def _named(claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | PutOff) -> Answer:
+    field = {Analysed: "analysed", Failure: "failure", Nothing: "nothing", PutOff: "put_off"}[type(outcome)]
     named: dict[str, Any] = {field: outcome}
     return Answer(job=claimed.id, attempt=claimed.attempt, **named)
 
 
 def _attempt(
     claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings
-) -> Analysed | Failure | Nothing | NoRoom:
+) -> Analysed | Failure | Nothing | PutOff:
     """Run one job; whatever goes wrong becomes a `Failure` with a reason for a person."""
-    from scarnode.errors import InputError
-
+    spare = spare_descriptors()
     try:
         return run_job(claimed, segmenter, settings)
-    except InputError as error:
-        return Failure(str(error), permanent=True)
     except Exception as error:  # the node lives on, and the ledger says why
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            return NoRoom("no disk space for the results: it will be analysed again")
+        fault = system_fault(error)
+        if fault is not None and fault.number == EMFILE and spare_descriptors() < spare // 2:
+            fault = None  # the job has taken them
+        if _wants_memory(error):  # where the machine has what a worker may take, the job asks for more than that
+            fault = None if bound_can_be_had() else SystemFaultError("no memory")
+        if fault is not None:
+            why = "no disk space for the results" if fault.number in NO_ROOM else f"{fault.why} (a fault of the system)"
+            return PutOff(f"{why}: it will be analysed again", fault.number)
+        if isinstance(error, InputError):
+            return Failure(str(error), permanent=True)
         return Failure(_in_words(error, settings), permanent=False)
+
+
+def _wants_memory(error: Exception) -> bool:
+    """Tell whether an error says that there is no memory: Python's own, or torch's on the CPU."""
+    place = (traceback.extract_tb(error.__traceback__) or [None])[-1]
+    of_network = place is not None and any(part in place.filename for part in ("/torch/", "/scarnode/segment/"))
+    fault = system_fault(error)
+    return (fault is not None and not fault.number) or (of_network and "allocate memory" in str(error))
 
 
 def _in_words(error: Exception, settings: WorkerSettings) -> str:
@@ -270,7 +292,7 @@ def _in_words(error: Exception, settings: WorkerSettings) -> str:
     text = (str(error).splitlines() or [""])[0][:300]
     place = (traceback.extract_tb(error.__traceback__) or [None])[-1]
     of_network = place is not None and any(part in place.filename for part in ("/torch/", "/scarnode/segment/"))
-    if isinstance(error, MemoryError) or (of_network and "allocate memory" in text):
+    if _wants_memory(error):
         bound = f" than {settings.memory:.3g} GB ([segment] memory_limit_gigabytes)" if settings.memory else ""
         return f"it needs more memory{bound}"
     if isinstance(error, OSError):
@@ -309,7 +331,8 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         if corrected is None:
             return Nothing("the corrected SEG holds what the network found: nothing was corrected")
         analysis = corrected
-    settings.results.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not settings.results.is_dir():  # its disk is away: another folder in its place would hide what is written
+        raise FileNotFoundError(ENOENT, "the results folder is not there")
     if not settings.floor.room(settings.results).for_work:  # what came meanwhile may have taken it
         raise OSError(ENOSPC, "below the floor of free disk space")
     return Analysed(

@@ -109,6 +109,9 @@ class Spool:
         The folder can not be created or written, or another node uses it.
     """
 
+    MARKER = "lock"
+    """File in the root that tells it from the empty mount point of its disk."""
+
     def __init__(self, root: Path, floor: Floor = NO_FLOOR, shared: bool = False) -> None:
         self.root, self.floor, self._shared = root, floor, shared
         self.refusals = self.refused = 0
@@ -116,7 +119,7 @@ class Spool:
         self._partial = root / "partial"
         try:
             make_folder(root)
-            self._lock = (root / "lock").open("a+")
+            self._lock = (root / self.MARKER).open("a+")
             _lock_or_raise(self._lock, root, shared)
             self._partial.mkdir(exist_ok=True, mode=0o700)
             self._clear_partial()

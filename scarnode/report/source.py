@@ -20,7 +20,7 @@ from pydicom.tag import Tag
 from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 from pydicom.valuerep import DA, TM, format_number_as_ds
 
-from scarnode.errors import InputError
+from scarnode.errors import InputError, name_of, raise_system_fault
 from scarnode.part10 import NotPart10Error, read
 from scarnode.stack.model import SourceFrame, Stack
 from scarnode.uids import derived_uid
@@ -88,7 +88,7 @@ def read_header(stack: Stack) -> Dataset:
     Raises
     ------
     InputError
-        The file is gone or is no DICOM.
+        The file is no DICOM; a `SystemFaultError` where the machine is to blame, also where it is not there.
     """
     path = stack.frames[0].path
     wanted = [*PATIENT_AND_STUDY, *EQUIPMENT, *LOSSY, "SpecificCharacterSet", "PositionReferenceIndicator"]
@@ -98,9 +98,10 @@ def read_header(stack: Stack) -> Dataset:
         warnings.simplefilter("ignore")
         try:
             source = read(path, wanted)
-        except (OSError, NotPart10Error, InvalidDicomError, EOFError) as error:
+        except (OSError, NotPart10Error, InvalidDicomError, EOFError, MemoryError) as error:
+            raise_system_fault(error, path.name)
             raise InputError(
-                f"a source image can not be read any more ({type(error).__name__})",
+                f"a source image can not be read any more ({name_of(error)})",
                 path.name,
                 "receive or give the study again",
             ) from error

@@ -21,7 +21,9 @@ from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.members import new_name
 from scarnode.jobs.outbox import resend_delay
 from scarnode.jobs.pulse import Pulse
+from scarnode.jobs.putoff import DELIVERY, JOB, REPORT, SEARCH, PutOffs
 from scarnode.jobs.scheduler import Scheduler
+from scarnode.jobs.tables import JobState
 from scarnode.jobs.turns import Turns
 from scarnode.receive import CommitmentReport, Spool
 from scarnode.segment import read_identity
@@ -35,6 +37,9 @@ LONGEST_ALARM = 64
 
 AUDIT_ALARM = "audit_repository"
 """Stands while audit messages wait for their repository."""
+
+SYSTEM_ALARM = "system_faults"
+"""Stands while work is put off for a fault of this machine, e.g. a disk's."""
 
 Tasks = Mapping[str, Callable[[], object]]
 
@@ -90,7 +95,8 @@ class Common:
         """Whose the jobs are that this process runs."""
         self.spool = Spool(settings.spool.path, settings.spool.floor(), self.shared)
         _make_results_folder(settings.results.path)
-        self.disks = DiskWatch(self.ledger, self.spool, settings.folders(), self.alarm)
+        self.put_offs = PutOffs()
+        self.disks = DiskWatch(self.ledger, self.spool, settings.folders(), self.alarm, self.put_offs.no_room)
         self.audit = settings.audit_trail()
         self.turns = Turns(self.ledger.engine)
         self.pulse: Pulse | None = None
@@ -133,7 +139,7 @@ class Common:
 
     def tasks(self) -> Tasks:
         """Give the tasks of every process."""
-        tasks: dict[str, Callable[[], object]] = {"disks": self.disks.look}
+        tasks: dict[str, Callable[[], object]] = {"disks": self.disks.look, "faults": self._tell_faults}
         if self.pulse:
             tasks["pulse"] = self.pulse.beat
         if self.audit.on:
@@ -160,6 +166,15 @@ class Common:
             if mine:
                 self.audit.send_due(self.stopping)
         self.ledger.set_alarm(self.alarm(AUDIT_ALARM), self.audit.trouble)
+
+    def _tell_faults(self) -> None:
+        """Keep the alarm on what the machine keeps from being done."""
+        ledger = self.ledger
+        self.put_offs.keep(SEARCH, ledger.unsearched_among)
+        self.put_offs.keep(JOB, ledger.jobs_among)
+        self.put_offs.keep(DELIVERY, ledger.pending_among)
+        self.put_offs.keep(REPORT, partial(ledger.jobs_among, states=(JobState.FAILED,)))
+        self.ledger.set_alarm(self.alarm(SYSTEM_ALARM), self.put_offs.in_words(), lambda former, detail: False)
 
     def _tell_broker(self, trouble: str) -> None:
         self.ledger.set_alarm(self.alarm("broker"), trouble)

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from functools import partial
 
 from scarnode.clock import steady
-from scarnode.disk import NO_ROOM
+from scarnode.errors import SystemFaultError, system_fault
 from scarnode.jobs import nightly
+from scarnode.jobs.again import do_again
 from scarnode.jobs.failures import write_failure
 from scarnode.jobs.janitor import Janitor
 from scarnode.jobs.model import FailedJob
 from scarnode.jobs.outbox import ask_commitments, deliver_due
+from scarnode.jobs.putoff import REPORT, SEARCH
 from scarnode.jobs.retention import finish_deleting
 from scarnode.jobs.search import search_study, turn_of
 from scarnode.jobs.turns import WhileMine
@@ -49,6 +51,7 @@ class Delivering:
             settings.retention,
             common.turns,
             common.audit,
+            common.put_offs,
         )
         self._web: WebServer | None = None
 
@@ -68,6 +71,7 @@ class Delivering:
         common = self._common
         common.ledger.trust_no_clock(common.settings.deliver.max_delay_seconds, anew=not common.shared)
         self._end_what_is_gone()
+        do_again(common.ledger, common.objects)
         finish_deleting(common.ledger, common.settings.results.path)
         return 0
 
@@ -114,7 +118,10 @@ class Delivering:
             behind = max(behind, common.ledger.receivers_behind())
             if not common.sure():
                 return False
-        for study_id in common.ledger.quiet_studies(settings.study.quiet_seconds + behind):
+        if common.disks.away("spool"):  # an alarm says so
+            return False
+        waiting = common.put_offs.waiting(SEARCH)
+        for study_id in common.ledger.quiet_studies(settings.study.quiet_seconds + behind, besides=waiting):
             if common.stopping.is_set():
                 return False
             with common.turns.turn(turn_of(study_id)) as mine:
@@ -123,19 +130,35 @@ class Delivering:
                     continue
                 if not common.ledger.is_unsearched(study_id):
                     continue
-                search_study(
-                    common.ledger,
-                    common.spool.root,
-                    settings.results.path,
-                    study_id,
-                    settings.recognition,
-                    common.model.sha256,
-                    settings.digest(),
-                    settings.study.urgent_calling_ae_titles,
-                )
+                if not self._search_one(study_id):
+                    whole = False
+                    continue
             common.wake("work")
             common.dispatcher.announce()
-        return whole
+        return whole and not waiting
+
+    def _search_one(self, study_id: int) -> bool:
+        """Search a study; False: the machine could not, and it is put off."""
+        common, settings = self._common, self._common.settings
+        search = partial(
+            search_study,
+            common.ledger,
+            common.spool.root,
+            settings.results.path,
+            study_id,
+            settings.recognition,
+            common.model.sha256,
+            settings.digest(),
+            settings.study.urgent_calling_ae_titles,
+        )
+        try:
+            search(without_missing=common.put_offs.is_gone(SEARCH, study_id))
+        except SystemFaultError as fault:
+            pause = common.put_offs.note(SEARCH, study_id, fault, not common.disks.away("spool"))
+            log.error("study %d: its search waits %.0f s: %s (a fault of the system)", study_id, pause, fault.why)
+            return False
+        common.put_offs.over(SEARCH, study_id)
+        return True
 
     def _tell_failures(self) -> bool:
         """Report the jobs that failed for good, all of them where there is room.
@@ -143,25 +166,30 @@ class Delivering:
         One that can not even be reported waits for the next start.
         """
         common = self._common
-        for job in common.ledger.untold_failures(besides=self._untellable):
+        waiting = common.put_offs.waiting(REPORT)
+        for job in common.ledger.untold_failures(besides=self._untellable | waiting):
             if common.stopping.is_set() or common.disks.work_waits():
                 return False
             with common.turns.turn(f"failure-{job.id}") as mine:
                 if mine and not self._tell_failure(job):
                     return False
-        return True
+        return not waiting
 
     def _tell_failure(self, job: FailedJob) -> bool:
-        """Report a job; False: there is no room for it now."""
+        """Report a job; False: the machine can not do it now."""
         common, settings = self._common, self._common.settings
         try:
             files = write_failure(job, common.model, common.spool.root, settings.results.path, settings.kinds())
         except Exception as error:  # whatever broke the analysis may break this too
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
+            fault = system_fault(error)
+            if fault is not None and not common.put_offs.is_gone(REPORT, job.id):
+                common.put_offs.note(REPORT, job.id, fault, not common.disks.away())
                 return False  # later
+            common.put_offs.over(REPORT, job.id)
             log.error("job %d: no report of its failure (%s)", job.id, type(error).__name__)
             self._untellable.add(job.id)
             return True
+        common.put_offs.over(REPORT, job.id)
         common.ledger.tell_failure(job.id, files, common.objects)
         log.info("job %d: failed for good, reported", job.id)
         common.wake("deliver")
@@ -172,6 +200,8 @@ class Delivering:
         common, settings = self._common, self._common.settings
         if common.disks.ledger_full():  # what is sent could not be written down, and would be sent for ever
             return False
+        if common.disks.away("results"):  # an alarm says so
+            return False
         peer = common.destinations.get(name)
         if peer is None:  # config.ini no longer has it
             return True
@@ -180,7 +210,17 @@ class Delivering:
                 return False
             stopping = WhileMine(mine, common.stopping)
             title, patience = settings.node.ae_title, settings.deliver
-            sent = deliver_due(common.ledger, settings.results.path, peer, title, patience, stopping, common.audit)
+            sent = deliver_due(
+                common.ledger,
+                settings.results.path,
+                peer,
+                title,
+                patience,
+                stopping,
+                common.audit,
+                common.put_offs,
+                partial(common.disks.away, "results"),
+            )
         if sent and name in common.committing:
             common.wake(f"commit-{name}")
         return True

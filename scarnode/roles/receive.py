@@ -39,7 +39,7 @@ class Receiving:
     def __init__(self, common: Common) -> None:
         self._common = common
         self._refused: Counter[str] = Counter()
-        self.registrar = Registrar(common.ledger, common.spool)
+        self.registrar = Registrar(common.ledger, common.spool, common.put_offs)
         self._reporters = Reporters(common.take_commitment_report)
         port = common.settings.node.port if common.shared else None
         self._associations = AssociationAudit(common.audit, common.settings.spool.path, _journals(common, port))

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from scarnode.errors import SystemFaultError
 from scarnode.jobs.away import write_down
-from scarnode.jobs.line import Failure, NoRoom, Nothing
+from scarnode.jobs.line import Failure, Nothing, PutOff
 from scarnode.jobs.memory import share_of_memory
 from scarnode.jobs.model import Analysed, ClaimedJob
+from scarnode.jobs.putoff import JOB
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
 from scarnode.roles.common import Common, Tasks
 
@@ -20,11 +22,11 @@ log = logging.getLogger(__name__)
 LOADING_PAUSE = 5.0
 """Seconds until a worker that could not load the network is started again."""
 
+GONE = "a source image is gone from the spool: receive the study again"
+"""Why a job fails that misses a file for good."""
+
 LEASE_MARGIN = 60.0
 """Seconds by which a lease outlives the worker's time limit."""
-
-NO_ROOM_PAUSE = 30.0
-"""Seconds until a job is tried again that found no room for its results."""
 
 
 class Working:
@@ -93,22 +95,32 @@ class Working:
             if claimed is None:
                 return
             try:
-                outcome: Analysed | Failure | Nothing | NoRoom = worker.run(claimed)
+                outcome: Analysed | Failure | Nothing | PutOff = worker.run(claimed)
             except WorkerError as death:
                 if common.stopping.is_set():
                     common.ledger.interrupt(claimed)
                     return
                 log.error("job %d: %s", claimed.id, death)
                 outcome = Failure(str(death), permanent=False)
+            pause = 0.0
+            if isinstance(outcome, PutOff):
+                fault = SystemFaultError(outcome.why, number=outcome.number)
+                pause = common.put_offs.note(JOB, claimed.id, fault, not common.disks.away())
+                if common.put_offs.is_gone(JOB, claimed.id):
+                    outcome = Failure(GONE, permanent=True)
+                else:
+                    log.error("job %d is put off: %s", claimed.id, outcome.why)
+            if not isinstance(outcome, PutOff):
+                common.put_offs.over(JOB, claimed.id)
             # should the job be another's by then, the ledger drops this outcome
-            write = partial(self._write_down, claimed, outcome)
+            write = partial(self._write_down, claimed, outcome, pause)
             write_down(common.ledger, f"job {claimed.id}", write, common.stopping)
 
-    def _write_down(self, claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | NoRoom) -> None:
+    def _write_down(self, claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | PutOff, pause: float) -> None:
         common = self._common
         segment, study = common.settings.segment, common.settings.study
-        if isinstance(outcome, NoRoom):
-            common.ledger.postpone(claimed, outcome.why, NO_ROOM_PAUSE)
+        if isinstance(outcome, PutOff):
+            common.ledger.postpone(claimed, outcome.why, pause)
         elif isinstance(outcome, Nothing):
             common.ledger.drop(claimed, outcome.why)
             log.info("job %d: %s", claimed.id, outcome.why)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scarnode.errors import InputError
+from scarnode.errors import InputError, SystemFaultError
 from scarnode.stack import geometry, patient
 from scarnode.stack.acquisitions import Acquisition, acquisitions, choose, latest
 from scarnode.stack.duplicates import resolve
@@ -39,12 +39,20 @@ def find_stacks(paths: Sequence[Path], rules: Rules | None = None) -> StackSearc
     StackSearch
         One stack for each acquisition; a verdict for every series seen; every file that is no usable DICOM or whose
         pixel data are damaged. But for such files, another order gives the same result.
+
+    Raises
+    ------
+    SystemFaultError
+        The machine could not read a file again whose pixels had to be compared.
     """
     rules = rules or Rules()
-    instances, unreadable = [], []
+    instances, unreadable, faults = [], [], []
     for path in dict.fromkeys(map(Path, paths)):
         try:
             instances.append(read_frames(path))
+        except SystemFaultError as error:
+            unreadable.append((path, error.what))
+            faults.append((path, error))
         except InputError as error:
             unreadable.append((path, error.what))
     studies: dict[str, list[Frame]] = defaultdict(list)
@@ -59,7 +67,7 @@ def find_stacks(paths: Sequence[Path], rules: Rules | None = None) -> StackSearc
         found, judged = _search_study(studies[study], rules)
         stacks += found
         verdicts += _verdicts(judged)
-    return StackSearch(tuple(stacks), tuple(verdicts), tuple(sorted(unreadable)))
+    return StackSearch(tuple(stacks), tuple(verdicts), tuple(sorted(unreadable)), tuple(faults))
 
 
 def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], list[_Judged]]:

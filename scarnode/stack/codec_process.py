@@ -3,7 +3,7 @@
 The codecs are C++, and some abort or run for ever on damaged bytes; here they take nothing else along.
 
 Standard input holds JSON, ``[[path, frame index], ...]``. Standard output gets, for each in turn, ``+`` and the frame
-as .npy, or ``-`` and the name of the error in a line.
+as .npy, or ``-`` and the name of the error in a line, or ``!`` and an errno: the file could not be read.
 """
 
 import io
@@ -17,6 +17,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 
+from scarnode.errors import name_of, system_fault
 from scarnode.part10 import read
 
 SECONDS_TO_START, SECONDS_A_FRAME = 60, 5
@@ -41,8 +42,11 @@ def main() -> None:
             try:
                 known, dataset = (path, read(Path(path), pixels=True)) if path != known else (known, dataset)
                 np.save(encoded, pixel_array(dataset, index=index, raw=True), allow_pickle=False)
+            except MemoryError:  # this process is bound: it is the stream that asks for too much
+                out.write(b"-more memory than a frame may take\n")
             except Exception as error:  # all that a codec may meet; the parent names the instance
-                out.write(f"-{type(error).__name__}\n".encode())
+                fault = system_fault(error)
+                out.write(f"!{fault.number}\n".encode() if fault else f"-{name_of(error)}\n".encode())
             else:
                 out.write(b"+" + encoded.getvalue())
             out.flush()

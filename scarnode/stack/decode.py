@@ -15,6 +15,7 @@ import numpy as np
 from pydicom.pixels import pixel_array
 from pydicom.uid import UID
 
+from scarnode.errors import name_of, raise_system_fault
 from scarnode.part10 import NotPart10Error, read, skip_meta
 from scarnode.stack.codec_process import SECONDS_A_FRAME, SECONDS_TO_START
 
@@ -55,7 +56,10 @@ def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
     Raises
     ------
     DecodeError
-        For the first frame that can not be decoded.
+        For the first frame that can not be decoded; made from the OSError or MemoryError where the machine is to
+        blame.
+    SystemFaultError
+        No process can be started.
     """
     frames: list[np.ndarray] = [_NOTHING] * len(wanted)
     by_path: dict[Path, list[int]] = defaultdict(list)
@@ -72,7 +76,7 @@ def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
             for which in numbers:
                 frames[which] = np.array(pixel_array(dataset, index=wanted[which][1], raw=True))
         except Exception as error:  # whatever the parser meets
-            raise DecodeError(which, type(error).__name__) from error
+            raise DecodeError(which, name_of(error)) from error
     if apart:
         for which, frame in zip(apart, _decode_apart([wanted[which] for which in apart], apart), strict=True):
             frames[which] = frame
@@ -109,10 +113,16 @@ def _decode_apart(wanted: list[tuple[Path, int]], numbers: list[int]) -> list[np
         answer, end = done.stdout, f"the codec ended with code {done.returncode}"
     except subprocess.TimeoutExpired as error:
         answer, end = error.stdout or b"", "the codec took too long"
+    except OSError as error:  # no process, no pipe
+        raise_system_fault(error, "the process that decodes")
+        raise
     stream = io.BytesIO(answer)
     frames = []
     for which in numbers:
         mark = stream.read(1)
+        if mark == b"!":
+            number = int(stream.readline())
+            raise DecodeError(which, "it can not be read") from OSError(number, os.strerror(number))
         if mark == b"-":
             raise DecodeError(which, stream.readline().decode("ascii", "replace").strip())
         try:

@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from pathlib import Path
 
-from scarnode.errors import InputError
+from scarnode.errors import InputError, raise_system_fault
 from scarnode.part10 import NotPart10Error, skip_meta
 from scarnode.stack.model import Stack
 
@@ -32,7 +32,7 @@ def dataset_digest(path: Path) -> str:
     Raises
     ------
     InputError
-        The file can not be read or is not DICOM.
+        The file can not be read or is not DICOM; a `SystemFaultError` where the machine is to blame.
     """
     digest = hashlib.sha256()
     try:
@@ -43,6 +43,7 @@ def dataset_digest(path: Path) -> str:
     except NotPart10Error as error:
         raise InputError(f"NOT_DICOM: not a DICOM file: {error}", path.name, "send DICOM Part 10 files") from error
     except OSError as error:
+        raise_system_fault(error, path.name)
         raise InputError(
             f"UNREADABLE: {error.strerror or error}", path.name, "check the file and its rights"
         ) from error

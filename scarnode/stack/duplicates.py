@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import combinations
 
-from scarnode.errors import InputError
+from scarnode.errors import InputError, SystemFaultError
 from scarnode.stack.digest import dataset_digest
 from scarnode.stack.headers import Frame
 from scarnode.stack.patient import difference
@@ -36,6 +36,11 @@ def resolve(instances: Iterable[Instance]) -> list[Instance]:
     -------
     list of tuple of Frame
         Ordered by UID.
+
+    Raises
+    ------
+    SystemFaultError
+        A file whose content decides can not be read.
     """
     by_uid: dict[str, list[Instance]] = defaultdict(list)
     for instance in instances:
@@ -65,6 +70,8 @@ def _sound(same: list[Instance]) -> list[Instance]:
 def _same_bytes(same: list[Instance]) -> bool:
     try:
         return len({dataset_digest(instance[0].path) for instance in same}) == 1
+    except SystemFaultError:
+        raise
     except InputError:
         return False
 

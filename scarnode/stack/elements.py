@@ -78,6 +78,8 @@ def items(dataset: Dataset, tag: int) -> list[Dataset]:
     try:
         value = dataset[tag].value
         return [item for item in value if isinstance(item, Dataset)]
+    except MemoryError:
+        raise
     except Exception:
         return []
 
@@ -85,6 +87,8 @@ def items(dataset: Dataset, tag: int) -> list[Dataset]:
 def _element(dataset: Dataset, tag: int) -> DataElement | RawDataElement | None:
     try:
         return dataset.get_item(tag)
+    except MemoryError:
+        raise
     except Exception:
         return None
 

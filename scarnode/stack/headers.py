@@ -23,7 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from scarnode.errors import InputError
+from scarnode.errors import InputError, raise_system_fault
 from scarnode.part10 import Dataset10, NotPart10Error, OversizedError, open_dataset
 from scarnode.stack.codestream import HEAD, stated_size
 from scarnode.stack.elements import integer, items, number, numbers, text, texts
@@ -170,7 +170,7 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
     ------
     InputError
         The file can not be read, is not DICOM, is cut off before its pixels, or lacks UIDs. `what` starts with a
-        reason code.
+        reason code. A `SystemFaultError` where the machine is to blame.
     """
     try:
         with path.open("rb") as stream:
@@ -194,6 +194,7 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
     except NotPart10Error as error:
         raise InputError(f"NOT_DICOM: not a DICOM file: {error}", path.name, "send DICOM Part 10 files") from error
     except OSError as error:
+        raise_system_fault(error, path.name)
         if error.errno is None:  # pydicom's, for what it does not find in the bytes
             what = "DAMAGED_HEADER: the header can not be parsed (it ends inside a sequence)"
             raise InputError(what, path.name, "send the instance again") from error
@@ -201,6 +202,7 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
             f"UNREADABLE: {error.strerror or error}", path.name, "check the file and its rights"
         ) from error
     except Exception as error:  # hostile bytes reach many corners of a parser: one file must never stop the others
+        raise_system_fault(error, path.name)
         what = f"DAMAGED_HEADER: the header can not be parsed ({type(error).__name__})"
         raise InputError(what, path.name, "send the instance again") from error
 

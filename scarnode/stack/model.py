@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scarnode.errors import SystemFaultError
+
 Vector = tuple[float, float, float]
 """A point or direction in the DICOM patient coordinate system (LPS), millimetres for points."""
 
@@ -184,8 +186,11 @@ class StackSearch:
         One for every series that was seen (several verdicts where a series was split, e.g. magnitude and phase).
     unreadable : tuple of (Path, str)
         Files that are not usable DICOM, each with what is wrong.
+    system_faults : tuple of (Path, SystemFaultError)
+        Those of them that the machine could not read: what is found without them is not the whole.
     """
 
     stacks: tuple[Stack, ...]
     series: tuple[SeriesVerdict, ...]
     unreadable: tuple[tuple[Path, str], ...] = ()
+    system_faults: tuple[tuple[Path, SystemFaultError], ...] = ()

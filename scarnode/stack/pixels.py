@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
-from scarnode.errors import InputError
+from scarnode.errors import InputError, SystemFaultError, name_of, raise_system_fault
 from scarnode.part10 import open_dataset, read
 from scarnode.stack.decode import DecodeError, stored_pixels
 from scarnode.stack.digest import uid_hash
@@ -57,7 +56,9 @@ def read_volume(stack: Stack) -> np.ndarray:
     Raises
     ------
     InputError
-        An instance is gone, can not be decoded, or is not what its header said. It is named by a hash of its UID.
+        An instance can not be decoded, or is not what its header said. It is named by a hash of its UID.
+    SystemFaultError
+        The machine is to blame; also where an instance is not there.
     """
     shape = (len(stack.frames), stack.rows, stack.columns)
     if min(shape) < 1 or int(np.prod(shape, dtype=object)) > MAX_VOXELS:
@@ -85,6 +86,10 @@ def stored_digest(path: Path) -> str:
     str
         Equal for files that show the same image in the same encoding, whatever else their headers say; '' where there
         is nothing to read.
+
+    Raises
+    ------
+    SystemFaultError
     """
     try:
         with path.open("rb") as stream:
@@ -99,7 +104,8 @@ def stored_digest(path: Path) -> str:
             digest = hashlib.sha256(repr([opened.transfer_syntax_uid, _meaning(dataset, _ENCODING)]).encode())
             while chunk := opened.stream.read(_CHUNK):
                 digest.update(chunk)
-    except Exception:  # whatever the parser meets: nothing is known of this file then
+    except Exception as error:  # whatever the parser meets: nothing is known of this file then
+        raise_system_fault(error, path.name)
         return ""
     return digest.hexdigest()
 
@@ -111,22 +117,30 @@ def content_digests(paths: Sequence[Path]) -> dict[Path, str]:
     -------
     dict
         By path; one that can not be decoded, or is too large for a stack, is absent.
+
+    Raises
+    ------
+    SystemFaultError
     """
     digests: dict[Path, str] = {}
     headers: dict[Path, Dataset] = {}
     voxels = 0
     for path in paths:
-        with contextlib.suppress(InputError):
+        try:
             header = _header(SourceFrame(path, "", path.name, "", 1, (0.0, 0.0, 0.0)))
-            size = [integer(header, tag) or 0 for tag in (0x00280010, 0x00280011)]
-            more = max(integer(header, 0x00280008) or 1, 1) * max(size[0], 1) * max(size[1], 1)
-            if more > MAX_VOXELS:
-                continue
-            if headers and (voxels + more > _BATCH_VOXELS or len(headers) >= _BATCH):
-                digests |= _contents(headers)
-                headers, voxels = {}, 0
-            headers[path] = header
-            voxels += more
+        except SystemFaultError:
+            raise
+        except InputError:
+            continue
+        size = [integer(header, tag) or 0 for tag in (0x00280010, 0x00280011)]
+        more = max(integer(header, 0x00280008) or 1, 1) * max(size[0], 1) * max(size[1], 1)
+        if more > MAX_VOXELS:
+            continue
+        if headers and (voxels + more > _BATCH_VOXELS or len(headers) >= _BATCH):
+            digests |= _contents(headers)
+            headers, voxels = {}, 0
+        headers[path] = header
+        voxels += more
     return digests | _contents(headers)
 
 
@@ -149,6 +163,7 @@ def _decodable(wanted: list[tuple[Path, int]]) -> tuple[list[tuple[Path, int]], 
             return wanted, stored_pixels(wanted)
         except DecodeError as error:
             bad = wanted[error.which][0]
+            raise_system_fault(error, bad.name)
             wanted = [(path, index) for path, index in wanted if path != bad]
 
 
@@ -236,5 +251,7 @@ def _as_stored(value: int, dataset: Dataset) -> int:
 
 
 def _undecodable(frame: SourceFrame, error: Exception) -> InputError:
-    why = str(error) if isinstance(error, DecodeError) else type(error).__name__
+    """Give the error of an image that can not be decoded; where the machine is to blame, raise that."""
+    raise_system_fault(error, f"instance {uid_hash(frame.sop_instance_uid)}")
+    why = str(error) if isinstance(error, DecodeError) else name_of(error)
     return InputError(f"its pixels can not be decoded ({why})", f"instance {uid_hash(frame.sop_instance_uid)}", _TODO)

@@ -120,7 +120,9 @@ REASONS: dict[str, str] = {
     "OWN_RESULT": "A result of this node that was sent back to it. Never analysed; nothing to do.",
     # files that are no usable DICOM (StackSearch.unreadable)
     "NOT_DICOM": "The file is not a DICOM file. Send DICOM Part 10 files.",
-    "UNREADABLE": "The file can not be opened. Check the file and its rights.",
+    "UNREADABLE": (
+        "The file can not be opened, or was taken out of the spool. Check the file and its rights; send it again."
+    ),
     "TRUNCATED_HEADER": "The file ends inside its header. Send the instance again.",
     "DAMAGED_HEADER": "The header can not be parsed. Send the instance again.",
     "BAD_UID": (
@@ -133,7 +135,7 @@ REASONS: dict[str, str] = {
     "NO_UID": "The header lacks an SOP instance, study or series UID. Have the sender corrected.",
     # the whole study, by the node
     "SEARCH_FAILED": (
-        "The study could not be searched for stacks: a fault of scarnode or of the spool's disk, named in the "
-        "detail. Report it; sending the study again has it searched again."
+        "The study could not be searched for stacks: a fault of scarnode, named in the detail. Report it; sending the "
+        "study again has it searched again."
     ),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from scarnode.disk import Room
 from scarnode.jobs import queries
 from scarnode.jobs.queries import AlarmRow
 from scarnode.web.desk import Desk
@@ -93,8 +95,10 @@ def _disks(desk: Desk) -> tuple[Disk, ...]:
     """Give every file system once."""
     settings = desk.settings
     names: dict[int, list[str]] = {}
-    folders = {name: folder for name, folder in settings.folders().items() if folder.exists()}
-    for name, folder in folders.items():
-        names.setdefault(folder.stat().st_dev, []).append(name)
-    rooms = [(held, settings.spool.floor().room(folders[held[0]])) for held in names.values()]
-    return tuple(Disk(", ".join(held), room.free, room.total, room.floor) for held, room in rooms)
+    rooms: dict[int, Room] = {}
+    for name, folder in settings.folders().items():
+        with suppress(OSError):  # it is away: an alarm says so
+            device = folder.stat().st_dev
+            rooms.setdefault(device, settings.spool.floor().room(folder))
+            names.setdefault(device, []).append(name)
+    return tuple(Disk(", ".join(names[device]), room.free, room.total, room.floor) for device, room in rooms.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,9 +30,33 @@ def signal_at(pid: int, call: str, *, path: Path | None = None, when: int = 1, s
     signal : str
         ``KILL``, or ``STOP``: the process waits at the call until it gets SIGCONT.
     """
+    paths = [] if path is None else [path]
+    with _injected(pid, call, f"signal={signal}:when={when}", paths):
+        yield
+
+
+@contextmanager
+def fault_at(pid: int, call: str, error: str, paths: Sequence[Path] = (), when: str = "1+") -> Iterator[None]:
+    """Let a system call of a running process fail, as `signal_at` finds it.
+
+    Parameters
+    ----------
+    error : str
+        Name of the errno, e.g. ``EIO``.
+    paths : sequence of Path
+        Only calls that name one of these.
+    when : str
+        Which calls, e.g. ``1+``: all of them.
+    """
+    with _injected(pid, call, f"error={error}:when={when}", paths):
+        yield
+
+
+@contextmanager
+def _injected(pid: int, call: str, what: str, paths: Sequence[Path]) -> Iterator[None]:
     command = [find_tool("strace"), "-f", "-q", "-p", str(pid), "-e", f"trace={call}"]
-    command += ["-e", f"inject={call}:signal={signal}:when={when}", "-o", "/dev/null"]
-    if path is not None:
+    command += ["-e", f"inject={call}:{what}", "-o", "/dev/null"]
+    for path in paths:
         command += ["-P", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         try:

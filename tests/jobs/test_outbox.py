@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections import Counter
 
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+from sqlalchemy import text
 
 from scarnode.config import DeliverSection
 from scarnode.deliver import Destination, WebDestination
 from scarnode.jobs import queries
 from scarnode.jobs.outbox import deliver_due
+from scarnode.jobs.putoff import PutOffs
 from tests.harness import free_port
 from tests.harness.peers import raw_peer
 from tests.harness.web import http, item, response, web_server
@@ -277,3 +280,66 @@ def _uid(path):
     from pydicom import dcmread
 
     return str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def kept_here(desk, put_offs, destination, away=lambda: ""):
+    """Try to deliver all that waits."""
+    with desk.ledger.engine.begin() as connection:
+        connection.execute(text("UPDATE delivery SET due_at = 0"))
+    return deliver_due(desk.ledger, desk.results, destination, "SCARNODE", LATER, None, None, put_offs, away)
+
+
+def test_results_on_a_disk_that_is_away_use_up_no_attempt(desk, pacs, tmp_path):
+    destination, seen = pacs()
+    put_offs = PutOffs(Clock())
+    desk.results.rename(tmp_path / "away")
+    for _ in range(10):
+        assert kept_here(desk, put_offs, destination, lambda: "away") == 0
+    assert seen["associations"] == 0
+    assert {(row.state, row.attempts) for row in desk.rows()} == {("pending", 0)}
+    assert desk.states() == ["delivering"] * 3
+    assert put_offs.in_words().startswith("put off by faults of the system: 9 (delivery 1: No such file or directory")
+    assert all(len(story) == 3 for story in desk.stories()), "told once for each object"
+    (tmp_path / "away").rename(desk.results)
+    assert kept_here(desk, put_offs, destination) == 9
+    assert desk.states() == ["done"] * 3
+    assert put_offs.in_words() == ""
+
+
+def test_a_result_that_is_gone_for_good_fails_alone(desk, pacs):
+    destination, _ = pacs()
+    clock = Clock()
+    put_offs = PutOffs(clock)
+    [gone] = sorted(desk.results.rglob("sr.dcm"))[:1]
+    gone.unlink()
+    assert kept_here(desk, put_offs, destination) == 8
+    for _ in range(5):
+        clock.now += 60
+        kept_here(desk, put_offs, destination)
+    failed = [row for row in desk.rows() if row.state == "failed"]
+    assert ["The file is missing." in row.detail for row in failed] == [True]
+    assert sorted(desk.states()) == ["done", "done", "failed"]
+    assert put_offs.in_words() == ""
+
+
+def test_a_machine_without_a_free_descriptor_blames_no_destination(desk, pacs, monkeypatch):
+    destination, _ = pacs()
+    put_offs = PutOffs(Clock())
+
+    def no_socket(*_arguments, **_named):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(AE, "associate", no_socket)
+    assert kept_here(desk, put_offs, destination) == 0
+    assert {(row.state, row.attempts) for row in desk.rows()} == {("pending", 0)}
+    assert "delivery 1: Too many open files" in put_offs.in_words()
+    monkeypatch.undo()
+    assert kept_here(desk, put_offs, destination) == 9
+    assert {row.attempts for row in desk.rows()} == {1}

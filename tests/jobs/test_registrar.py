@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -9,6 +10,8 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy.exc import OperationalError
 
+import scarnode.jobs.registrar as room
+from scarnode.jobs.putoff import PutOffs
 from scarnode.jobs.registrar import Registrar
 from scarnode.receive import Incoming, Spool
 from tests.harness.senders import dataset_bytes
@@ -109,4 +112,47 @@ def test_what_is_not_yet_in_the_ledger_is_accounted_for(ledger, spool, tmp_path,
     locked[0] = False
     wait_until(lambda: len(ledger.known_paths()) == 2, 10, "the instances in the ledger")
     wait_until(lambda: time.time() - registrar.caught_up_to() < 5, 5, "the registrar's rest")
+    registrar.stop()
+
+
+def test_what_came_before_the_disk_went_away_is_registered_when_it_is_back(ledger, spool, tmp_path):
+    """It was "taken out of the spool: lost", until a restart."""
+    paths = [store(spool, tmp_path / "in", number) for number in (1, 2)]
+    spool.root.rename(tmp_path / "away")
+    put_offs = PutOffs()
+    registrar = Registrar(ledger, spool, put_offs)
+    before = time.time()
+    for path in paths:
+        registrar.add(path)
+    wait_until(put_offs.in_words, 10, "the alarm's words")
+    assert "registration of image 1: No such file or directory" in put_offs.in_words()
+    time.sleep(1.5)
+    assert ledger.known_paths() == set()
+    assert registrar.caught_up_to() < before + 1, "a study whose images wait is not quiet"
+    (tmp_path / "away").rename(spool.root)
+    wait_until(lambda: len(ledger.known_paths()) == 2, 20, "the instances in the ledger")
+    wait_until(lambda: put_offs.in_words() == "", 5, "the end of the alarm")
+    registrar.stop()
+
+
+def test_one_file_that_the_disk_can_not_read_does_not_hold_up_the_others(ledger, spool, tmp_path, monkeypatch):
+    bad, good = (store(spool, tmp_path / "in", number) for number in (1, 2))
+    real = room.describe
+
+    def describe(root, path):
+        if path == bad:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(root, path)
+
+    monkeypatch.setattr(room, "describe", describe)
+    monkeypatch.setattr(room, "HOLDS", 2.0)
+    put_offs = PutOffs()
+    registrar = Registrar(ledger, spool, put_offs)
+    registrar.add(bad)
+    registrar.add(good)
+    wait_until(ledger.known_paths, 10, "the good one in the ledger")
+    assert put_offs.in_words() == "put off by faults of the system: 1 (registration of image 1: Input/output error)"
+    wait_until(lambda: time.time() - registrar.caught_up_to() < 1, 10, "the searches of other studies")
+    monkeypatch.undo()
+    wait_until(lambda: len(ledger.known_paths()) == 2, 20, "the other")
     registrar.stop()

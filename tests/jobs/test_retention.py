@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +21,7 @@ from scarnode.jobs import queries
 from scarnode.jobs.diskwatch import DiskWatch
 from scarnode.jobs.janitor import Janitor
 from scarnode.jobs.model import DeliveryReport
+from scarnode.jobs.putoff import PutOffs
 from scarnode.jobs.registrar import Registrar
 from scarnode.jobs.retention import finish_deleting
 from scarnode.jobs.turns import Turns
@@ -343,3 +346,86 @@ def test_killed_between_marking_and_deleting_it_is_finished_at_the_next_start(
         assert len(house.ledger.study_files(1)[1]) == 1
     registrar.stop()
     house.close()
+
+
+@pytest.mark.parametrize("folder", ["spool", "results"])
+def test_nothing_is_marked_as_deleted_on_a_disk_that_is_away(house, tmp_path, folder):
+    delivered(house)
+    root = {"spool": house.spool.root, "results": house.results}[folder]
+    root.rename(tmp_path / "away")
+    house.clean()
+    assert queries.get_job(house.ledger, 1).sources_removed_at is None
+    (tmp_path / "away").rename(root)
+    house.clean()
+    assert house.files() == (0, 0)
+
+
+def test_a_file_that_can_not_be_deleted_now_is_deleted_later(house, monkeypatch):
+    delivered(house)
+    real, put_offs = house.spool.remove, PutOffs()
+    calls = []
+
+    def remove(path, at):
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return real(path, at)
+
+    monkeypatch.setattr(house.spool, "remove", remove)
+    settings = RetentionSection(sources_days=1.0, results_days=1.0)
+    janitor = Janitor(house.ledger, house.spool, house.results, house.disks, settings, house.turns, None, put_offs)
+    janitor._before = lambda days: time.time() + LATER - days * 86400 if days else None
+    janitor.look()
+    assert house.files() == (1, 0)
+    assert put_offs.in_words() == "put off by faults of the system: 1 (deletion of study 1: Read-only file system)"
+    wait_until(lambda: janitor.look() or house.files() == (0, 0), 5, "the other look")
+    assert put_offs.in_words() == ""
+
+
+def alarms(house):
+    return {row.name: row.detail for row in queries.list_alarms(house.ledger)}
+
+
+@pytest.mark.parametrize("folder", ["spool", "results"])
+def test_a_folder_that_is_away_has_an_alarm_until_it_is_back(house, tmp_path, folder):
+    root = {"spool": house.spool.root, "results": house.results}[folder]
+    house.disks.look()
+    assert alarms(house) == {}
+    root.rename(tmp_path / "away")
+    house.disks.look()
+    assert alarms(house) == {f"absent_{folder}": f"{root}: No such file or directory"}
+    assert house.disks.work_waits()
+    root.mkdir()  # an empty mount point
+    house.disks.look()
+    assert list(alarms(house)) == [f"absent_{folder}"]
+    assert "another folder lies in its place" in house.disks.away()
+    root.rmdir()
+    (tmp_path / "away").rename(root)
+    house.disks.look()
+    assert alarms(house) == {}
+    assert not house.disks.work_waits()
+
+
+def test_queued_jobs_say_that_a_disk_is_away(house, tmp_path):
+    house.receive()
+    house.search(plan("a"))
+    house.results.rename(tmp_path / "away")
+    house.disks.look()
+    assert queries.get_job(house.ledger, 1).reason == "waits for a disk that is away: see scarnode alarms"
+    (tmp_path / "away").rename(house.results)
+    house.disks.look()
+    assert queries.get_job(house.ledger, 1).reason == "the disk is there again"
+
+
+def test_a_full_disk_has_an_alarm_without_a_floor_too(house, monkeypatch):
+    free = [0]
+    status = SimpleNamespace(f_blocks=250_000, f_frsize=4096, f_files=1000, f_favail=500)
+    monkeypatch.setattr(os, "statvfs", lambda folder: SimpleNamespace(**vars(status), f_bavail=free[0]))
+    house.disks.look()
+    assert list(alarms(house)) == ["disk_spool"]
+    free[0] = 100_000
+    house.disks.look()
+    assert alarms(house) == {}
+    status.f_favail = 0  # no inode
+    house.disks.look()
+    assert alarms(house) == {"disk_spool": "spool, results: no file can be made any more (inodes)"}

@@ -1,12 +1,17 @@
 """From a quiet study to jobs, on files."""
 
+import errno
+import os
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import scarnode.jobs.search as room
+from scarnode.errors import SystemFaultError
 from scarnode.jobs import queries
 from scarnode.jobs.model import Analysed, ResultFile
 from scarnode.jobs.search import search_study
@@ -110,6 +115,89 @@ def test_a_search_that_fails_is_written_down_and_not_repeated_for_ever(spool, le
     assert row.reason == "SEARCH_FAILED"
     assert "the disk does not answer" in row.detail
     assert ledger.quiet_studies(0) == []
+
+
+def lge(spool, ledger, tmp_path, slices=5):
+    phantom = make_phantom(2, PhantomSettings(matrix=(96, 96), slices=slices, component="magnitude"))
+    receive(spool, ledger, write_dicom(phantom, tmp_path / "lge"))
+
+
+def put_off(spool, ledger, tmp_path, number):
+    """Search, and hold it to having left everything as it was."""
+    with pytest.raises(SystemFaultError) as caught:
+        search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
+    assert caught.value.number == number
+    assert ledger.quiet_studies(0) == [1], "it counts as searched"
+    assert queries.list_series(ledger) == []
+    assert queries.list_unreadable(ledger) == []
+    assert queries.list_jobs(ledger) == []
+
+
+def test_a_spool_that_is_away_puts_the_search_off(spool, ledger, tmp_path):
+    lge(spool, ledger, tmp_path)
+    spool.root.rename(tmp_path / "away")
+    for _ in range(room.MAX_UNENDED + 2):  # however often
+        put_off(spool, ledger, tmp_path, errno.ENOENT)
+    (tmp_path / "away").rename(spool.root)
+    search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
+    [job] = queries.list_jobs(ledger)
+    assert (job.state, job.slices) == ("queued", 5)
+    told = [event.why for event in queries.list_events(ledger, job.job) if "the search waits" in event.why]
+    assert told == ["the search waits: No such file or directory (a fault of the system)"], "told once"
+
+
+@pytest.mark.parametrize("name", ["EIO", "EMFILE", "ENFILE", "ESTALE", "EACCES", "ENOMEM", "EROFS", "ENOTCONN"])
+def test_a_fault_of_the_system_at_one_file_puts_the_search_off(spool, ledger, tmp_path, monkeypatch, name):
+    lge(spool, ledger, tmp_path)
+    number, opened = getattr(errno, name), []
+    real = Path.open
+
+    def fail_at_the_third(self, *arguments, **named):
+        if self.suffix == ".dcm":
+            opened.append(self)
+            if len(opened) == 3:
+                raise OSError(number, os.strerror(number), str(self))
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", fail_at_the_third)
+    put_off(spool, ledger, tmp_path, number)
+    search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
+    assert [job.slices for job in queries.list_jobs(ledger)] == [5]
+
+
+def test_a_fault_after_the_headers_were_read_puts_the_search_off_too(spool, ledger, tmp_path, monkeypatch):
+    """The digest of a stack is made of its files, read anew."""
+    lge(spool, ledger, tmp_path)
+
+    def fail(_stack):
+        raise MemoryError
+
+    monkeypatch.setattr(room, "input_digest", fail)
+    put_off(spool, ledger, tmp_path, 0)
+
+
+def test_a_file_that_is_gone_for_good_has_a_reason_and_the_others_are_searched(spool, ledger, tmp_path):
+    lge(spool, ledger, tmp_path)
+    next(iter(spool)).unlink()
+    put_off(spool, ledger, tmp_path, errno.ENOENT)
+    search = partial(search_study, ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
+    search(without_missing=True)
+    [row] = queries.list_unreadable(ledger)
+    assert row.problem == "UNREADABLE: the file is gone from the spool"
+    assert [job.slices for job in queries.list_jobs(ledger)] == [4]
+    assert ledger.quiet_studies(0) == []
+
+
+def test_a_seg_that_the_machine_can_not_read_puts_the_search_off(spool, ledger, tmp_path, seg, monkeypatch):
+    """It was a correction that could not be understood, for good."""
+    paths, own = seg
+    receive(spool, ledger, [*paths, save(edited(own, lambda labels: None), tmp_path / "edited.dcm")])
+
+    def fail(*_arguments, **_named):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("scarnode.correct.recognise.read", fail)
+    put_off(spool, ledger, tmp_path, errno.EIO)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from scarnode.jobs.line import Failure
+from scarnode.jobs.line import Failure, PutOff
 from scarnode.jobs.model import Analysed, ClaimedJob
 from scarnode.jobs.worker import Worker, WorkerError, WorkerSettings
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
@@ -159,3 +160,26 @@ def test_a_worker_ends_with_its_node_in_the_middle_of_a_job(stack, tmp_path):
         assert process.exists()
         node.kill()
     wait_until(lambda: not process.exists(), 10, "the end of the worker")
+
+
+def test_an_image_that_the_disk_does_not_give_puts_the_job_off(worker, stack, tmp_path):
+    gone = tmp_path / "gone.dcm"
+    frames = (replace(stack.frames[0], path=gone), *stack.frames[1:])
+    outcome = worker.run(claimed(replace(stack, frames=frames)))
+    assert isinstance(outcome, PutOff)
+    assert outcome.number == errno.ENOENT
+    assert "a fault of the system" in outcome.why
+
+
+def test_results_are_not_written_beside_a_disk_that_is_away(worker, stack, tmp_path):
+    """A folder in the place of the mount point would hide them when the disk comes back."""
+    worker.start()
+    results = worker._settings.results
+    results.rename(tmp_path / "away")
+    try:
+        outcome = worker.run(claimed(stack))
+        assert isinstance(outcome, PutOff)
+        assert outcome.number == errno.ENOENT
+        assert not results.exists()
+    finally:
+        (tmp_path / "away").rename(results)

@@ -23,8 +23,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from scarnode.errors import InputError
+from scarnode.errors import InputError, SystemFaultError, system_fault
 from scarnode.stack import find_stacks, read_volume
+from scarnode.stack.decode import DecodeError, _decode_apart
 from tests.harness.tools import wait_until
 from tests.stack.builders import Study, enhanced, image, save, slices
 
@@ -222,3 +223,23 @@ def test_codec_that_runs_for_ever_ends_though_nobody_waits_for_it_any_more(tmp_p
         limits = Path(f"/proc/{codec.pid}/limits")
         wait_until(lambda: re.search(r"Max cpu time +75 +75 +seconds", limits.read_text()), 30, "the limit")
         codec.kill()
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGLSLossless])
+def test_an_image_that_the_disk_does_not_give_is_the_systems_fault(syntax, tmp_path):
+    paths = save(slices(count=3, **LGE), tmp_path / "in", syntax)
+    (stack,) = find_stacks(paths).stacks
+    (tmp_path / "in").rename(tmp_path / "away")
+    with pytest.raises(SystemFaultError) as caught:
+        read_volume(stack)
+    assert caught.value.missing
+    assert caught.value.where.startswith("instance ")
+
+
+def test_one_that_goes_away_between_two_looks_of_the_decoder_is_told_by_its_process(tmp_path):
+    [path] = save(slices(count=1, **LGE), tmp_path, JPEGLSLossless)
+    with pytest.raises(DecodeError) as caught:
+        _decode_apart([(tmp_path / "gone.dcm", 0), (path, 0)], [0, 1])
+    fault = system_fault(caught.value)
+    assert fault is not None
+    assert fault.missing
