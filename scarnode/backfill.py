@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -11,8 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from io import StringIO
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +24,8 @@ from scarnode.part10 import read
 from scarnode.report import KINDS
 from scarnode.segment import read_identity
 from scarnode.study_process import Order, StudyProcess
+from scarnode.tables import to_csv
+from scarnode.values import read_value
 
 JOURNAL = "studies.jsonl"
 """In the output folder: a line for every study that is done."""
@@ -107,7 +107,7 @@ def _studies(files: Sequence[Path], order: Order, watch: Watch) -> list[_Study]:
     by_uid: dict[str, list[Path]] = defaultdict(list)
     for number, file in enumerate(files, 1):
         try:
-            uid = str(read(file, ["StudyInstanceUID"]).get("StudyInstanceUID") or "")
+            uid = read_value(read(file, ["StudyInstanceUID"]), "StudyInstanceUID").text
         except Exception:  # what a parser says of it is said again, in words, by `find_stacks`
             uid = ""
         by_uid[uid].append(file)
@@ -155,7 +155,7 @@ def _processes(count: int, order: Order) -> Iterator[Callable[[_Study], Outcome]
     def analyse(study: _Study) -> Outcome:
         process = free.get()
         try:
-            return process.analyse(study.uid, study.files)
+            return _named(process.analyse(study.uid, study.files), study.uid)
         finally:
             free.put(process)
 
@@ -164,6 +164,12 @@ def _processes(count: int, order: Order) -> Iterator[Callable[[_Study], Outcome]
     finally:
         for process in everybody:
             process.end()
+
+
+def _named(outcome: Outcome, study_uid: str) -> Outcome:
+    """Name the study of files that no series tells of."""
+    rejected = tuple(replace(series, study_uid=series.study_uid or study_uid) for series in outcome.rejected)
+    return replace(outcome, rejected=rejected)
 
 
 def _open_journal(output: Path) -> TextIO:
@@ -207,14 +213,13 @@ COLUMNS = (
 
 def _write_table(ended: Sequence[_Done], output: Path) -> None:
     """Write the table of results: readable by its owner alone, for it names studies."""
-    text = StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="")
-    writer.writeheader()
-    for entry in ended:
-        for row in _rows(entry):
-            writer.writerow({"study_instance_uid": entry.study_uid, "notice": RESEARCH_USE, **row})
+    rows = [
+        {"study_instance_uid": entry.study_uid, "notice": RESEARCH_USE, **row}
+        for entry in ended
+        for row in _rows(entry)
+    ]
     try:
-        replace_durably(output / TABLE, [text.getvalue().encode()], output)
+        replace_durably(output / TABLE, [to_csv(COLUMNS, rows).encode()], output)
     except OSError as error:
         raise not_writable(error, output) from None
 

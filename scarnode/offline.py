@@ -46,6 +46,7 @@ class RejectedSeries:
     series_uid: str
     reason: str
     detail: str
+    study_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def analyse_study(
     """
     found = find_stacks(files, rules or Rules())
     rejected = [
-        RejectedSeries(series.series_instance_uid, series.reason, series.detail)
+        RejectedSeries(series.series_instance_uid, series.reason, series.detail, series.study_instance_uid)
         for series in found.series
         if series.verdict is not Verdict.ACCEPTED
     ]
@@ -102,7 +103,7 @@ def analyse_study(
         try:
             stacks.append(_analyse_one(stack, network, output, kinds))
         except ScarnodeError as error:
-            rejected.append(RejectedSeries(stack.series_instance_uids[0], FAILED, str(error)))
+            rejected.append(RejectedSeries(stack.series_instance_uids[0], FAILED, str(error), stack.study_instance_uid))
     return Outcome(tuple(stacks), tuple(rejected))
 
 

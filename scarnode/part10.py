@@ -1,4 +1,8 @@
-"""The outermost layer of a DICOM file (PS3.10): where its file meta group ends, how its dataset is encoded."""
+"""The outermost layer of a DICOM file (PS3.10): where its file meta group ends, how its dataset is encoded.
+
+Files without preamble or file meta information, as some exports write them, are read where dcmtk reads them:
+`open_file` gives them what they lack.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,33 @@ import io
 import struct
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import FileDataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.tag import BaseTag
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pydicom.valuerep import STANDARD_VR
+
+from scarnode.uids import IMPLEMENTATION_CLASS_UID
 
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+_VRS = frozenset(vr.value.encode() for vr in STANDARD_VR)
+_HEAD = 4096
+"""Bytes by which a file without file meta information is told."""
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
@@ -36,6 +56,10 @@ _MAX_TEXT = 1 << 20
 
 class NotPart10Error(ValueError):
     """The bytes are not a DICOM file: the message says why."""
+
+
+class IncompleteError(NotPart10Error):
+    """The file is DICOM and lacks its beginning: the message says what, and how to mend it."""
 
 
 class OversizedError(NotPart10Error):
@@ -60,6 +84,125 @@ class Dataset10:
     little_endian: bool
 
 
+def open_file(path: Path) -> BinaryIO:
+    """Open a DICOM file; one that lacks preamble or file meta information is given as if it had them.
+
+    A bare dataset is told by its first elements, in implicit or explicit VR. What is no DICOM is given as it is.
+
+    Raises
+    ------
+    OSError
+        The file can not be opened.
+    """
+    stream = path.open("rb")
+    try:
+        head = stream.read(_HEAD)
+        stream.seek(0)
+        whole = head[128:132] == b"DICM"
+        if whole and head[132:134] == b"\x02\x00" and _names_syntax(stream):
+            return stream
+        start = _end_of_meta(stream) if whole else 0
+        if not whole and head[:2] == b"\x02\x00" and head[4:6].isalpha():
+            stream.seek(0)
+            rest = stream.read()
+            stream.close()
+            return _completed(b"\0" * 128 + b"DICM" + rest)
+        stream.seek(start)
+        syntax = _syntax_of(stream.read(_HEAD))
+        if not syntax:
+            stream.seek(0)
+            return stream
+        stream.seek(start)
+        dataset = stream.read()
+        stream.close()
+        return io.BytesIO(_meta(syntax, dataset) + dataset)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _completed(data: bytes) -> BinaryIO:
+    """Give the bytes of a file that has file meta information; where that names no transfer syntax, one that does."""
+    stream = io.BytesIO(data)
+    if _names_syntax(stream):
+        return stream
+    start = _end_of_meta(stream)
+    syntax = _syntax_of(data[start : start + _HEAD])
+    return io.BytesIO(_meta(syntax, data[start:]) + data[start:]) if syntax else stream
+
+
+def _names_syntax(stream: BinaryIO) -> bool:
+    try:
+        skip_meta(stream)
+    except NotPart10Error as error:
+        return "transfer syntax" not in str(error)
+    finally:
+        stream.seek(0)
+    return True
+
+
+def _end_of_meta(stream: BinaryIO) -> int:
+    """Give where the file meta group ends, or would end, of a file with a DICM prefix."""
+    with suppress(NotPart10Error):  # it names no transfer syntax: the stream stands behind the group
+        skip_meta(stream)
+    end = stream.tell()
+    stream.seek(0)
+    return end
+
+
+def _syntax_of(head: bytes) -> str:
+    """Tell from the first elements how a bare dataset is encoded; '' for what does not look like one.
+
+    Tags ascend, begin in a group from 0008 (0000: a command, never in a file) to 0020, and VRs are known.
+    """
+    for syntax, order, explicit in (
+        (ExplicitVRLittleEndian, "<", True),
+        (ImplicitVRLittleEndian, "<", False),
+        (ExplicitVRBigEndian, ">", True),
+    ):
+        place, last, seen = 0, 0, 0
+        while place + 12 <= len(head) and seen < 5:
+            group, element = struct.unpack_from(f"{order}HH", head, place)
+            tag = group << 16 | element
+            vr = head[place + 4 : place + 6]
+            if tag <= last or not 0x0008 <= group <= 0x7FE0 or (not seen and group > 0x0020):
+                break
+            if explicit and vr not in _VRS:
+                break
+            if explicit and vr in _LONG_VRS:
+                length, value = struct.unpack_from(f"{order}L", head, place + 8)[0], place + 12
+            elif explicit:
+                length, value = struct.unpack_from(f"{order}H", head, place + 6)[0], place + 8
+            else:
+                length, value = struct.unpack_from(f"{order}L", head, place + 4)[0], place + 8
+            if length % 2 and length != _UNDEFINED:
+                break
+            place, last, seen = value + length, tag, seen + 1
+        if seen >= 5 or (seen >= 2 and place > len(head)):
+            return syntax
+    return ""
+
+
+def _meta(syntax: str, dataset: bytes) -> bytes:
+    """Write the preamble and file meta information that a bare dataset lacks."""
+    header = read_dataset(
+        io.BytesIO(dataset),
+        syntax == ImplicitVRLittleEndian,
+        syntax != ExplicitVRBigEndian,
+        stop_when=lambda tag, _vr, _length: tag > 0x00080018,
+        specific_tags=[BaseTag(0x00080016), BaseTag(0x00080018)],
+    )
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(str(header.get("SOPClassUID", "") or ""))
+    meta.MediaStorageSOPInstanceUID = UID(str(header.get("SOPInstanceUID", "") or ""))
+    meta.TransferSyntaxUID = UID(syntax)
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    buffer = DicomBytesIO()
+    buffer.write(b"\0" * 128 + b"DICM")
+    write_file_meta_info(buffer, meta, enforce_standard=False)
+    return buffer.getvalue()
+
+
 def skip_meta(stream: BinaryIO) -> str:
     """Move `stream` to the first byte after the file meta group and give the transfer syntax UID.
 
@@ -73,7 +216,7 @@ def skip_meta(stream: BinaryIO) -> str:
     """
     stream.seek(0)
     if stream.read(132)[128:] != b"DICM":
-        raise NotPart10Error("it has no DICM prefix")
+        raise _why_not(stream)
     syntax = ""
     while True:
         start = stream.tell()
@@ -92,6 +235,24 @@ def skip_meta(stream: BinaryIO) -> str:
     if not syntax:
         raise NotPart10Error("its file meta group names no transfer syntax")
     return syntax
+
+
+def _why_not(stream: BinaryIO) -> NotPart10Error:
+    """Say why a file without a DICM prefix is not read, and how to mend it where that can be told."""
+    stream.seek(0)
+    head = stream.read(_HEAD)
+    if head[:4] == b"DICM":
+        text = (
+            "it lacks the preamble of 128 bytes before its DICM prefix. Put it there: (head -c 128 /dev/zero; cat IN)"
+        )
+        return IncompleteError(f"{text} > OUT")
+    behind = head[128:]
+    if (behind[:2] == b"\x02\x00" and behind[4:6].isalpha()) or _syntax_of(behind):
+        text = "it lacks the DICM prefix behind its preamble. Take the preamble away: tail -c +129 IN > OUT"
+        return IncompleteError(text)
+    if not head.strip(b"\0"):
+        return NotPart10Error("it holds nothing but zeros" if head else "it is empty")
+    return NotPart10Error("it has no DICM prefix")
 
 
 def open_dataset(stream: BinaryIO, tags: Collection[int] = ()) -> Dataset10:
@@ -138,11 +299,13 @@ def read(source: Path | BinaryIO, tags: Collection[str] = (), pixels: bool = Fal
     Exception
         Whatever pydicom's parser meets in damaged files.
     """
-    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
+    with open_file(source) if isinstance(source, Path) else nullcontext(source) as stream:
         known = (tag_for_keyword(keyword) for keyword in tags)
         open_dataset(stream, [tag for tag in known if tag is not None])
         stream.seek(0)
-    return dcmread(source, stop_before_pixels=not pixels, specific_tags=list(tags) or None)
+        completed = isinstance(stream, io.BytesIO)
+        file = stream if completed or not isinstance(source, Path) else source
+        return dcmread(file, stop_before_pixels=not pixels, specific_tags=list(tags) or None)
 
 
 def _inflated(stream: BinaryIO) -> BinaryIO:

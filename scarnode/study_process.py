@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from scarnode.child import end_with_the_parent
 from scarnode.errors import ScarnodeError, WeightsError, system_fault
+from scarnode.logs import keep_quiet_about_patients
 from scarnode.offline import FAILED, Outcome, RejectedSeries, analyse_study
 from scarnode.report import USUAL
 
@@ -89,7 +90,7 @@ class StudyProcess:
             fault = system_fault(error)
             why = str(fault) if fault else f"an unexpected {type(error).__name__}: please report it"
         self.end()
-        return Outcome((), (RejectedSeries(study_uid, FAILED, why),))
+        return Outcome((), (RejectedSeries(study_uid, FAILED, why, study_uid),))
 
     def end(self) -> None:
         """End the process, whatever it does."""
@@ -102,6 +103,7 @@ class StudyProcess:
 
 def _begin() -> None:
     """Make a process ready."""
+    keep_quiet_about_patients()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
     end_with_the_parent()
 

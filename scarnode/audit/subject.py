@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom.dataset import Dataset
-
 from scarnode.audit.model import Subject
 from scarnode.part10 import read
+from scarnode.values import read_value
 
 TAGS = ["SpecificCharacterSet", "SOPClassUID", "StudyInstanceUID", "PatientID", "PatientName", "AccessionNumber"]
 
@@ -26,16 +25,9 @@ def read_subject(file: Path | BinaryIO) -> tuple[Subject, str]:
     except Exception:  # what a parser says of hostile input is no matter of the audit trail
         return Subject(), ""
     subject = Subject(
-        study_instance_uid=_text(header, "StudyInstanceUID"),
-        patient_id=_text(header, "PatientID"),
-        patient_name=_text(header, "PatientName"),
-        accession_number=_text(header, "AccessionNumber"),
+        study_instance_uid=read_value(header, "StudyInstanceUID").text,
+        patient_id=read_value(header, "PatientID").text,
+        patient_name=read_value(header, "PatientName").text,
+        accession_number=read_value(header, "AccessionNumber").text,
     )
-    return subject, _text(header, "SOPClassUID")
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    try:
-        return str(dataset.get(keyword) or "").strip()
-    except Exception:  # a value that pydicom refuses to convert
-        return ""
+    return subject, read_value(header, "SOPClassUID").text

@@ -12,6 +12,7 @@ from scarnode.cli import admin, doctor, jobs, learn, pull, run, series, shipped,
 from scarnode.cli.guide import ROOT, add_examples
 from scarnode.cli.terms import out, say_error
 from scarnode.errors import ScarnodeError
+from scarnode.logs import keep_quiet_about_patients
 
 app = typer.Typer(
     help=f"Measures scar in late-gadolinium-enhancement short-axis stacks, as a DICOM node. {RESEARCH_USE}.",
@@ -53,4 +54,4 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    keep_quiet_about_patients()

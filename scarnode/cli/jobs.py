@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +45,7 @@ from scarnode.cli.terms import (
 from scarnode.clock import span
 from scarnode.durable import replace_durably
 from scarnode.errors import ScarnodeError
+from scarnode.tables import to_csv
 from scarnode.terminal import printable
 
 if TYPE_CHECKING:
@@ -231,15 +230,12 @@ def jobs_export(
     wanted = job_filter(patient, accession, study, date, since, until, calling_ae, state)
     settings, ledger = open_ledger(config)
     rows = queries.list_jobs(ledger, wanted, limit=None)
-    text = StringIO()
     if as_json:
-        json.dump(plain(rows), text)
+        text = json.dumps(plain(rows))
     else:
-        writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(queries.JobSummary)])
-        writer.writeheader()
-        writer.writerows(plain(rows))
+        text = to_csv([field.name for field in dataclasses.fields(queries.JobSummary)], plain(rows))
     with exporting(settings, rows, output):
-        _write(output, text.getvalue().encode())
+        _write(output, text.encode())
     out.print(Text(printable(f"{len(rows)} jobs written to {output}")), soft_wrap=True)
 
 

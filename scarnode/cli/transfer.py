@@ -45,10 +45,8 @@ def send(
     from scarnode.audit import tell_sending, tell_sent
     from scarnode.config import read_settings
     from scarnode.deliver.push import push
-    from scarnode.logs import keep_quiet_about_patients
     from scarnode.offline import list_files
 
-    keep_quiet_about_patients()
     peer, title = _peer(to, calling, config)
     files = list_files(paths)
     trail = read_settings(config).audit_trail() if os.access(config, os.R_OK) else None

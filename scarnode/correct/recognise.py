@@ -15,9 +15,9 @@ from scarnode.correct.outline import Plane, listed_instances, planes
 from scarnode.errors import name_of, raise_system_fault
 from scarnode.part10 import read
 from scarnode.report.codes import SEGMENTS, TISSUE
-from scarnode.report.source import person_name
 from scarnode.segment.model import Tissue
 from scarnode.stack import Stack
+from scarnode.values import read_value
 
 NEEDED = (Tissue.BLOOD, Tissue.MYOCARDIUM)
 """Tissues without whose segment nothing is measured. Scar may be missing: see `Corrected`."""
@@ -113,7 +113,7 @@ def read_origin(seg: Dataset) -> Origin:
         str(seg.SeriesInstanceUID),
         {tissue: int(item.SegmentNumber) for item, tissue in ours},
         types == {"MANUAL"},
-        person_name(seg.get("ContentCreatorName") or ""),
+        read_value(seg, "ContentCreatorName").text,
         str(seg.get("ContentDate") or ""),
     )
 

@@ -46,13 +46,17 @@ _CONVERTIBLE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, Deflat
 
 @dataclass(frozen=True)
 class Item:
-    """A file that can be sent: what its meta information says, and its size in bytes."""
+    """A file that can be sent: what its meta information says, and its size in bytes.
+
+    `file` is where its bytes lie, if not at `path`: one that lacked file meta information was given some there.
+    """
 
     path: Path
     sop_class_uid: UID
     sop_instance_uid: UID
     transfer_syntax_uid: UID
     size: int
+    file: Path | None = None
 
 
 def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str) -> tuple[Outcome, ...]:

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydicom.misc import is_dicom
 from pydicom.uid import UID, MediaStorageDirectoryStorage
@@ -15,7 +17,8 @@ from pynetdicom import build_context
 
 from scarnode.deliver.dimse import MOST_CONTEXTS, Item, exchange, read_item, untaken
 from scarnode.deliver.line import association
-from scarnode.deliver.model import About, Destination, Outcome, patience
+from scarnode.deliver.model import About, Destination, Outcome, patience, unable
+from scarnode.part10 import IncompleteError, NotPart10Error, open_file, skip_meta
 
 MAX_TRIES = 6
 """How often a file is offered that the peer does not take for now (A700, an abort, no association)."""
@@ -68,7 +71,7 @@ def push(
     Parameters
     ----------
     paths : sequence of Path
-        Files with file meta information; what is no DICOM object is skipped.
+        What is no DICOM object is skipped; a file without preamble or file meta information goes out all the same.
     destination : Destination
     calling_ae_title : str
     watch : callable
@@ -80,12 +83,24 @@ def push(
     -------
     Pushed
     """
-    started, stopping = time.monotonic(), stopping or threading.Event()
+    with TemporaryDirectory(prefix="scarnode-send-") as folder:
+        return _push(paths, destination, calling_ae_title, watch, stopping or threading.Event(), Path(folder))
+
+
+def _push(
+    paths: Sequence[Path],
+    destination: Destination,
+    calling_ae_title: str,
+    watch: Callable[[int, int], None],
+    stopping: threading.Event,
+    folder: Path,
+) -> Pushed:
+    started = time.monotonic()
     outcomes: dict[Path, Outcome] = {}
     waiting: list[Item] = []
     skipped: list[Path] = []
     for path in dict.fromkeys(paths):
-        found = read_item(path) if path.exists() and _is_object(path) else None
+        found = _read(path, folder)
         if found is None or (isinstance(found, Item) and found.sop_class_uid == MediaStorageDirectoryStorage):
             skipped.append(path)
         elif isinstance(found, Item):
@@ -122,12 +137,31 @@ def push(
     return Pushed(ordered, tuple(skipped), taken, time.monotonic() - started, links)
 
 
-def _is_object(path: Path) -> bool:
-    """Tell whether a file says of itself to be DICOM; one that can not be read is none of those to be skipped."""
+def _read(path: Path, folder: Path) -> Item | Outcome | None:
+    """Give what is to be sent of a file, or why it can not be; None for one that is no DICOM object.
+
+    A file without preamble or file meta information is completed in `folder`.
+    """
+    if not path.exists():
+        return None
+    completed = None
     try:
-        return is_dicom(path)
+        with open_file(path) as stream:
+            skip_meta(stream)
+            if isinstance(stream, BytesIO):
+                completed = folder / f"{len(list(folder.iterdir()))}.dcm"
+                completed.write_bytes(stream.getvalue())
+    except IncompleteError as error:
+        return unable(path, f"It is not sent: {error}.", permanent=True)
+    except NotPart10Error:
+        if not is_dicom(path):
+            return None
     except OSError:
-        return True
+        pass  # `read_item` says why
+    found = read_item(completed or path)
+    if isinstance(found, Item):
+        return dataclasses.replace(found, path=path, file=completed)
+    return dataclasses.replace(found, path=path)
 
 
 def _one_association(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -163,7 +197,7 @@ def _send(
             pair = (item.sop_class_uid, item.transfer_syntax_uid)
             accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in line.link.accepted_contexts}
             if pair in accepted:
-                yield item, exchange(line, line.link, item.path, item, number % 0xFFFF + 1)
+                yield item, exchange(line, line.link, item.file or item.path, item, number % 0xFFFF + 1)
             else:
                 refused = [c for c in line.link.rejected_contexts if (c.abstract_syntax, c.transfer_syntax[0]) == pair]
                 yield item, untaken(item, refused, [] if refused else [syntax for _, syntax in accepted], destination)

@@ -16,6 +16,7 @@ from scarnode.durable import replace_durably
 from scarnode.errors import InputError
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.tables import FINAL, Job, JobState, Series, Study
+from scarnode.tables import plain_text, to_csv
 
 KEYS = {
     "study_instance_uid": ("study_instance_uid", "studyinstanceuid", "study"),
@@ -77,7 +78,7 @@ def read_cohort(path: Path) -> Cohort:
     members = []
     for number, line in enumerate(lines[1:], 2):
         row = tuple([*line, *[""] * len(columns)][: len(columns)])
-        uid, accession = ("" if at is None else row[at].strip() for at in places.values())
+        uid, accession = ("" if at is None else plain_text(row[at].strip()) for at in places.values())
         if not (uid or accession):
             raise InputError("names no study", f"{path}, row {number}", "Fill it in, or leave the row out")
         members.append(Member(uid, accession, row))
@@ -170,12 +171,8 @@ def _rows(ledger: Ledger, uid: str) -> tuple[list[tuple[str, ...]], bool]:
 
 def write_results(path: Path, cohort: Cohort, table: Sequence[tuple[str, ...]]) -> None:
     """Write the table of results as CSV, whole or not at all, for its user alone: it holds patient data."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow((*cohort.columns, *RESULT))
-    writer.writerows(table)
     try:
-        replace_durably(path, (text.getvalue().encode(),))
+        replace_durably(path, (to_csv((*cohort.columns, *RESULT), table).encode(),))
     except OSError as error:
         raise InputError(f"can not be written ({error.strerror})", str(path), "Name another file") from None
 

@@ -26,7 +26,8 @@ from scarnode.jobs.tables import (
     Result,
     Study,
 )
-from scarnode.stack import SeriesVerdict, Stack
+from scarnode.receive import ReceivedInstance
+from scarnode.stack import Flag, SeriesVerdict, Stack
 
 STACK_JSON = TypeAdapter(Stack)
 SEG_JSON = TypeAdapter(ReceivedSeg)
@@ -47,6 +48,7 @@ class Planning(Deliveries):
         problems: Mapping[str, str] | None = None,
         note: str = "",
         urgent: Collection[str] = (),
+        identity: ReceivedInstance | str = "",
     ) -> None:
         """Write down what was found in a quiet study, and queue a job for every stack that has none yet.
 
@@ -66,6 +68,9 @@ class Planning(Deliveries):
             For the event row, e.g. why the search failed.
         urgent : collection of str
             Calling AE titles; jobs of a study that has an image from one of them go first.
+        identity : ReceivedInstance or str
+            The instance that says whose the study is: from now on it is listed so. Or how its images disagree in that:
+            an alarm stands as long as they do (`scarnode.watch.conditions`), if the study has results.
         """
         now = time.time()
         with self._writing() as session:
@@ -77,19 +82,40 @@ class Planning(Deliveries):
             why = note or f"study quiet: {len(verdicts)} series, {found}"
             session.add(self._event(study_id, None, "", "", why))
             priority = URGENT if planned and urgent and self._came_from(session, study_id, urgent) else ROUTINE
+            study = session.get_one(Study, study_id)
+            study.identity_conflict = identity if isinstance(identity, str) else ""
+            if isinstance(identity, ReceivedInstance):
+                self._name(session, study, identity)
             for plan in planned:
-                self._add_job(session, study_id, plan, now, priority)
+                self._add_job(session, study, plan, now, priority)
+
+    def _name(self, session: Session, study: Study, told: ReceivedInstance) -> None:
+        """List a study under the patient and numbers that its images have now."""
+        former = (study.patient_id, study.patient_name, study.accession_number, study.study_date)
+        now = (told.patient_id, told.patient_name, told.accession_number, told.study_date)
+        if former == now:
+            return
+        study.patient_id, study.patient_name, study.accession_number, study.study_date = now
+        names = ("PatientID", "PatientName", "AccessionNumber", "StudyDate")
+        changed = [name for name, old, new in zip(names, former, now, strict=True) if old != new]
+        session.add(self._event(study.id, None, "", "", f"its images came with another {', '.join(changed)}"))
 
     @staticmethod
     def _came_from(session: Session, study_id: int, callers: Collection[str]) -> bool:
         query = select(Instance.id).where(Instance.study_id == study_id, Instance.calling_ae.in_(callers))
         return session.scalar(query.limit(1)) is not None
 
-    def _add_job(self, session: Session, study_id: int, plan: PlannedJob, now: float, priority: int) -> None:
+    def _add_job(self, session: Session, study: Study, plan: PlannedJob, now: float, priority: int) -> None:
         existing = session.scalar(select(Job).where(Job.key == plan.key))
         if existing is not None:
             self._come_again(session, existing, priority)
+            newer = self._latest_of(session, existing, plan.stack)
+            if newer is not None and not plan.correction:
+                study.identity_conflict = (
+                    f"they came again as they were before job {newer.id} revised job {existing.id}"
+                )
             return
+        study_id = study.id
         job = Job(
             key=plan.key,
             study_id=study_id,
@@ -121,6 +147,8 @@ class Planning(Deliveries):
         what = f"stack of {job.slices} slices"
         if plan.correction is not None:
             what = f"a person's correction of a {what}: SEG {plan.correction.sop_instance_uid}"
+        if plan.stack.left_empty:
+            what += f"; its images have no usable {', '.join(plan.stack.left_empty)}: left empty in the results"
         session.add(self._event(study_id, job.id, "", job.state.value, what))
         self._revise(session, job, plan.stack)
 
@@ -135,6 +163,17 @@ class Planning(Deliveries):
             return
         job.attempts, job.interruptions, job.due_at, job.priority = 0, 0, steady(), priority
         self._move(session, job, JobState.QUEUED, "the same input came again after its results were removed")
+
+    @staticmethod
+    def _latest_of(session: Session, job: Job, stack: Stack) -> Job | None:
+        """Give the network's job that revised another one of the same images with the same slices, if there is one."""
+        images = {frame.sop_instance_uid for frame in stack.frames}
+        newer = select(Job).where(Job.study_id == job.study_id, Job.id > job.id, Job.origin == JobOrigin.NETWORK)
+        for other in session.scalars(newer.where(Job.state != JobState.SUPERSEDED).order_by(Job.id.desc())):
+            same = STACK_JSON.validate_json(other.stack)
+            if Flag.IDENTITY_CHANGED in same.flags and images == {frame.sop_instance_uid for frame in same.frames}:
+                return other
+        return None
 
     def _revise(self, session: Session, job: Job, stack: Stack) -> None:
         """Link a job to the one it revises: the latest of the study that used any of the same images.
@@ -158,7 +197,7 @@ class Planning(Deliveries):
         """Put a job in the place of one whose result is not on its way; what was sent of that is revised."""
         job.predecessor_id = other.id if self._was_sent(session, other) else other.predecessor_id
         if other.state != JobState.SUPERSEDED:
-            what = "a correction" if job.origin is JobOrigin.CORRECTION else "late images"
+            what = "a correction" if job.origin is JobOrigin.CORRECTION else "late images, or their corrected identity,"
             self._move(session, other, JobState.SUPERSEDED, f"{what} made job {job.id}")
 
     def returned_objects(self, study_id: int) -> list[ReturnedObject]:

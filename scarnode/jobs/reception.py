@@ -215,6 +215,12 @@ class Reception:
             rows = session.execute(query.order_by(Instance.id)).all()
         return (rows[-1].id if rows else 0), [row.path for row in rows if row.removed_at is None]
 
+    def last_arrivals(self, study_id: int) -> list[str]:
+        """Give the spool-relative paths of a study's files in the order in which they came last: again, perhaps."""
+        query = select(Instance.path).where(Instance.study_id == study_id, Instance.removed_at.is_(None))
+        with self.reading() as session:
+            return list(session.scalars(query.order_by(Instance.received_at, Instance.id)))
+
     def _write_verdicts(
         self,
         session: Session,

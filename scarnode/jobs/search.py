@@ -12,7 +12,8 @@ from scarnode.errors import InputError, system_fault
 from scarnode.jobs.ledger import Ledger
 from scarnode.jobs.model import PlannedJob
 from scarnode.jobs.returned import sort_returned
-from scarnode.stack import Rules, SeriesVerdict, Stack, Verdict, find_stacks, input_digest
+from scarnode.receive import ReceivedInstance, describe
+from scarnode.stack import Rules, SeriesVerdict, Stack, StackSearch, Verdict, find_stacks, input_digest
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ def search_study(
     try:
         if unended >= MAX_UNENDED:
             raise InputError(f"the node ended {unended} times while it was searched", f"study {study_id}", "Report it")
-        found = find_stacks([spool / path for path in paths], rules)
+        arrivals = {spool / path: place for place, path in enumerate(ledger.last_arrivals(study_id))}
+        found = find_stacks([spool / path for path in paths], rules, arrivals)
         for path, fault in found.system_faults:
             if not (fault.missing and without_missing):
                 raise fault
@@ -81,6 +83,7 @@ def search_study(
         planned = [_plan(stack, spool, model_sha256, settings_digest) for stack in found.stacks]
         returned = [one for one in returned if spool / one.seg.path not in gone]
         verdicts, corrections = sort_returned(returned, found.stacks, planned, spool, results) if returned else ([], [])
+        identity = _identity(found, spool)
     except Exception as error:
         if (met := system_fault(error)) is not None:
             ledger.put_off_search(study_id, f"the search waits: {met.why} (a fault of the system)")
@@ -92,9 +95,24 @@ def search_study(
         return
     problems = {str(path.relative_to(spool)): GONE if path in gone else why for path, why in found.unreadable}
     series = _settled(found.series, verdicts)
-    ledger.close_study(study_id, newest, series, [*planned, *corrections], problems, urgent=urgent)
+    plans = [*planned, *corrections]
+    ledger.close_study(study_id, newest, series, plans, problems, urgent=urgent, identity=identity)
     counts = (study_id, len(series), len(planned), len(corrections), len(problems))
     log.info("study %d: %d series, %d stacks, %d corrections, %d unreadable", *counts)
+
+
+def _identity(found: StackSearch, spool: Path) -> ReceivedInstance | str:
+    """Give the instance that says whose the study is, or how its images disagree in that."""
+    for verdict in found.series:
+        if verdict.reason == "PATIENT_MISMATCH":
+            return verdict.detail.split(";")[0]
+    for _, why in found.unreadable:
+        if "names another patient" in why:
+            return why
+    if not found.stacks:
+        return ""
+    stack = found.stacks[-1]
+    return describe(spool, stack.frames[stack.identity_frame].path)
 
 
 def _settled(found: Sequence[SeriesVerdict], returned: Sequence[SeriesVerdict]) -> list[SeriesVerdict]:

@@ -78,6 +78,7 @@ class CommitmentState(str, Enum):
 
 WAITING = text("newest_instance > searched_instance")
 UNREADABLE = text("problem != ''")
+CONFLICTS = text("identity_conflict != ''")
 KEPT_SOURCES = text("sources_removed_at IS NULL")
 KEPT_RESULT = text("removed_at IS NULL")
 """Few rows of a large table, each with an index of these rows alone. Written out, not bound: only so SQLite uses it."""
@@ -122,10 +123,13 @@ class Study(Base):
     """When its images were deleted (retention); NULL where they lie in the spool."""
     unended_searches: Mapped[int] = mapped_column(Integer, server_default="0")
     """Searches since then that were begun and came to no end, because the node ended."""
+    identity_conflict: Mapped[str] = mapped_column(Text, server_default="")
+    """How its images name somebody else than its results do, which were not made anew; empty where they agree."""
     __table_args__ = (
         Index("study_unsearched", "last_received_at"),
         _some("study_waiting", "last_received_at", WAITING),
         _some("study_kept", "last_received_at", KEPT_SOURCES),
+        _some("study_identity_conflict", "id", CONFLICTS),
         Index("study_sender", "calling_ae", "last_received_at"),
     )
     """Besides, migration 0010 makes ``study_name``, in words of each database's own, for how a name begins."""

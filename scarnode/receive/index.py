@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_file_meta_info
 
 from scarnode.part10 import OversizedError, read
+from scarnode.values import read_value
 
 TAGS = [
     "SpecificCharacterSet",
@@ -105,10 +106,10 @@ def describe(spool: Path, path: Path) -> ReceivedInstance:
         sop_instance_uid=_text(meta, "MediaStorageSOPInstanceUID") or uid,
         study_instance_uid=study,
         series_instance_uid=_text(header, "SeriesInstanceUID"),
-        patient_id=_text(header, "PatientID"),
-        patient_name=_text(header, "PatientName"),
-        accession_number=_text(header, "AccessionNumber"),
-        study_date=_text(header, "StudyDate")[:32],
+        patient_id=read_value(header, "PatientID").text,
+        patient_name=read_value(header, "PatientName").text,
+        accession_number=read_value(header, "AccessionNumber").text,
+        study_date=read_value(header, "StudyDate").text,
         problem=problem,
     )
 

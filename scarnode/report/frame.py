@@ -98,6 +98,8 @@ def draw_origin(stack: Stack, model: ModelIdentity | None, provenance: Provenanc
         rows.append(("Trained on", model.training_data or "not stated"))
     rows.append(("Software", software.strip()))
     rows.append(("Input", f"{_count(len(stack.frames), 'image')}, digest {provenance.input_digest[:16]}"))
+    if stack.left_empty:
+        rows.append(("Left empty", f"{', '.join(stack.left_empty)}: not valid in the images, or not readable"))
     if provenance.predecessor is not None:
         rows.append(("Revision", "replaces an earlier result of this study"))
     if model is not None:

@@ -121,6 +121,7 @@ def capture(page: Image.Image, stack: Stack, model: ModelIdentity, header: Datas
     dataset.ImageType = ["DERIVED", "SECONDARY", "CONTACT_SHEET"]
     dataset.ConversionType = "WSD"
     dataset.BurnedInAnnotation = "YES"
-    dataset.DateOfSecondaryCapture = provenance.made_at.strftime("%Y%m%d")
-    dataset.TimeOfSecondaryCapture = provenance.made_at.strftime("%H%M%S.%f")
+    made_at = stamp.local_time(header, provenance)
+    dataset.DateOfSecondaryCapture = made_at.strftime("%Y%m%d")
+    dataset.TimeOfSecondaryCapture = made_at.strftime("%H%M%S.%f")
     return stamp.finish(dataset, stamp.SC, header, stack, model, provenance)

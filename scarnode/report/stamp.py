@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from io import BytesIO
 from typing import Any
 
@@ -16,10 +17,10 @@ from scarnode import RESEARCH_USE
 from scarnode.report import codes
 from scarnode.report.encode import encode_sequences
 from scarnode.report.model import Provenance
-from scarnode.report.source import PATIENT_AND_STUDY
 from scarnode.segment.model import ModelIdentity
 from scarnode.stack.model import Component, Stack
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, derived_uid
+from scarnode.values import PATIENT_AND_STUDY
 
 MANUFACTURER = "scarnode"
 
@@ -95,9 +96,10 @@ def finish(
     """
     for keyword in PATIENT_AND_STUDY:
         if keyword in header:
-            setattr(dataset, keyword, header.get(keyword))
+            dataset[keyword] = header[keyword]
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    date, time = provenance.made_at.strftime("%Y%m%d"), provenance.made_at.strftime("%H%M%S.%f")
+    made_at = local_time(header, provenance)
+    date, time = made_at.strftime("%Y%m%d"), made_at.strftime("%H%M%S.%f")
     dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = date
     dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = time
     dataset.SeriesDescription = series_description(kind, stack, provenance)
@@ -117,11 +119,28 @@ def finish(
     return dcmread(buffer)
 
 
+def local_time(header: Dataset, provenance: Provenance) -> datetime:
+    """Give when a result was made, on the clock that its times are told by: that of TimezoneOffsetFromUTC.
+
+    Where the source states no offset, nothing is known of its clock, and the time is the provenance's own (UTC).
+    """
+    offset = str(header.get("TimezoneOffsetFromUTC", "") or "")
+    if not offset or provenance.made_at.tzinfo is None:
+        return provenance.made_at
+    return provenance.made_at.astimezone(datetime.strptime(offset, "%z").tzinfo)
+
+
+def moment(header: Dataset, provenance: Provenance) -> str:
+    """Give when a result was made as a DT, with its offset from UTC where that is known."""
+    made_at = local_time(header, provenance)
+    return made_at.strftime("%Y%m%d%H%M%S.%f%z")
+
+
 def _contributing_equipment(
     header: Dataset, model: ModelIdentity, provenance: Provenance
 ) -> list[ContributingEquipment]:
     """Scanner, algorithm (with its Device UID, as IHE AI Results asks) and software library."""
-    now = provenance.made_at.strftime("%Y%m%d%H%M%S.%f")
+    now = moment(header, provenance)
     items = []
     if header.get("Manufacturer"):
         items.append(ContributingEquipment.for_image_acquisition(_scanner(header)))

@@ -14,6 +14,12 @@ WORDS: dict[str, str] = {
     Flag.REPEATED_SLICE: "A slice was imaged more than once: the latest image was used.",
     Flag.MOCO_ONLY: "Only motion-corrected, averaged images came.",
     Flag.CONFLICTING_CONTENT: "Two different images came under one identifier: neither was used.",
+    Flag.IDENTITY_CHANGED: (
+        "The images came with another patient's name, identifier or accession number, too: check which one is right."
+    ),
+    Flag.IDENTITY_INCOMPLETE: (
+        "Part of what the images say of patient or study can not be taken over: it is left empty here."
+    ),
     quality.NO_HEART: "Nothing in the images looks like a left ventricle.",
     quality.NO_MYOCARDIUM: "No myocardium was found.",
     quality.AREA_JUMP: "The outlined area changes by more than 60 % between neighbouring slices.",

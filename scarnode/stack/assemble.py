@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from scarnode.stack import geometry, patient
 from scarnode.stack.acquisitions import Acquisition, acquisitions, choose, latest
 from scarnode.stack.duplicates import resolve
 from scarnode.stack.headers import SUPPORTED, Frame, read_frames
+from scarnode.stack.identity import state_identity
 from scarnode.stack.lge import Assessment, assess, is_short_axis_cine
 from scarnode.stack.model import MAX_VOXELS, Component, Flag, SeriesVerdict, SourceFrame, Stack, StackSearch, Verdict
 from scarnode.stack.parts import MAGNITUDE, Part, component_of, split_series, stem
@@ -24,7 +25,9 @@ _MAX_STACKS = 100
 _Judged = tuple[Part, Assessment]
 
 
-def find_stacks(paths: Sequence[Path], rules: Rules | None = None) -> StackSearch:
+def find_stacks(
+    paths: Sequence[Path], rules: Rules | None = None, arrivals: Mapping[Path, int] | None = None
+) -> StackSearch:
     """Find every short-axis late-enhancement stack in DICOM files.
 
     Parameters
@@ -33,6 +36,9 @@ def find_stacks(paths: Sequence[Path], rules: Rules | None = None) -> StackSearc
         Files of one or several studies, in order of arrival: of several files of one image the first is taken. Only
         headers are read, but for files that share an SOP Instance UID.
     rules : Rules, optional
+    arrivals : mapping of Path to int, optional
+        Place of each file in the order in which they came, for the last time: of several files of one image the last
+        one says whose it is. None: nobody knows.
 
     Returns
     -------
@@ -56,8 +62,9 @@ def find_stacks(paths: Sequence[Path], rules: Rules | None = None) -> StackSearc
         except InputError as error:
             unreadable.append((path, error.what))
     studies: dict[str, list[Frame]] = defaultdict(list)
-    for instance in resolve(instances):
-        first = instance[0]
+    by_path: dict[Path, Frame] = {}
+    for instance in resolve(instances, arrivals):
+        first = by_path[instance[0].path] = instance[0]
         studies[first.study_instance_uid] += instance
         if first.fault in _DAMAGED and first.sop_class_uid in SUPPORTED:
             unreadable.append((first.path, f"{first.fault}: {first.fault_detail}"))
@@ -65,7 +72,7 @@ def find_stacks(paths: Sequence[Path], rules: Rules | None = None) -> StackSearc
     verdicts: list[SeriesVerdict] = []
     for study in sorted(studies):
         found, judged = _search_study(studies[study], rules)
-        stacks += found
+        stacks += [state_identity(stack, by_path, arrivals) for stack in found]
         verdicts += _verdicts(judged)
     return StackSearch(tuple(stacks), tuple(verdicts), tuple(sorted(unreadable)), tuple(faults))
 

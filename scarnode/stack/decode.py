@@ -16,7 +16,7 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import UID
 
 from scarnode.errors import name_of, raise_system_fault
-from scarnode.part10 import NotPart10Error, read, skip_meta
+from scarnode.part10 import NotPart10Error, open_file, read, skip_meta
 from scarnode.stack.codec_process import SECONDS_A_FRAME, SECONDS_TO_START
 
 
@@ -87,7 +87,7 @@ _NOTHING = np.empty(0)
 
 
 def _needs_codec(path: Path) -> bool:
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         try:
             syntax = UID(skip_meta(stream))
         except NotPart10Error:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from scarnode.errors import InputError, raise_system_fault
-from scarnode.part10 import NotPart10Error, skip_meta
+from scarnode.part10 import NotPart10Error, open_file, skip_meta
 from scarnode.stack.model import Stack
 
 _CHUNK = 1 << 20
@@ -36,7 +36,7 @@ def dataset_digest(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             skip_meta(stream)
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)

@@ -7,13 +7,14 @@ IS, an unknown character set, an over-long SH). Scanners do not; so the bytes ar
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Iterator
 
-import pydicom.charset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+
+from scarnode.charset import declared_in, decode
+from scarnode.values import one_line
 
 _BINARY = {"FD": "d", "FL": "f", "US": "H", "SS": "h", "UL": "I", "SL": "i", "US or SS": "H"}
 _PRIVATE_VRS = {0x0043102F: "SS"}
@@ -22,17 +23,20 @@ _MAX_TEXT = 4096
 
 
 def text(dataset: Dataset, tag: int) -> str:
-    """Give an element's text, all values, stripped of padding; '' where it is absent."""
+    """Give an element's text, all values, stripped of padding and of control characters; '' where it is absent.
+
+    Where the character set is not known, the letters that are not ASCII are U+FFFD.
+    """
     element = _element(dataset, tag)
     if element is None or element.value is None:
         return ""
     if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
         value = element.value
         joined = value if isinstance(value, str | bytes) else "\\".join(map(str, _listed(value)))
-        return (joined.decode("latin-1") if isinstance(joined, bytes) else joined)[:_MAX_TEXT].strip("\0 ")
-    raw = element.value[:_MAX_TEXT]
-    decoded = raw.decode("ascii") if raw.isascii() and b"\x1b" not in raw else _decode(dataset, raw)
-    return decoded.strip("\0 ")
+        return one_line((joined.decode("ascii", "replace") if isinstance(joined, bytes) else joined)[:_MAX_TEXT])
+    raw = element.value.strip(b"\0 ")[:_MAX_TEXT]
+    decoded = decode(raw, declared_in(dataset))
+    return one_line(raw.decode("ascii", "replace") if decoded is None else decoded)
 
 
 def texts(dataset: Dataset, tag: int) -> tuple[str, ...]:
@@ -106,17 +110,3 @@ def _unpack(raw: bytes, code: str, little_endian: bool) -> tuple[float, ...] | N
     if not count:
         return None
     return tuple(float(x) for x in struct.unpack(f"{'<' if little_endian else '>'}{count}{code}", raw[: count * size]))
-
-
-def _decode(dataset: Dataset, raw: bytes) -> str:
-    """Decode by the dataset's SpecificCharacterSet, by Latin-1 where that is unknown or wrong."""
-    names = dataset.get_item(0x00080005) if 0x00080005 in dataset else None
-    value = names.value if names is not None else None
-    listed = (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")).split("\\")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            encodings = pydicom.charset.convert_encodings([name.strip("\0 ") for name in listed])
-            return pydicom.charset.decode_bytes(raw, encodings, {0xD, 0xA, 0x9, 0xC})
-    except Exception:
-        return raw.decode("latin-1")

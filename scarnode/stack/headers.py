@@ -24,13 +24,13 @@ from pydicom.uid import (
 )
 
 from scarnode.errors import InputError, raise_system_fault
-from scarnode.part10 import Dataset10, NotPart10Error, OversizedError, open_dataset
+from scarnode.part10 import Dataset10, NotPart10Error, OversizedError, open_dataset, open_file
 from scarnode.stack.codestream import HEAD, stated_size
 from scarnode.stack.elements import integer, items, number, numbers, text, texts
 from scarnode.stack.geometry import Orientation
 from scarnode.stack.model import Vector
+from scarnode.stack.patient import IDENTITY_TAGS, NOBODY, Identity, Patient, read_identity, read_patient
 from scarnode.stack.patient import TAGS as PATIENT_TAGS
-from scarnode.stack.patient import Patient, read_patient
 from scarnode.uids import derived_uid
 
 MULTI_FRAME = frozenset({EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage})
@@ -47,6 +47,7 @@ _TAGS = [
     *(0x00189079, 0x0020000D, 0x0020000E, 0x00200032, 0x00200037, 0x00200052, 0x00280002, 0x00280008, 0x00280010),
     *(0x00280011, 0x00280030, 0x00280100, 0x0043102F, _SHARED, _PER_FRAME),
     *PATIENT_TAGS,
+    *IDENTITY_TAGS,
 ]
 _UID = re.compile(r"[0-9.]{1,128}")
 """PS3.5 9.1 wants at most 64 characters and no leading zeros; scanners that do otherwise are served all the same."""
@@ -111,6 +112,10 @@ class Frame:
     fault : str
         Reason code of what makes the frame unusable; '' for a sound one.
     fault_detail : str
+    identity : Identity
+        What the results take over of it.
+    identity_changed : bool
+        The same image came with another identity, too.
     """
 
     path: Path
@@ -144,6 +149,8 @@ class Frame:
     acquired: tuple[str, float]
     fault: str = ""
     fault_detail: str = ""
+    identity: Identity = NOBODY
+    identity_changed: bool = False
 
     @property
     def geometry(self) -> Geometry:
@@ -173,7 +180,7 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
         reason code. A `SystemFaultError` where the machine is to blame.
     """
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             opened = open_dataset(stream, _TEXTS)
             dataset = read_dataset(
                 opened.stream,
@@ -372,6 +379,7 @@ def _whole(path: Path, dataset: Dataset, uids: tuple[str, str, str, str]) -> Fra
         contrast_agent=bool(text(dataset, 0x00180010) or items(dataset, 0x00180012)),
         patient=read_patient(dataset),
         acquired=_acquired(dataset),
+        identity=read_identity(dataset),
     )
 
 

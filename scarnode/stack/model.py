@@ -50,6 +50,10 @@ class Flag(str, Enum):
     """Only a motion-corrected, averaged series came."""
     CONFLICTING_CONTENT = "CONFLICTING_CONTENT"
     """Two different images came under one SOP Instance UID; neither was used."""
+    IDENTITY_CHANGED = "IDENTITY_CHANGED"
+    """The images came with another name, identifier or accession number than before, or do not agree in them."""
+    IDENTITY_INCOMPLETE = "IDENTITY_INCOMPLETE"
+    """What the images say of patient or study can not all be taken over: it is empty in the results."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,10 @@ class Stack:
     frames : tuple of SourceFrame
         Base to apex.
     flags : tuple of Flag
+    identity_frame : int
+        Index of the frame whose header says whose images they are: of those that differ the one that came last.
+    left_empty : tuple of str
+        Keywords of what that header has and no result can take over (`scarnode.values`).
     """
 
     study_instance_uid: str
@@ -113,6 +121,8 @@ class Stack:
     spacing_between_slices: float | None
     frames: tuple[SourceFrame, ...]
     flags: tuple[Flag, ...] = ()
+    identity_frame: int = 0
+    left_empty: tuple[str, ...] = ()
 
     @property
     def series_instance_uids(self) -> tuple[str, ...]:

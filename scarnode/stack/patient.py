@@ -8,11 +8,63 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from scarnode.stack.elements import text
+from scarnode.values import read_value
 
 TAGS = (0x00100010, 0x00100020, 0x00100021, 0x00100030)
+
+IDENTITY = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+)
+"""What a result carries to be found by: where one is corrected at the source, the result is made anew."""
+IDENTITY_TAGS = tuple(tag for keyword in (*IDENTITY, "PatientIdentityRemoved") if (tag := tag_for_keyword(keyword)))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose image a header says it is, as it stands in the results. Patient data: never logged.
+
+    Attributes
+    ----------
+    values : tuple of str
+        Of `IDENTITY`, names without case; '' where there is none.
+    removed : bool
+        PatientIdentityRemoved is YES: a copy for research, not a correction.
+    """
+
+    values: tuple[str, ...] = ("",) * len(IDENTITY)
+    removed: bool = False
+
+    def contradicts(self, other: Identity) -> bool:
+        """Tell whether two differ in a value that both have."""
+        pairs = zip(self.values, other.values, strict=True)
+        return any(mine and yours and mine != yours for mine, yours in pairs)
+
+
+NOBODY = Identity()
+"""Of a header that says nothing."""
+
+
+@lru_cache(maxsize=4096)
+def _identity(values: tuple[str, ...], removed: bool) -> Identity:
+    return Identity(values, removed)
+
+
+def read_identity(dataset: Dataset) -> Identity:
+    """Read `Identity` of a header whose values pydicom has not converted yet."""
+    values = tuple(read_value(dataset, keyword).text for keyword in IDENTITY)
+    name = values[0].casefold().rstrip("^= ")
+    return _identity((name, *values[1:]), read_value(dataset, "PatientIdentityRemoved").text.upper() == "YES")
 
 
 @dataclass(frozen=True)

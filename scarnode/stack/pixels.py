@@ -13,7 +13,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
 from scarnode.errors import InputError, SystemFaultError, name_of, raise_system_fault
-from scarnode.part10 import open_dataset, read
+from scarnode.part10 import open_dataset, open_file, read
 from scarnode.stack.decode import DecodeError, stored_pixels
 from scarnode.stack.digest import uid_hash
 from scarnode.stack.elements import integer, items, number, numbers, text
@@ -92,7 +92,7 @@ def stored_digest(path: Path) -> str:
     SystemFaultError
     """
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             opened = open_dataset(stream)
             dataset = read_dataset(
                 opened.stream,

@@ -23,8 +23,8 @@ CERTIFICATE_DAYS = 14
 def keep_alarms(ledger: Ledger, settings: Settings) -> None:
     """Raise, restate and clear the alarms that are conditions of the ledger; called every few seconds.
 
-    ``failed_jobs``, ``held_jobs``, ``queue_age``, ``flag_rate``, ``certificate`` and ``destination_NAME``. Alarms on
-    disks, workers, the audit repository and config.ini are kept by the parts that know.
+    ``failed_jobs``, ``held_jobs``, ``identity``, ``queue_age``, ``flag_rate``, ``certificate`` and
+    ``destination_NAME``. Alarms on disks, workers, the audit repository and config.ini are kept by the parts that know.
 
     Parameters
     ----------
@@ -36,6 +36,7 @@ def keep_alarms(ledger: Ledger, settings: Settings) -> None:
     ledger.set_alarm("failed_jobs", _jobs(ledger, "failed", "failed for good"), _tells_of_more)
     held = _jobs(ledger, "held", "held for a person") if notify.held_jobs else ""
     ledger.set_alarm("held_jobs", held, _tells_of_more)
+    ledger.set_alarm("identity", _identity(ledger), _tells_of_more)
     ledger.set_alarm("queue_age", _queue_age(ledger, notify.queue_minutes, settings.study.quiet_seconds), _never)
     ledger.set_alarm("flag_rate", _flag_rate(ledger, notify.flagged_percent, notify.flagged_results), _never)
     ledger.set_alarm("certificate", _certificate(settings), _never)
@@ -59,6 +60,16 @@ def _jobs(ledger: Ledger, state: str, what: str) -> str:
     more = ", ..." if jobs.count > len(jobs.newest) else ""
     numbers = ", ".join(map(str, jobs.newest))
     return f"{jobs.count} {what}: job {numbers}{more} (scarnode jobs list --state {state})"
+
+
+def _identity(ledger: Ledger) -> str:
+    jobs = questions.identity_conflicts(ledger)
+    if not jobs.count:
+        return ""
+    more = ", ..." if jobs.count > len(jobs.newest) else ""
+    numbers = ", ".join(map(str, jobs.newest))
+    what = f"{jobs.count} results name another patient or study than their images, sent again, do now"
+    return f"{what}: job {numbers}{more} (send all images of their study again as they should be)"
 
 
 def _tells_of_more(former: str, detail: str) -> bool:

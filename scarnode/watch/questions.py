@@ -36,6 +36,15 @@ def jobs_in(ledger: Ledger, state: str) -> Counted:
     return Counted(count, tuple(row[0] for row in _rows(ledger, query, state=state, most=MOST_NAMED)) if count else ())
 
 
+def identity_conflicts(ledger: Ledger) -> Counted:
+    """Give the jobs with results that name somebody else than their study's images do now."""
+    query = """
+        SELECT job.id FROM study JOIN job ON job.study_id = study.id
+        WHERE study.identity_conflict != '' AND job.state != 'superseded' ORDER BY job.id DESC"""
+    jobs = [row[0] for row in _rows(ledger, query)]
+    return Counted(len(jobs), tuple(jobs[:MOST_NAMED]))
+
+
 def oldest_queued(ledger: Ledger, before: float) -> Waiting | None:
     """Give the queued job that waits longest, among those made before a time; since it was last put into the queue."""
     query = """

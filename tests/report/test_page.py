@@ -417,7 +417,9 @@ def test_dciodvfy_finds_no_error_in_the_pdf(tmp_path, label):
     done = subprocess.run(["dciodvfy", "pdf.dcm"], cwd=tmp_path, capture_output=True, check=False)
     lines = done.stderr.decode(errors="replace").splitlines()
     assert "EncapsulatedPDF" in lines
-    known = ("UI Device UID", "this is a Standard Extended SOP Class", "needed to build DICOMDIR")
+    known = ["UI Device UID", "this is a Standard Extended SOP Class", "needed to build DICOMDIR"]
+    if label == "over-long":  # numbers stay as the images have them
+        known += ["Length invalid for this VR", "invalid data values for Value Representations"]
     assert [line for line in lines if line != "EncapsulatedPDF" and not any(text in line for text in known)] == []
 
 

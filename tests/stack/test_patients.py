@@ -73,7 +73,7 @@ def coerced(**changes):
 
 def test_a_coerced_header_makes_no_other_image_and_the_first_that_came_counts(tmp_path):
     first = save(slices(S, 1, **LGE, **ANN), tmp_path / "scanner")
-    again = save(coerced(PatientName="PHANTOM^ANNA"), tmp_path / "archive")
+    again = save(coerced(PatientName="Phantom^Ann"), tmp_path / "archive")
     alone, both, turned = find_stacks(first), find_stacks(first + again), find_stacks(again + first)
     assert both == alone
     assert not both.unreadable
@@ -81,9 +81,59 @@ def test_a_coerced_header_makes_no_other_image_and_the_first_that_came_counts(tm
         frame.path for frame in find_stacks(again).stacks[0].frames
     ]
     assert input_digest(both.stacks[0]) == input_digest(alone.stacks[0])
+    assert find_stacks(first + again, arrivals=order(first + again)) == alone
 
 
-def test_one_image_in_two_patients_names_is_quarantined(tmp_path):
+def order(paths):
+    return {path: place for place, path in enumerate(paths)}
+
+
+CORRECTED = [
+    {"PatientName": "PHANTOM^ANNA"},
+    {"PatientID": "2"},
+    {"IssuerOfPatientID": "ELSEWHERE"},
+    {"PatientBirthDate": "19600102"},
+    {"PatientSex": "F"},
+    {"AccessionNumber": "ORDER77"},
+    {"StudyID": "S77"},
+    {"StudyDate": "20240102"},
+]
+
+
+@pytest.mark.parametrize("change", CORRECTED, ids=lambda change: next(iter(change)))
+def test_what_was_corrected_at_the_source_counts_as_it_came_last(tmp_path, change):
+    first = save(slices(S, 1, **LGE, **ANN), tmp_path / "scanner")
+    again = save(coerced(**change), tmp_path / "archive")
+    once_more = save(coerced(**change, SeriesNumber=99), tmp_path / "other way")  # the same identity, other bytes
+    everything = first + again + once_more
+
+    [stack] = find_stacks(everything, arrivals=order(everything)).stacks
+    assert {frame.path for frame in stack.frames} == set(again)
+    assert stack.flags == (Flag.IDENTITY_CHANGED,)
+
+    arrivals = {**order(everything), **dict.fromkeys(first, 100)}  # the first came again
+    [stack] = find_stacks(everything, arrivals=arrivals).stacks
+    assert {frame.path for frame in stack.frames} == set(first)
+
+
+def test_a_stack_of_which_half_was_corrected_is_named_by_the_half_that_came_last(tmp_path):
+    first = save(slices(S, 1, **LGE, **ANN, AccessionNumber="A1"), tmp_path / "scanner")
+    again = save(coerced(AccessionNumber="A2")[5:], tmp_path / "archive")
+    for arrivals, named in ((order(first + again), again), (order(again + first), first)):
+        [stack] = find_stacks(first + again, arrivals=arrivals).stacks
+        assert stack.frames[stack.identity_frame].path in named
+        assert stack.flags == (Flag.IDENTITY_CHANGED,)
+
+
+def test_a_copy_for_research_never_takes_the_place_of_the_patients_images(tmp_path):
+    first = save(slices(S, 1, **LGE, **ANN), tmp_path / "scanner")
+    copy = save(coerced(PatientID="TRIAL-1", PatientIdentityRemoved="YES"), tmp_path / "research")
+    search = find_stacks(first + copy, arrivals=order(first + copy))
+    assert search.stacks == ()
+    assert all("names another patient" in why for _, why in search.unreadable)
+
+
+def test_one_image_in_two_patients_names_is_quarantined_where_nobody_knows_which_came_last(tmp_path):
     first = save(slices(S, 1, **LGE, **ANN), tmp_path / "scanner")
     again = save(coerced(PatientID="2")[4], tmp_path / "archive")
     search = find_stacks(first + again)
