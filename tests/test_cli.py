@@ -2,15 +2,22 @@
 
 import csv
 import json
+import os
 import re
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from scarnode import RESEARCH_USE, __version__
 from scarnode.jobs import Ledger, queries
+from scarnode.jobs.model import PlannedJob
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.receive import describe
+from scarnode.stack import SeriesVerdict, Verdict, find_stacks
+from scarnode.stack.headers import read_frames
 from tests.harness import free_port
 from tests.harness.mail import mail_server
 from tests.jobs.builders import STUDY, TO_PACS, analysed, plan, received, verdict
@@ -274,3 +281,75 @@ def test_images_of_another_patient_are_taken_out(scarnode, tmp_path):
     assert job.patient_id == "SYN-1", "the first image was the other patient's"
     assert "no file of this study" in scarnode(*words, code=2).stderr
     ledger.close()
+
+
+def test_what_a_header_holds_reaches_no_terminal_and_no_formula(scarnode, tmp_path):
+    file = tmp_path / "config.ini"
+    file.write_text("[ledger]\nurl = sqlite:///l.sqlite\n[spool]\npath = spool\n")
+    (tmp_path / "spool" / "00").mkdir(parents=True)
+    header = {
+        "PatientName": "=HYPERLINK(1)^A",
+        "PatientID": "+1+1",
+        "AccessionNumber": "=1+2",
+        "SeriesDescription": "psir \x1b]0;x\x07sa\nnext",
+    }
+    path = tmp_path / "spool" / "00" / f"{STUDY}.1.{1:064x}.dcm"
+    instance(1, STUDY, **header).save_as(path, enforce_file_format=True)
+    phantom = make_phantom(2, PhantomSettings(matrix=(96, 96), slices=3, component="magnitude"))
+    ledger = Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}", "test")
+    [stack] = find_stacks(write_dicom(phantom, tmp_path / "lge")).stacks
+    ledger.add_instances([describe(tmp_path / "spool", path)])
+    verdict = SeriesVerdict(STUDY, "1.2", Verdict.REJECTED, "CINE", "", 0, 1, read_frames(path)[0].description, "MR")
+    ledger.close_study(1, 1, [verdict], [PlannedJob("k", "d", "m", stack)])
+    ledger.close()
+    scarnode("jobs", "export", "-c", file, "-o", tmp_path / "jobs.csv")
+    [row] = csv.DictReader((tmp_path / "jobs.csv").open())
+    assert (row["patient_name"], row["patient_id"], row["accession_number"]) == ("'=HYPERLINK(1)^A", "'+1+1", "'=1+2")
+    with sqlite3.connect(tmp_path / "l.sqlite") as database:
+        [[description]] = database.execute("SELECT description FROM series")
+    for text in (scarnode("series", "list", "-c", file).stdout, description, (tmp_path / "jobs.csv").read_text()):
+        assert text.replace("\n", "").isprintable()
+
+
+SYNTAX = b"\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\x00"
+
+ODD = {
+    "preamble": lambda whole, start: whole[132:],
+    "meta": lambda whole, start: whole[start:],
+    "prefix alone": lambda whole, start: whole[:132] + whole[start:],
+    "transfer syntax": lambda whole, start: whole[: whole.index(SYNTAX)] + whole[whole.index(SYNTAX) + 28 :],
+}
+
+
+MEND = {
+    "preamble alone": (lambda whole: whole[:128] + whole[132:], "tail -c"),
+    "no zeros": (lambda whole: whole[128:], "128 zero bytes|head -c 128"),
+}
+
+
+def test_segment_reads_files_without_their_beginning_or_says_how_to_mend_them(tmp_path):
+    """And it names the study of what it rejects; what libraries say of headers stays out of stderr.
+
+    In a process of its own: it has children, that write there too.
+    """
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, (name, change) in enumerate([*ODD.items(), *((name, change) for name, (change, _) in MEND.items())], 1):
+        ds = instance(
+            number, STUDY, SeriesDescription="cine sax", SpecificCharacterSet="ISO IR 192", PatientName="Üte^Ä"
+        )
+        path = folder / f"{name}.dcm"
+        with pytest.warns(UserWarning):
+            ds.save_as(path, enforce_file_format=True)
+        whole = path.read_bytes()
+        start = 144 + int.from_bytes(whole[140:144], "little")
+        path.write_bytes(change(whole, start) if name in ODD else change(whole))
+    command = [sys.executable, "-m", "scarnode.cli", "segment", folder, "-o", tmp_path / "out", "--json"]
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr.strip()) == (3, "")
+    rejected = json.loads(done.stdout)["rejected"]
+    unreadable = {Path(row["series_uid"]).stem: row["detail"] for row in rejected if row["reason"] == "UNREADABLE"}
+    assert set(unreadable) == set(MEND)
+    assert all(re.search(MEND[name][1], why) for name, why in unreadable.items())
+    assert {row["study_uid"] for row in rejected if row["reason"] != "UNREADABLE"} == {STUDY}

@@ -119,6 +119,32 @@ def test_what_is_no_dicom_object_is_skipped(tmp_path, objects, scp):
     assert [path.name for path in done.skipped] == ["notes.txt", "empty", "gone"]
 
 
+@pytest.mark.parametrize("lacks", ["preamble", "meta", "meta, implicit"])
+def test_a_file_without_its_beginning_goes_out_in_its_own_bytes(tmp_path, scp, lacks):
+    """As dcmtk's storescu sends it."""
+    syntax = ImplicitVRLittleEndian if lacks.endswith("implicit") else ExplicitVRLittleEndian
+    path = make_object(tmp_path / "a.dcm", syntax=syntax)
+    dataset = dataset_bytes(path)
+    path.write_bytes(path.read_bytes()[132:] if lacks == "preamble" else dataset)
+    came = []
+    port = scp(
+        lambda event: came.append((event.encoded_dataset(include_meta=False), event.context.transfer_syntax)) or 0,
+        syntaxes=(ExplicitVRLittleEndian, ImplicitVRLittleEndian),
+    )
+    done = push.push([path], to(port), "SENDER")
+    assert [(outcome.ok, outcome.path) for outcome in done.outcomes] == [(True, path)]
+    assert came == [(dataset, syntax)]
+
+
+def test_a_file_that_dcmtk_does_not_read_either_is_told_how_to_be_mended(tmp_path, objects, scp):
+    odd = make_object(tmp_path / "odd.dcm")
+    odd.write_bytes(odd.read_bytes()[128:])
+    done = push.push([*objects, odd], to(scp()), "SENDER")
+    assert [outcome.ok for outcome in done.outcomes] == [True, True, True, False]
+    assert "lacks the preamble" in done.outcomes[3].detail
+    assert done.outcomes[3].permanent
+
+
 def test_it_can_be_stopped(objects, scp):
     stopping = threading.Event()
     done = push.push(objects, to(scp(lambda event: stopping.set() or 0)), "SENDER", stopping=stopping)

@@ -106,7 +106,7 @@ def test_a_search_that_fails_is_written_down_and_not_repeated_for_ever(spool, le
     phantom = make_phantom(2, PhantomSettings(matrix=(96, 96), slices=3, component="magnitude"))
     receive(spool, ledger, write_dicom(phantom, tmp_path / "lge"))
 
-    def fail(_paths, _rules):
+    def fail(*_):
         raise OSError("the disk does not answer")
 
     monkeypatch.setattr("scarnode.jobs.search.find_stacks", fail)
