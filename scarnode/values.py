@@ -15,7 +15,7 @@ from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.valuerep import DA, TM, format_number_as_ds
+from pydicom.valuerep import DA, TM, PersonName, format_number_as_ds
 
 from scarnode.charset import declared_in, decode
 
@@ -106,6 +106,8 @@ def _joined(dataset: Dataset, keyword: str) -> str | None:
     if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
         return decode(element.value, declared_in(dataset))
     value: object = element.value
+    if isinstance(value, PersonName) and isinstance(value.original_string, bytes):
+        return decode(value.original_string, declared_in(dataset))
     return "\\".join(map(str, value)) if isinstance(value, list | MultiValue) else str(value)
 
 

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import build_context
+from pynetdicom import _config, build_context
 
 from scarnode.deliver.line import association, refusal, silence
 from scarnode.query.model import (
@@ -22,6 +22,11 @@ from scarnode.query.model import (
     QueryError,
     Wanted,
 )
+from scarnode.stack.elements import text
+from scarnode.values import read_value
+
+# What it would write to its log is converted first, and an answer in an odd character set is spoilt by that.
+_config.LOG_RESPONSE_IDENTIFIERS = False
 
 LONGEST = 3600.0
 """Seconds that one question may take in all."""
@@ -87,7 +92,7 @@ def find_series(source: Archive, study_uid: str, calling_ae_title: str) -> list[
             study_uid,
             _text(answer, "SeriesInstanceUID"),
             _text(answer, "Modality"),
-            _text(answer, "SeriesDescription"),
+            text(answer, 0x0008103E),
             _count(answer, "NumberOfSeriesRelatedInstances"),
         )
         for answer in answers
@@ -188,11 +193,11 @@ def _study(answer: Dataset) -> FoundStudy:
     modalities = answer.get("ModalitiesInStudy") or ()
     return FoundStudy(
         study_instance_uid=_text(answer, "StudyInstanceUID"),
-        patient_id=_text(answer, "PatientID"),
-        patient_name=_text(answer, "PatientName"),
-        accession_number=_text(answer, "AccessionNumber"),
+        patient_id=read_value(answer, "PatientID").text,
+        patient_name=read_value(answer, "PatientName").text,
+        accession_number=read_value(answer, "AccessionNumber").text,
         study_date=_text(answer, "StudyDate"),
-        description=_text(answer, "StudyDescription"),
+        description=text(answer, 0x00081030),
         modalities=(modalities,) if isinstance(modalities, str) else tuple(map(str, modalities)),
         series=_count(answer, "NumberOfStudyRelatedSeries"),
         instances=_count(answer, "NumberOfStudyRelatedInstances"),
@@ -208,5 +213,5 @@ def _text(answer: Dataset, keyword: str) -> str:
 
 
 def _count(answer: Dataset, keyword: str) -> int | None:
-    text = _text(answer, keyword)
-    return int(text) if text.isdecimal() else None
+    number = _text(answer, keyword)
+    return int(number) if number.isdecimal() else None

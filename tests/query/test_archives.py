@@ -9,7 +9,9 @@ from hashlib import sha256
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from scarnode.deliver import Destination, send
 from scarnode.errors import ScarnodeError
@@ -55,6 +57,22 @@ def pull_one(archive: Archive, node=None, images: int = 3, stopping=None, watch=
 
 
 # --- questions
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec", "read"),
+    [("ISO_IR 149", "euc_kr", "홍^길동"), ("KLINGON", "euc_kr", ""), ("ISO_IR 100", "utf-8", "홍^길동")],
+)
+def test_an_answers_character_set_is_read_as_that_of_an_image(declared, codec, read):
+    def find(event):
+        one = answer(StudyInstanceUID="1.2.3", SpecificCharacterSet=declared, AccessionNumber="2026-HOSP-MR-0001234")
+        raw = "홍^길동".encode(codec)
+        one[0x00100010] = RawDataElement(Tag(0x00100010), "PN", len(raw), raw, 0, False, True)
+        yield 0xFF00, one
+
+    with fake_archive(find) as archive:
+        [study] = find_studies(archive, Wanted(study_uid="1.2.3"), TITLE)
+    assert (study.patient_name, study.accession_number) == (read, "2026-HOSP-MR-0001234")
 
 
 def test_an_archive_that_passes_over_keys_is_not_believed():
