@@ -114,6 +114,7 @@ class Node:
             certificate_ends=common.certificate_ends,
             model=common.model.sha256,
             roles=common.roles,
+            ledger_trouble=common.ledger_watch.trouble,
         )
 
     @property
@@ -167,8 +168,8 @@ class Node:
         """Feed the watchdog, which restarts a node whose ledger or scheduler hangs.
 
         A ledger on a server that is away comes back without a restart; and a receiver that could not start without it
-        would take no images meanwhile.
+        would take no images meanwhile. Nor does a restart help where the ledger was deleted: a person must act.
         """
-        if not self.common.shared:
+        if not self.common.shared and not self.ledger.file_fault():
             self.ledger.quiet_studies(0, limit=1)
         notify_systemd("WATCHDOG=1")

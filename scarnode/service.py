@@ -74,6 +74,9 @@ def serve(path: Path, roles: Sequence[str] = ROLES) -> None:
             threading.Thread(target=reload, args=(node, path, one_at_a_time), name="reload", daemon=True).start()
     notify_systemd("STOPPING=1")
     node.stop()
+    if node.ledger.file_fault():  # SQLite's last close would delete by name what is no longer ours
+        logging.shutdown()
+        os._exit(0)
 
 
 def take_orders() -> socket.socket:

@@ -18,6 +18,7 @@ from scarnode.cli.terms import (
     print_json,
     show,
     time_of,
+    user,
 )
 
 app = typer.Typer()
@@ -71,8 +72,11 @@ def config_check(
 
 @db_app.command("upgrade")
 def db_upgrade(config: ConfigOption = CONFIG) -> None:
-    """Bring the ledger's schema up to this version's (`serve` does so too)."""
-    open_ledger(config)[1].close()
+    """Bring the ledger's schema up to this version's (`serve` does so too); refused while a node runs on it."""
+    from scarnode.config import read_settings
+    from scarnode.jobs.ledger import upgrade_ledger
+
+    upgrade_ledger(read_settings(config).ledger.url, f"command line, user {user()}")
     out.print("the ledger is up to date")
 
 

@@ -42,10 +42,10 @@ LONGEST_LINE = 20_000
 def open_ledger(config: Path) -> tuple[Settings, Ledger]:
     """Read config.ini and open its ledger; what is changed there is changed in the user's name."""
     from scarnode.config import read_settings
-    from scarnode.jobs import Ledger
+    from scarnode.jobs.ledger import open_beside_node
 
     settings = read_settings(config)
-    return settings, Ledger(settings.ledger.url, actor=f"command line, user {user()}")
+    return settings, open_beside_node(settings.ledger.url, f"command line, user {user()}")
 
 
 def tell_access(settings: Settings, rows: Sequence[Any], file: Path | None = None) -> None:

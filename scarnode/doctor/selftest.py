@@ -18,6 +18,7 @@ from scarnode.deliver.push import push
 from scarnode.doctor.model import Finding, fail, ok
 from scarnode.errors import ScarnodeError
 from scarnode.jobs import Ledger
+from scarnode.jobs.ledger import open_beside_node
 from scarnode.jobs.tables import FINAL, Delivery, Event, Job, JobState, Result, Study
 from scarnode.jobs.tables import Series as SeriesRow
 from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
@@ -88,7 +89,7 @@ def through_node(settings: Settings, say: Callable[[str], None]) -> Iterator[Fin
     """Send the study to the running node, wait for its job, check it, and have the node delete it."""
     with tempfile.TemporaryDirectory(prefix="scarnode-self-test-") as folder:
         uid, paths, truth = write_study(Path(folder))
-        ledger = Ledger(settings.ledger.url, actor="doctor")
+        ledger = open_beside_node(settings.ledger.url, "doctor")
         try:
             ledger.begin_self_test(uid)
             yield from _send_and_check(settings, ledger, uid, paths, truth, say)

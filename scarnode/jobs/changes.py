@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, text
 
 from scarnode.clock import steady
+from scarnode.jobs.database import files_of
+from scarnode.jobs.ledger_file import LedgerFileError, copy_database
 
 if TYPE_CHECKING:
     from scarnode.jobs.ledger import Ledger
@@ -31,27 +33,56 @@ class Changes:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._file = engine.url.database if engine.dialect.name == "sqlite" else None
+        self._files = files_of(engine)
+        self._file = self._files.database if self._files else None
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
 
     def version(self) -> int | None:
         """Give a number that changes with every commit (``PRAGMA data_version``); None: it can not be told."""
-        if not self._file or self._file == ":memory:":
-            return None
         try:
             with self._lock:
-                if self._connection is None:  # of its own: the pragma does not tell of commits on the same connection
-                    file = f"{Path(self._file).absolute().as_uri()}?mode=ro"
-                    self._connection = sqlite3.connect(file, timeout=0, check_same_thread=False, uri=True)
-                return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error:  # who looks into the ledger now meets the same, and says so
+                return self._version()
+        except (sqlite3.Error, LedgerFileError):  # who looks into the ledger now meets the same, and says so
             return None
+
+    def copy_to(self, copy: Path) -> int | None:
+        """Copy the ledger's committed content to a file, also where the ledger's own files were deleted.
+
+        Returns
+        -------
+        int or None
+            The version that was copied at least; None: there is no file to copy.
+
+        Raises
+        ------
+        OSError, sqlite3.Error
+            It can not be copied.
+        """
+        with self._lock:
+            version = self._version()
+            if self._connection is not None:
+                copy_database(self._connection, copy)
+            return version
+
+    def _version(self) -> int | None:
+        if not self._file or self._files is None:
+            return None
+        if self._connection is not None:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        # of its own: the pragma does not tell of commits on the same connection
+        self._files.check()
+        file = f"{self._file.as_uri()}?mode=ro"
+        self._connection = sqlite3.connect(file, timeout=0, check_same_thread=False, uri=True)
+        version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        self._files.remember_log()
+        return version
 
     def close(self) -> None:
         """Give back the connection."""
         with self._lock:
-            if self._connection is not None:
+            if self._connection is not None and self._files is not None:
+                self._files.forget_log()
                 self._connection.close()
                 self._connection = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timezone
@@ -12,8 +13,10 @@ from sqlalchemy.orm import Session, aliased
 from scarnode.clock import AT_ONCE, steady
 from scarnode.errors import LedgerError
 from scarnode.jobs.commitments import Commitments
+from scarnode.jobs.database import sqlite_file
 from scarnode.jobs.deliveries import LONGEST_PAUSE_SECONDS, MOVES
 from scarnode.jobs.holding import Holding
+from scarnode.jobs.ledger_file import LedgerLock, check_beside_node, put_back, rescued_copies
 from scarnode.jobs.members import Members
 from scarnode.jobs.model import (
     FAILURE,
@@ -26,6 +29,7 @@ from scarnode.jobs.notices import Notices
 from scarnode.jobs.planning import SEG_JSON, SENT, STACK_JSON, UNFINISHED, Planning
 from scarnode.jobs.pulls import Pulls
 from scarnode.jobs.retention import Retention
+from scarnode.jobs.schema import OlderSchemaError
 from scarnode.jobs.selftests import SelfTests
 from scarnode.jobs.tables import (
     Commitment,
@@ -37,6 +41,8 @@ from scarnode.jobs.tables import (
     Result,
 )
 from scarnode.jobs.takeout import Takeout
+
+log = logging.getLogger(__name__)
 
 MAX_INTERRUPTIONS = 20
 """How often a job may be running when the node crashes before it counts as the job's fault.
@@ -67,14 +73,16 @@ class Ledger(Planning, Commitments, Holding, Notices, Retention, Takeout, Pulls,
     Parameters
     ----------
     url : str
-        SQLAlchemy's, of SQLite or PostgreSQL. The schema is created or brought up to date.
+        SQLAlchemy's, of SQLite or PostgreSQL.
     actor : str
         Stands in the event rows: who makes the changes.
+    migrate : bool
+        Bring an older schema up to date; False: refuse it. A new database gets its schema either way.
 
     Raises
     ------
     LedgerError
-        The database can not be opened, or was written by a newer scarnode.
+        The database can not be opened, or has the schema of another version.
     """
 
     # -- running jobs ------------------------------------------------------------------------------------------------
@@ -424,3 +432,55 @@ class Ledger(Planning, Commitments, Holding, Notices, Retention, Takeout, Pulls,
             state = job.state
             self._move(session, job, JobState.SUPERSEDED, "cancelled by hand")
             self._tell(session, tell, state)
+
+
+def open_beside_node(url: str, actor: str) -> Ledger:
+    """Open a ledger for a command, beside a node that may run on it.
+
+    Raises
+    ------
+    LedgerError
+        As of `Ledger`; it has an older schema; or it is not the one on which the node runs.
+    """
+    if database := sqlite_file(url):
+        check_beside_node(database)
+    return Ledger(url, actor, migrate=False)
+
+
+def lock_ledger(url: str) -> LedgerLock | None:
+    """Lock a ledger on SQLite for a node, and put back what a former one saved of it where it is gone since.
+
+    Raises
+    ------
+    LedgerError
+        Another node runs on it.
+    """
+    database = sqlite_file(url)
+    if database is None:
+        return None
+    lock = LedgerLock(database)
+    if copy := put_back(database):
+        log.warning("the ledger was gone: %s, which a running node had saved of it, is in its place", copy)
+    for left in rescued_copies(database):
+        log.warning("%s was saved when the ledger was deleted or replaced: compare, then delete it", left)
+    return lock
+
+
+def upgrade_ledger(url: str, actor: str) -> None:
+    """Bring a ledger's schema up to date, unless a node runs on it.
+
+    Raises
+    ------
+    LedgerError
+        As of `Ledger`; or its schema is older, and a node runs on it.
+    """
+    try:
+        open_beside_node(url, actor).close()
+        return
+    except OlderSchemaError:
+        lock = lock_ledger(url)
+    try:
+        Ledger(url, actor).close()
+    finally:
+        if lock:
+            lock.close()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from scarnode.clock import align, steady
 from scarnode.jobs.changes import Changes
-from scarnode.jobs.database import READ_ONLY, open_engine
+from scarnode.jobs.database import READ_ONLY, files_of, open_engine
 from scarnode.jobs.postgres import database_clock
-from scarnode.jobs.schema import upgrade
+from scarnode.jobs.schema import require_current, upgrade
 from scarnode.jobs.tables import Event, Instance, Series, Study
 from scarnode.receive import ReceivedInstance
 from scarnode.stack import SeriesVerdict
+
+L = TypeVar("L", bound="Reception")
 
 FIRST_INSTANCE = "first instance received from "
 """Begins the reason of a study's first event."""
@@ -28,28 +32,46 @@ class Reception:
     Parameters
     ----------
     url : str
-        SQLAlchemy's, of SQLite or PostgreSQL. The schema is created or brought up to date.
+        SQLAlchemy's, of SQLite or PostgreSQL.
     actor : str
         Stands in the event rows: who makes the changes.
+    migrate : bool
+        Bring an older schema up to date; False: refuse it. A new database gets its schema either way.
 
     Raises
     ------
     LedgerError
-        The database can not be opened, or was written by a newer scarnode.
+        The database can not be opened, or has the schema of another version.
     """
 
-    def __init__(self, url: str, actor: str) -> None:
+    def __init__(self, url: str, actor: str, migrate: bool = True) -> None:
         self.actor = actor
         self.engine = open_engine(url)
         self.changes = Changes(self.engine)
         self.shared = self.engine.dialect.name != "sqlite"
         """Whether other machines may use it too: then time is told by its clock (`scarnode.clock.align`)."""
-        upgrade(self.engine)
+        if migrate:
+            upgrade(self.engine)
+        else:
+            require_current(self.engine)
         if self.shared:
             align(database_clock(self.engine))
 
+    def in_name_of(self: L, actor: str) -> L:
+        """Return the same ledger, on the same connections, for changes that another makes."""
+        ledger = copy.copy(self)
+        ledger.actor = actor
+        return ledger
+
+    def file_fault(self) -> str:
+        """Return what became of a SQLite ledger's files: see `scarnode.jobs.ledger_file.LedgerFiles.fault`."""
+        files = files_of(self.engine)
+        return files.fault() if files else ""
+
     def close(self) -> None:
         """Give back the database connections."""
+        if self.file_fault():  # SQLite's last close would delete by name what is no longer ours
+            return
         self.changes.close()
         self.engine.dispose()
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DatabaseError
 
 from scarnode.errors import LedgerError
-from scarnode.jobs.database import make_private
+from scarnode.jobs.database import READ_ONLY
+from scarnode.jobs.ledger_file import copy_database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 REVISIONS = tuple(sorted(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")))
 """Of the schema, oldest first. Alembic, which takes 10 MB, is asked only where there is something to do."""
+
+
+class OlderSchemaError(LedgerError):
+    """The ledger has the schema of an older scarnode."""
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -48,11 +52,38 @@ def upgrade(engine: Engine) -> None:
                 _keep_copy(engine)
             _migrate(connection)
     except DatabaseError as error:
-        raise LedgerError(
-            str(error.orig),
+        raise _unusable(error, engine) from None
+
+
+def require_current(engine: Engine) -> None:
+    """Check that a ledger has this version's schema; a new database gets it, an older one is left as it is.
+
+    For commands: one of a newer version must not change the ledger of a node that runs.
+
+    Raises
+    ------
+    LedgerError
+        The ledger has another schema, or can not be opened.
+    """
+    try:
+        with engine.connect().execution_options(**READ_ONLY[engine.dialect.name]) as connection:
+            current = revision_of(connection)
+    except DatabaseError as error:
+        raise _unusable(error, engine) from None
+    if current is None:
+        upgrade(engine)
+    elif current != REVISIONS[-1]:
+        _refuse_newer(current, engine)
+        raise OlderSchemaError(
+            f"the ledger has schema {current}, this version's is {REVISIONS[-1]}",
             engine.url.render_as_string(),
-            "Check that the database exists, is whole and can be written",
-        ) from None
+            "Restart the node with this version; where none runs: scarnode db upgrade",
+        )
+
+
+def _unusable(error: DatabaseError, engine: Engine) -> LedgerError:
+    todo = "Check that the database exists, is whole and can be written"
+    return LedgerError(str(error.orig), engine.url.render_as_string(), todo)
 
 
 def _migrate(connection: Connection) -> None:
@@ -79,19 +110,10 @@ def _keep_copy(engine: Engine) -> None:
     if engine.dialect.name != "sqlite" or not engine.url.database or engine.url.database == ":memory:":
         return
     copy = Path(f"{engine.url.database}.before-{REVISIONS[-1]}")
-    partial = copy.with_name(copy.name + ".partial")
     try:
-        partial.unlink(missing_ok=True)
-        make_private(partial)
-        with closing(sqlite3.connect(engine.url.database)) as source, closing(sqlite3.connect(partial)) as target:
-            source.backup(target)
-            target.execute("PRAGMA journal_mode=DELETE")  # one file, whole by itself
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(copy)
+        with closing(sqlite3.connect(engine.url.database)) as source:
+            copy_database(source, copy)
     except (OSError, sqlite3.Error) as error:
-        with suppress(OSError):
-            partial.unlink()
         raise LedgerError(
             f"the ledger can not be copied before its upgrade ({error})",
             str(copy),

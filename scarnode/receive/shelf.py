@@ -52,6 +52,8 @@ class Shelf:
         int, str
             Status of the C-STORE response, and ErrorComment (LO: up to 64 characters).
         """
+        if self.spool.closed_for:
+            return self._refuse(incoming, association, self.spool.closed_for)
         if incoming.dataset.startswith(FILE_META):
             return CANNOT_UNDERSTAND, "The dataset begins with file meta information"
         try:
@@ -68,3 +70,9 @@ class Shelf:
         if self.audit:
             self.audit.stored(association, path)
         return SUCCESS, ""
+
+    def _refuse(self, incoming: Incoming, association: Association, why: str) -> tuple[int, str]:
+        """Refuse an instance for now: the sender keeps it."""
+        if self.audit:
+            self.audit.refused(association, incoming, OUT_OF_RESOURCES)
+        return OUT_OF_RESOURCES, why

@@ -102,6 +102,8 @@ class Spool:
         Instances not stored for want of space.
     refused : int
         Size in bytes of the largest of them; whoever watches the disk puts it back to 0.
+    closed_for : str
+        Why no instance is taken now, as an ErrorComment (LO: up to 64 characters); empty: they are taken.
 
     Raises
     ------
@@ -115,6 +117,7 @@ class Spool:
     def __init__(self, root: Path, floor: Floor = NO_FLOOR, shared: bool = False) -> None:
         self.root, self.floor, self._shared = root, floor, shared
         self.refusals = self.refused = 0
+        self.closed_for = ""
         self._placing = threading.Lock()
         self._partial = root / "partial"
         try:

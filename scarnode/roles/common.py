@@ -17,7 +17,7 @@ from scarnode.errors import ConfigError, SpoolError
 from scarnode.jobs.changes import Glance
 from scarnode.jobs.cluster import Dispatcher
 from scarnode.jobs.diskwatch import DiskWatch
-from scarnode.jobs.ledger import Ledger
+from scarnode.jobs.ledger import Ledger, lock_ledger
 from scarnode.jobs.members import new_name
 from scarnode.jobs.outbox import resend_delay
 from scarnode.jobs.pulse import Pulse
@@ -28,6 +28,7 @@ from scarnode.jobs.turns import Turns
 from scarnode.receive import CommitmentReport, Spool
 from scarnode.segment import read_identity
 from scarnode.watch.conditions import certificate_ends
+from scarnode.watch.ledger_file import LedgerWatch
 
 ROLES = ("receive", "work", "deliver")
 """All that there is to do; a node of one machine does all of it in one process."""
@@ -89,6 +90,7 @@ class Common:
         self.stopping = threading.Event()
         self.model = read_identity(settings.segment.weights)
         self.use(settings)
+        self.ledger_lock = lock_ledger(settings.ledger.url)
         self.ledger = Ledger(settings.ledger.url, actor=f"node {self.host}")
         self.shared = self.ledger.shared
         self.owner = new_name() if self.shared else self.host
@@ -98,6 +100,7 @@ class Common:
         self.put_offs = PutOffs()
         self.disks = DiskWatch(self.ledger, self.spool, settings.folders(), self.alarm, self.put_offs.no_room)
         self.audit = settings.audit_trail()
+        self.ledger_watch = LedgerWatch(self.ledger, self.ledger_lock, self.spool, lambda: self.settings)
         self.turns = Turns(self.ledger.engine)
         self.pulse: Pulse | None = None
         self.scheduler = Scheduler({})
@@ -139,7 +142,11 @@ class Common:
 
     def tasks(self) -> Tasks:
         """Give the tasks of every process."""
-        tasks: dict[str, Callable[[], object]] = {"disks": self.disks.look, "faults": self._tell_faults}
+        tasks: dict[str, Callable[[], object]] = {
+            "disks": self.disks.look,
+            "faults": self._tell_faults,
+            **self.ledger_watch.tasks(),
+        }
         if self.pulse:
             tasks["pulse"] = self.pulse.beat
         if self.audit.on:
@@ -158,6 +165,8 @@ class Common:
             self.pulse.end()
         self.turns.close()
         self.ledger.close()
+        if self.ledger_lock:
+            self.ledger_lock.close()
         self.spool.close()
 
     def _tell_repository(self) -> None:

@@ -63,8 +63,9 @@ class Delivering:
         from scarnode.web.monitoring import monitoring_router
 
         metrics = Metrics(self.watch, facts)
-        router = monitoring_router(metrics.text, lambda: self.watch.why_not_ready(facts()))
-        self._web = serve_web(settings, [router], engines)
+        unhealthy = lambda: self._common.ledger_watch.trouble  # noqa: E731
+        router = monitoring_router(metrics.text, lambda: self.watch.why_not_ready(facts()), unhealthy)
+        self._web = serve_web(settings, self._common.ledger.in_name_of("web"), [router], engines)
 
     def recover(self) -> int:
         """Take up what the last run left, and end what config.ini no longer asks for."""

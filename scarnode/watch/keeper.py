@@ -103,6 +103,8 @@ class Watch:
         reasons = [f"port {port} is not listened on" for port in closed]
         if not facts.ports and "receive" in facts.roles:
             reasons.append("the node is starting")
+        if facts.ledger_trouble:
+            reasons.append(facts.ledger_trouble)
         silent = time.monotonic() - self._written
         if silent > UNWRITTEN:
             reasons.append(f"the ledger could not be written for {silent:.0f} s")

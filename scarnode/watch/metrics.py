@@ -18,6 +18,7 @@ from scarnode import __version__
 from scarnode.jobs.tables import DeliveryState, JobState
 from scarnode.receive.refusals import Reason
 from scarnode.watch.keeper import Watch
+from scarnode.watch.ledger_file import LEDGER_ALARM
 from scarnode.watch.model import Facts
 
 OTHERS = "other"
@@ -92,7 +93,8 @@ class Metrics(Collector):
             "Share of flagged results among the last ones.",
             figures.flagged / figures.results if figures.results else 0.0,
         )
-        yield _gauges("scarnode_alarm", "1 for every alarm that stands.", "alarm", dict.fromkeys(figures.alarms, 1))
+        alarms = [*figures.alarms, *([LEDGER_ALARM] if facts.ledger_trouble else [])]
+        yield _gauges("scarnode_alarm", "1 for every alarm that stands.", "alarm", dict.fromkeys(alarms, 1))
         buckets, total = self._watch.durations.buckets()
         yield HistogramMetricFamily(
             "scarnode_analysis_seconds", "Time that analyses took.", buckets=buckets, sum_value=total
@@ -101,6 +103,11 @@ class Metrics(Collector):
     def _of_node(self, facts: Facts) -> Iterator[Metric]:
         yield _gauge(
             "scarnode_ready", "1 where images can be taken and analysed.", not self._watch.why_not_ready(facts)
+        )
+        yield _gauge(
+            "scarnode_ledger_in_place",
+            "1 where the ledger's files are those that the node opened.",
+            not facts.ledger_trouble,
         )
         ports = {str(port): is_open for port, is_open in facts.ports.items()}
         yield _gauges("scarnode_listener_up", "Whether a port is listened on.", "port", ports)

@@ -174,6 +174,8 @@ class Facts:
         SHA-256 of the network's weights.
     roles : tuple of str
         What this process does (`scarnode.roles.ROLES`).
+    ledger_trouble : str
+        What became of the ledger's files (`scarnode.watch.ledger_file.LedgerWatch`); empty: they are in place.
     """
 
     callers: tuple[str, ...]
@@ -189,3 +191,4 @@ class Facts:
     certificate_ends: float | None
     model: str
     roles: tuple[str, ...]
+    ledger_trouble: str = ""

@@ -58,8 +58,8 @@ def make_app(
     ----------
     settings : Settings
     ledger : Ledger
-        One of the web's own: its connections are not the node's. It is asked by readers that wait for nobody, and
-        written only where a person presses a button. Closed with the app.
+        The node's own: a process opens its ledger once. It is asked by readers that wait for nobody, and written
+        only where a person presses a button.
     open_routers : sequence of fastapi.APIRouter
         Answered without a log-in: metrics and health. They must hold no patient data.
     engines : callable
@@ -74,7 +74,6 @@ def make_app(
     async def live(_app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         yield
-        ledger.close()
 
     app = FastAPI(
         title="scarnode",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +24,7 @@ class Desk:
     ----------
     settings : Settings
     ledger : Ledger
-        Of the web's own.
+        The node's own: a process opens its ledger once.
     trail : AuditTrail
     pictures : Pictures
     engines : callable
@@ -58,9 +57,7 @@ class Desk:
 
     def ledger_of(self, session: Session) -> Ledger:
         """Give the ledger as a person writes it: their name stands in the event rows."""
-        ledger = copy.copy(self.ledger)
-        ledger.actor = f"web, user {session.name}"
-        return ledger
+        return self.ledger.in_name_of(f"web, user {session.name}")
 
     def tell_access(self, session: Session, subjects: Iterable[Subject]) -> None:
         """Record who is shown whose data, before it is shown: there is no access without a trace.

@@ -12,7 +12,9 @@ from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 
-def monitoring_router(metrics: Callable[[], bytes], why_not_ready: Callable[[], list[str]]) -> APIRouter:
+def monitoring_router(
+    metrics: Callable[[], bytes], why_not_ready: Callable[[], list[str]], ledger_trouble: Callable[[], str] = str
+) -> APIRouter:
     """Build the router.
 
     Parameters
@@ -21,6 +23,8 @@ def monitoring_router(metrics: Callable[[], bytes], why_not_ready: Callable[[], 
         Gives the metrics in Prometheus' text format.
     why_not_ready : callable
         Gives the reasons why the node can not do its work now; none where it can.
+    ledger_trouble : callable
+        Gives what became of the ledger's files; empty where they are in place.
     """
     router = APIRouter(tags=["monitoring"])
 
@@ -34,10 +38,11 @@ def monitoring_router(metrics: Callable[[], bytes], why_not_ready: Callable[[], 
         """Metrics in Prometheus' text format."""
         return Response(await run_sync(metrics, limiter=threads()), media_type=CONTENT_TYPE_LATEST)
 
-    @router.get("/healthz", response_class=PlainTextResponse)
-    async def tell_health() -> str:
-        """Whether the process lives."""
-        return "ok\n"
+    @router.get("/healthz", response_class=PlainTextResponse, responses={503: {"description": "The ledger is gone"}})
+    async def tell_health() -> PlainTextResponse:
+        """Whether the process lives, and on its ledger; 503 where that was deleted or replaced: a person must act."""
+        trouble = await run_sync(ledger_trouble, limiter=threads())
+        return PlainTextResponse(f"{trouble or 'ok'}\n", 503 if trouble else 200)
 
     @router.get("/readyz", response_class=PlainTextResponse, responses={503: {"description": "One reason a line"}})
     async def tell_readiness() -> PlainTextResponse:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
 
     from scarnode.config import Settings
+    from scarnode.jobs import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -148,14 +149,17 @@ def _written(host: str, port: int) -> str:
 
 
 def serve_web(
-    settings: Settings, open_routers: Sequence[APIRouter] = (), engines: Callable[[], list[str]] = list
+    settings: Settings,
+    ledger: Ledger,
+    open_routers: Sequence[APIRouter] = (),
+    engines: Callable[[], list[str]] = list,
 ) -> WebServer | None:
     """Serve what [web] asks for; None where that is nothing.
 
     Parameters
     ----------
     settings : Settings
-    open_routers, engines
+    ledger, open_routers, engines
         As of `scarnode.web.app.make_app`.
 
     Raises
@@ -165,8 +169,6 @@ def serve_web(
     """
     if not settings.web.port:
         return None
-    from scarnode.jobs import Ledger
     from scarnode.web.app import make_app
 
-    ledger = Ledger(settings.ledger.url, actor="web")
     return WebServer(make_app(settings, ledger, open_routers, engines), settings)

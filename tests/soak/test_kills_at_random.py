@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from contextlib import suppress
@@ -17,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.audit import audit
+from tests.harness.crowd import run_commands
 from tests.harness.ledger import jobs, query
+from tests.harness.ledger_locks import deleted_files
 from tests.harness.node import Node
 from tests.harness.orthanc import Orthanc
 from tests.harness.senders import Scanner, send_by_dcmtk, send_by_pynetdicom, small_studies
@@ -122,6 +125,39 @@ class Storm:
         return "idle"
 
 
+class Commands(threading.Thread):
+    """An admin's commands beside the node, without a pause: some one after the other, some at once.
+
+    Attributes
+    ----------
+    ran : int
+    failed : list
+        Those that ended badly.
+    """
+
+    def __init__(self, node: Node, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.ran, self.failed = 0, []
+        config = ("-c", str(node.config_path))
+        self._lines = [
+            ("jobs", "list", *config),
+            ("jobs", "export", "-o", str(folder / "jobs.csv"), *config),
+            ("series", "list", "--json", *config),
+            ("alarms", "--all", *config),
+            ("db", "upgrade", *config),
+        ]
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            self.failed += run_commands(self._lines, at_once=self.ran % 2 == 0)
+            self.ran += len(self._lines)
+
+    def end(self) -> None:
+        self._stopping.set()
+        self.join(120)
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(2 * MOST_SECONDS)
 def test_hundreds_of_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
@@ -138,8 +174,10 @@ def test_hundreds_of_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> No
         Scanner(node, islice(small_studies(tmp_path / name, f"{SEED}-{name}", unreadable_every=6), STUDIES), send, 0.3)
         for name, send in (("dcmtk", send_by_dcmtk), ("pynetdicom", send_by_pynetdicom))
     ]
-    storm, start = Storm(node, orthanc), time.monotonic()
+    node.write_config()
+    storm, start, commands = Storm(node, orthanc), time.monotonic(), Commands(node, tmp_path)
     try:
+        commands.start()
         for scanner in scanners:
             scanner.start()
         while storm.kills < KILLS and time.monotonic() - start < MOST_SECONDS:
@@ -154,10 +192,15 @@ def test_hundreds_of_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> No
         sent = [one for scanner in scanners for one in scanner.sent]
         wait_until(lambda: settled(node, len(studies)), 1500, "the end of all jobs and deliveries", poll=1)
         seconds = time.monotonic() - start
+        commands.end()
+        assert commands.failed == []
+        assert deleted_files(node.pid, node.ledger_path) == []
         audit(node, orthanc, sent, studies)
         print_figures(storm, node, studies, sent, after_kills, seconds)
+        print(f"{commands.ran} commands beside the node")
         assert storm.kills >= KILLS, f"only {storm.kills} kills in {MOST_SECONDS:g} s"
     finally:
+        commands.end()
         node.kill()
         orthanc.kill()
 

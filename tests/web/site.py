@@ -84,7 +84,7 @@ def served(folder: Path, settings: Settings | None = None, **web: object) -> Ite
     for path in (settings.spool.path, settings.results.path):
         path.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(settings.ledger.url, actor="test")
-    app = make_app(settings, Ledger(settings.ledger.url, actor="web"))
+    app = make_app(settings, ledger.in_name_of("web"))
     server = WebServer(app, settings)
     try:
         yield Site(app, server, settings, ledger, f"http://127.0.0.1:{server.port}")
