@@ -194,13 +194,7 @@ SYNCING = ThreadPoolExecutor(16, "sync")
 """Syncs a folder while its writer syncs the file. One after the other took six times as long on a busy machine."""
 
 
-def write_durably(
-    path: Path,
-    temporary: Path,
-    parts: Iterable[bytes],
-    placing: AbstractContextManager[object] = NOT_GUARDED,
-    place_first: bool = False,
-) -> None:
+def write_durably(path: Path, temporary: Path, parts: Iterable[bytes]) -> None:
     """Write a file (mode 0600) so that its bytes survive a power loss once this returns.
 
     Parameters
@@ -211,42 +205,81 @@ def write_durably(
         A new name on the same file system.
     parts : iterable of bytes
         Written one after the other.
-    placing : context manager
-        Held while the file takes its place, e.g. a lock.
-    place_first : bool
-        Give a file whose name is new that name before its bytes are synced, and sync both at once: a journaling file
-        system writes them down in one commit. After a crash in between, what bears the name may be short, empty or
-        zeros: only for a reader that can tell. A name that is there already is replaced as ever.
 
     Raises
     ------
     OSError
         Disk full or the like; no part of the file is left behind.
     """
-    placed = False
     file = os.fdopen(_create(temporary), "wb", buffering=0)
     with file:
         try:
             _write_all(file, parts)
-            if place_first:
-                with placing:
-                    if placed := not path.exists():
-                        temporary.rename(path)
-            if placed:
-                folder = SYNCING.submit(sync_folder, path.parent)
-                os.fsync(file.fileno())
-                folder.result()
-                return
-            os.fsync(file.fileno())
-            with placing:
-                temporary.replace(path)
+            place(file, temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
-            if placed:
-                with placing:
-                    _unlink_if_same(path, file.fileno())
             raise
+
+
+def place(file: FileIO, temporary: Path, path: Path, placing: AbstractContextManager[object] = NOT_GUARDED) -> None:
+    """Give a written file its name, so that both survive a power loss once this returns.
+
+    Parameters
+    ----------
+    file : FileIO
+        Open.
+    temporary : Path
+        The name that it has.
+    path : Path
+        Replaced where it exists, by bytes that are synced.
+    placing : context manager
+        Held while the file takes its place, e.g. a lock.
+
+    Raises
+    ------
+    OSError
+        The file may still have its former name.
+    """
+    os.fsync(file.fileno())
+    with placing:
+        temporary.replace(path)
     sync_folder(path.parent)
+
+
+def place_new(file: FileIO, temporary: Path, path: Path, placing: AbstractContextManager[object] = NOT_GUARDED) -> bool:
+    """Give a written file a name that is new before its bytes are synced, then sync both at once.
+
+    A journaling file system writes them down in one commit. After a crash in between, what bears the name may be
+    short, empty or zeros: only for a reader that can tell.
+
+    Parameters
+    ----------
+    file, temporary, path, placing
+        As of `place`.
+
+    Returns
+    -------
+    bool
+        False: there is a file under that name already; nothing was done.
+
+    Raises
+    ------
+    OSError
+        The file has no name any more, or still the former.
+    """
+    with placing:
+        if path.exists():
+            return False
+        temporary.rename(path)
+    try:
+        folder = SYNCING.submit(sync_folder, path.parent)
+        os.fsync(file.fileno())
+        folder.result()
+    except BaseException:
+        with placing:
+            _unlink_if_same(path, file.fileno())
+        raise
+    return True
 
 
 def _unlink_if_same(path: Path, descriptor: int) -> None:

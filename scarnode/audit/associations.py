@@ -26,7 +26,7 @@ from scarnode.receive.refusals import Reason, Refusal
 if TYPE_CHECKING:  # not for a command that only reads the ledger
     from pynetdicom.association import Association
 
-    from scarnode.receive.spool import Incoming
+    from scarnode.receive.incoming import Incoming
 
 log = logging.getLogger(__name__)
 

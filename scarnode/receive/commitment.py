@@ -36,6 +36,9 @@ NO_SUCH_CLASS = 0x0118
 ALL_COMMITTED, SOME_FAILED = 1, 2
 """Event Type IDs (PS3.4 Table J.3-2)."""
 
+LONGEST_REPORT = 1 << 20
+"""Bytes of a report, which is decoded in memory: those of 5000 instances."""
+
 UNKNOWN_REASON = 0x0110
 """Stands for a FailureReason that is missing: processing failure."""
 
@@ -94,12 +97,8 @@ def answer_report(event: Event, take: TakeReport) -> tuple[int, Dataset | None]:
     An exception of `take` is answered as a processing failure by pynetdicom: the peer may report again.
     """
     request = cast(N_EVENT_REPORT, event.request)
-    if request.AffectedSOPClassUID != StorageCommitmentPushModel:
-        return NO_SUCH_CLASS, None
-    if request.AffectedSOPInstanceUID != StorageCommitmentPushModelInstance:
-        return NO_SUCH_INSTANCE, None
-    if request.EventTypeID not in (ALL_COMMITTED, SOME_FAILED):
-        return NO_SUCH_EVENT_TYPE, None
+    if refused := _not_taken(request):
+        return refused, None
     link = event.assoc
     peer = (link.requestor if link.is_acceptor else link.acceptor).ae_title.strip()
     try:
@@ -111,6 +110,20 @@ def answer_report(event: Event, take: TakeReport) -> tuple[int, Dataset | None]:
         log.warning("storage commitment: %s reports on a request that it was never sent: refused", peer)
         return INVALID_ARGUMENT, None
     return SUCCESS, None
+
+
+def _not_taken(request: N_EVENT_REPORT) -> int | None:
+    """Give the status of a request that is no report on a storage commitment, or too long to be decoded."""
+    if request.AffectedSOPClassUID != StorageCommitmentPushModel:
+        return NO_SUCH_CLASS
+    if request.AffectedSOPInstanceUID != StorageCommitmentPushModelInstance:
+        return NO_SUCH_INSTANCE
+    if request.EventTypeID not in (ALL_COMMITTED, SOME_FAILED):
+        return NO_SUCH_EVENT_TYPE
+    if request.EventInformation and request.EventInformation.getbuffer().nbytes > LONGEST_REPORT:
+        log.warning("storage commitment: a report is longer than %d bytes: refused", LONGEST_REPORT)
+        return INVALID_ARGUMENT
+    return None
 
 
 def _read(information: Dataset) -> CommitmentReport:

@@ -19,7 +19,7 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from scarnode.receive.lane import Lane
-from scarnode.receive.limits import LONGEST_PDU, Limits, Places, WaitingRoom
+from scarnode.receive.limits import LONGEST_REQUEST, MOST_ITEMS, Limits, Memory, Places, WaitingRoom
 from scarnode.receive.line import Line
 from scarnode.receive.peers import Caller, plain_address, recognise
 from scarnode.receive.refusals import Reason, Refusal, printable, write_down
@@ -30,6 +30,12 @@ from scarnode.tls import explain
 log = logging.getLogger(__name__)
 
 _A_ASSOCIATE_RQ = 1
+_FIRST_ITEM = 74
+"""Where the items of an A-ASSOCIATE-RQ begin (PS3.8 Table 9-11)."""
+_PRESENTATION_CONTEXT, _USER_INFORMATION = 0x20, 0x50
+_WITH_SUB_ITEMS = (_PRESENTATION_CONTEXT, _USER_INFORMATION)
+_CONTEXT_HEAD = 4
+"""Bytes between the length of a presentation context item and its first sub-item."""
 _A_ASSOCIATE_RQ_CAME = "Evt6"
 """To pynetdicom's state machine (PS3.8 Table 9-9)."""
 _TLS_HANDSHAKE = 22
@@ -56,7 +62,7 @@ class Door:
         refused: Callable[[Refusal], None] | None = None,
     ) -> None:
         self.callers, self.limits = tuple(callers), limits
-        self.places, self.waiting = Places(limits), WaitingRoom(limits)
+        self.places, self.waiting, self.memory = Places(limits), WaitingRoom(limits), Memory()
         self._refused = refused
         self._closed = threading.Event()
 
@@ -111,6 +117,22 @@ class Request:
     def calling_ae_title(self) -> str:
         """Any characters; the spaces around it mean nothing."""
         return self.pdu[26:42].decode("latin-1").strip(" ")
+
+    @property
+    def has_too_many_items(self) -> bool:
+        """Whether decoding it would make more objects than any peer needs."""
+        found, start = 0, _FIRST_ITEM
+        while start + 4 <= len(self.pdu):
+            kind, length = self.pdu[start], int.from_bytes(self.pdu[start + 2 : start + 4], "big")
+            if kind not in _WITH_SUB_ITEMS:
+                start += length
+            elif kind == _PRESENTATION_CONTEXT:
+                start += _CONTEXT_HEAD
+            start += 4
+            found += 1
+            if found > MOST_ITEMS:
+                return True
+        return False
 
 
 class _TurnedAwayError(Exception):
@@ -246,7 +268,7 @@ class _Association(RequestHandler):
         association = self._create_association()
         lane = Lane(association, self.server.shelf) if self.server.shelf else None
         plain = cast("AssociationSocket", association.dul.socket)
-        line = Line(plain, self.server.door.limits, self._cut_off, lane)
+        line = Line(plain, self.server.door.limits, self._cut_off, lane, self.server.door.memory)
         association.dul.socket = line
         association.dul._recv_pdu.put(self._asked)
         association.dul.event_queue.put(_A_ASSOCIATE_RQ_CAME)
@@ -255,6 +277,7 @@ class _Association(RequestHandler):
         association.start()
         association.join()
         association.dul.kill_dul()  # where the association's thread died of an error its partner would live on
+        line.end()
 
 
 def _message_complete(_event: evt.Event, line: Line) -> None:
@@ -287,7 +310,7 @@ def _read_request(connection: socket.socket, deadline: float) -> Request:
     if header[0] != _A_ASSOCIATE_RQ:
         what = "it speaks TLS, on the port without" if header[0] == _TLS_HANDSHAKE else "it does not speak DICOM"
         raise _TurnedAwayError(Reason.NO_VALID_REQUEST, detail=what)
-    if length > LONGEST_PDU:
+    if length > LONGEST_REQUEST:
         raise _TurnedAwayError(Reason.NO_VALID_REQUEST, detail=f"it says to be {length} bytes long")
     if length < 68:
         raise _TurnedAwayError(Reason.NO_VALID_REQUEST, detail="too short")
@@ -308,6 +331,8 @@ class _Decoded(A_ASSOCIATE_RQ):
 
 def _decode(request: Request) -> _Decoded:
     """Decode a request: where that fails in pynetdicom's own thread, it keeps the place until its timer ends."""
+    if request.has_too_many_items:
+        raise _TurnedAwayError(Reason.NO_VALID_REQUEST, request, f"it has more than {MOST_ITEMS} items")
     try:
         return _Decoded(request.pdu)
     except Exception:  # it fails on a broken PDU in many ways

@@ -10,6 +10,7 @@ import logging
 import re
 import struct
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -19,8 +20,10 @@ from pynetdicom.association import Association
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
-from scarnode.receive.shelf import Shelf
-from scarnode.receive.spool import Incoming
+from scarnode.receive.incoming import Incoming
+from scarnode.receive.limits import MAXIMUM_PDU_LENGTH
+from scarnode.receive.refusals import Reason
+from scarnode.receive.shelf import Shelf, StoreOperation
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +36,10 @@ _PROCESSING_FAILURE = 0xC211
 """What pynetdicom answers where a handler fails."""
 _COMMAND, _LAST = 1, 2
 """Bits of a message control header (PS3.8 E.2)."""
-_ROOM_FOR_AN_ANSWER = 1024
-"""A peer that takes shorter PDUs gets its answers from pynetdicom, which cuts them up."""
+_SHORTEST_PDU = 16
+"""A peer that takes only shorter ones is pynetdicom's."""
+_BEFORE_FRAGMENT = 6
+"""Bytes before the fragment in a presentation data value: length, context ID, control header."""
 _UID = re.compile(rb"[0-9.]{1,64}\0?")
 
 
@@ -47,8 +52,11 @@ class Wire(Protocol):
     def read_body(self, length: int) -> bytearray:
         """Give as many bytes of its body, less where the connection has ended."""
 
-    def answer(self, pdu: bytes) -> None:
+    def answer(self, pdus: bytes) -> None:
         """Send the answer to the message that was read."""
+
+    def cut(self, reason: Reason) -> object:
+        """Abort the association."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,8 @@ class StoreRequest:
 class Lane:
     """Takes the C-STORE messages of one association before pynetdicom sees them.
 
-    Whatever is not a plain C-STORE-RQ for an accepted presentation context goes to pynetdicom, byte for byte.
+    Whatever is not a plain C-STORE-RQ for an accepted presentation context goes to pynetdicom, byte for byte. That is
+    known when the command set has come; a dataset goes to disk while it arrives.
 
     Parameters
     ----------
@@ -93,7 +102,7 @@ class Lane:
             } or {0: ("", "")}  # no context has the ID 0: all goes to pynetdicom
         longest = link.requestor.maximum_length or 0
         return (
-            (longest == 0 or longest >= _ROOM_FOR_AN_ANSWER)
+            (longest == 0 or longest >= _SHORTEST_PDU)
             and link.dul.to_provider_queue.empty()
             and link.dul.to_user_queue.empty()
             and link.dul.event_queue.empty()
@@ -117,23 +126,33 @@ class Lane:
         bytes or None
             What was read and is pynetdicom's (nothing, where the connection has ended); None: a C-STORE was answered.
         """
-        read, message, progress = bytearray(), _Message(self._contexts), _Progress.MORE
-        while progress is _Progress.MORE:
-            header = wire.read_header()
-            read += header
-            if len(header) < 6 or header[0] != P_DATA_TF:
-                return bytes(read)
-            length = int.from_bytes(header[2:6], "big")
-            body = wire.read_body(length)
-            read += body
-            progress = message.add(body) if len(body) == length else _Progress.NOT_OURS
-        if progress is _Progress.NOT_OURS or message.request is None:
-            return bytes(read)
-        wire.answer(self._stored(message.request, message.context, b"".join(message.parts)))
+        message, raw = _Message(self._contexts, self._begin), bytearray()
+        try:
+            while message.progress is _Progress.MORE:
+                header = wire.read_header()
+                if message.operation is None:  # only a command set lies here: of a dataset nothing is kept
+                    raw += header
+                else:
+                    raw = header
+                if len(header) < 6 or header[0] != P_DATA_TF:
+                    return bytes(raw)
+                body = wire.read_body(int.from_bytes(header[2:6], "big"))
+                raw += body
+                if len(body) < int.from_bytes(header[2:6], "big"):
+                    return bytes(raw)
+                message.add(body)
+            if message.progress is _Progress.OUT_OF_ORDER:
+                wire.cut(Reason.OUT_OF_ORDER)
+                return b""
+            if message.operation is None or message.progress is not _Progress.WHOLE:
+                return bytes(raw)
+            wire.answer(self._complete(message))
+        finally:
+            if message.operation is not None:
+                message.operation.abandon()
         return None
 
-    def _stored(self, request: StoreRequest, context: int, dataset: bytes) -> bytes:
-        """Store an instance, and give the PDU that answers."""
+    def _begin(self, request: StoreRequest, context: int) -> StoreOperation:
         link = self._association
         incoming = Incoming(
             sop_class_uid=_text(request.sop_class_uid),
@@ -141,58 +160,72 @@ class Lane:
             transfer_syntax_uid=self._contexts[context][1],
             calling_ae=link.requestor.ae_title,
             called_ae=link.acceptor.ae_title,
-            dataset=dataset,
         )
+        return self._shelf.begin(incoming, link)
+
+    def _complete(self, message: _Message) -> bytes:
+        """Store an instance that has come whole, and give the PDUs that answer."""
+        assert message.request is not None and message.operation is not None
         try:
-            status, comment = self._shelf.put(incoming, link)
+            status, comment = message.operation.complete()
         except Exception as error:  # ours to mend; the sender keeps the image
             log.error("C-STORE: an unexpected %s; answered with 0x%04X", type(error).__name__, _PROCESSING_FAILURE)
             status, comment = _PROCESSING_FAILURE, ""
-        return _answer(request, context, status, comment)
+        longest = self._association.requestor.maximum_length or MAXIMUM_PDU_LENGTH
+        return _answer(message.request, message.context, status, comment, longest)
 
 
 class _Progress(Enum):
     MORE = auto()
     WHOLE = auto()
     NOT_OURS = auto()
+    OUT_OF_ORDER = auto()
 
 
 class _Message:
-    """A C-STORE message that is being put together (PS3.8 Annex E), as long as it looks like one."""
+    """A C-STORE message that is being put together (PS3.8 Annex E), as long as it looks like one.
 
-    def __init__(self, contexts: dict[int, tuple[str, str]]) -> None:
-        self._contexts = contexts
+    From the last fragment of its command on, its dataset goes into `operation`, fragment by fragment.
+    """
+
+    def __init__(
+        self, contexts: dict[int, tuple[str, str]], begin: Callable[[StoreRequest, int], StoreOperation]
+    ) -> None:
+        self._contexts, self._begin = contexts, begin
         self._command = bytearray()
-        self._ended = False
+        self.progress = _Progress.MORE
         self.context = 0
         self.request: StoreRequest | None = None
-        self.parts: list[memoryview] = []
+        self.operation: StoreOperation | None = None
 
-    def add(self, body: bytearray) -> _Progress:
+    def add(self, body: bytearray) -> None:
         """Add a P-DATA-TF PDU."""
-        fragments = _fragments(body)
-        if not fragments:
-            return _Progress.NOT_OURS
-        self.context = self.context or fragments[0][0]
-        ours = self.context in self._contexts and all(self._take(*fragment) for fragment in fragments)
-        if not ours:
-            return _Progress.NOT_OURS
-        return _Progress.WHOLE if self._ended else _Progress.MORE
+        if not _well_formed(body):
+            self.progress = _Progress.NOT_OURS
+            return
+        for context, control, value in _fragments(body):
+            # what follows the end in the same PDU has no place there: pynetdicom passes over it, too
+            self.progress = self._take(context, control, value)
+            if self.progress is not _Progress.MORE:
+                return
 
-    def _take(self, context: int, control: int, value: memoryview) -> bool:
-        """Take a fragment; False: it has no place here."""
-        of_command = bool(control & _COMMAND)
-        if self._ended or context != self.context or of_command is not (self.request is None):
-            return False
-        if not of_command:
-            self.parts.append(value)
-            self._ended = bool(control & _LAST)
-            return True
+    def _take(self, context: int, control: int, value: memoryview) -> _Progress:
+        of_command, last = bool(control & _COMMAND), bool(control & _LAST)
+        if self.operation is not None:
+            if of_command:
+                return _Progress.OUT_OF_ORDER
+            self.operation.write(value)  # as pynetdicom, whatever context it names
+            return _Progress.WHOLE if last else _Progress.MORE
+        self.context = self.context or context
+        if context != self.context or context not in self._contexts or not of_command:
+            return _Progress.NOT_OURS
         self._command += value
-        if control & _LAST:
+        if last:
             self.request = _store_request(bytes(self._command))
-            return self.request is not None and _text(self.request.sop_class_uid) == self._contexts[context][0]
-        return True
+            if self.request is None or _text(self.request.sop_class_uid) != self._contexts[context][0]:
+                return _Progress.NOT_OURS
+            self.operation = self._begin(self.request, context)
+        return _Progress.MORE
 
 
 class _Nap(threading.Event):
@@ -202,19 +235,25 @@ class _Nap(threading.Event):
         return super().wait(0.25 if timeout is None else timeout)
 
 
-def _fragments(body: bytearray) -> list[tuple[int, int, memoryview]] | None:
-    """Take the presentation data values out of a P-DATA-TF PDU (PS3.8 9.3.5): context ID, control header, value."""
-    view, start, found = memoryview(body), 0, []
+def _well_formed(body: bytearray) -> bool:
+    """Say whether a P-DATA-TF PDU (PS3.8 9.3.5) is made of presentation data values to its end."""
+    start = 0
+    while start < len(body):
+        length = int.from_bytes(body[start : start + 4], "big")
+        if length < 2 or start + 4 + length > len(body):
+            return False
+        start += 4 + length
+    return bool(body)
+
+
+def _fragments(body: bytearray) -> Iterator[tuple[int, int, memoryview]]:
+    """Take the presentation data values out of such a PDU: context ID, control header, value."""
+    view, start = memoryview(body), 0
     while start < len(view):
-        if len(view) - start < 6:
-            return None
         (length,) = struct.unpack_from(">L", view, start)
         end = start + 4 + length
-        if length < 2 or end > len(view):
-            return None
-        found.append((view[start + 4], view[start + 5], view[start + 6 : end]))
+        yield view[start + 4], view[start + 5], view[start + 6 : end]
         start = end
-    return found
 
 
 def _store_request(command: bytes) -> StoreRequest | None:
@@ -241,8 +280,8 @@ def _store_request(command: bytes) -> StoreRequest | None:
     return StoreRequest(_number(message_id), sop_class, instance)
 
 
-def _answer(request: StoreRequest, context: int, status: int, comment: str) -> bytes:
-    """Give the P-DATA-TF PDU of a C-STORE-RSP (PS3.7 9.3.1.2)."""
+def _answer(request: StoreRequest, context: int, status: int, comment: str, longest: int) -> bytes:
+    """Give the P-DATA-TF PDUs of a C-STORE-RSP (PS3.7 9.3.1.2), each of `longest` bytes at the most."""
     elements = [
         (0x0002, _text(request.sop_class_uid).encode(), b"\0"),
         (0x0100, struct.pack("<H", _C_STORE_RSP), b""),
@@ -253,10 +292,14 @@ def _answer(request: StoreRequest, context: int, status: int, comment: str) -> b
         (0x1000, _text(request.sop_instance_uid).encode(), b"\0"),
     ]
     command = b"".join(_element(number, value, padding) for number, value, padding in elements if value)
-    value = struct.pack("BB", context, _COMMAND | _LAST)
-    value += _element(0x0000, struct.pack("<L", len(command)), b"") + command
-    body = struct.pack(">L", len(value)) + value
-    return struct.pack(">BBL", P_DATA_TF, 0, len(body)) + body
+    command = _element(0x0000, struct.pack("<L", len(command)), b"") + command
+    size, pdus = longest - _BEFORE_FRAGMENT, b""
+    for start in range(0, len(command), size):
+        fragment = command[start : start + size]
+        control = _COMMAND | (_LAST if start + size >= len(command) else 0)
+        value = struct.pack(">LBB", len(fragment) + 2, context, control) + fragment
+        pdus += struct.pack(">BBL", P_DATA_TF, 0, len(value)) + value
+    return pdus
 
 
 def _element(number: int, value: bytes, padding: bytes) -> bytes:

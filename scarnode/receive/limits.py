@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -16,8 +17,23 @@ MAXIMUM_PDU_LENGTH = 131072
 LONGEST_PDU = 1 << 20
 """Bytes of a PDU that are taken all the same: some senders count wrongly, and losing their images helps nobody."""
 
+LONGEST_REQUEST = 256 << 10
+"""Bytes of a PDU that holds no data. 128 presentation contexts of 30 transfer syntaxes each need 100 kB."""
+
+MOST_ITEMS = 8192
+"""Items and sub-items of an association request: each becomes an object of 1 kB. 128 contexts of 30 have 4100."""
+
 LONGEST_MESSAGE = 2 << 30
-"""Bytes of one message (command and dataset), which lie in memory until they are on disk."""
+"""Bytes of one message (command and dataset). The dataset of a C-STORE goes to disk while it arrives."""
+
+LONGEST_COMMAND = 64 << 10
+"""Bytes of a command set, which lie in memory; that of a C-STORE has some 200."""
+
+FREE_FRAGMENTS, BYTES_PER_FRAGMENT = 10_000, 16
+"""A message may have so many fragments (PDVs), and one more for so many bytes: empty ones are work without an end."""
+
+MEMORY_FOR_MESSAGES = 256 << 20
+"""Bytes of all messages together that lie in memory: of those that go through pynetdicom, which holds them whole."""
 
 SLOWEST_SENDER = 16 * 1024
 """Bytes per second below which a message counts as hung."""
@@ -51,6 +67,65 @@ class Limits:
     request_timeout: float = 30.0
     network_timeout: float = 60.0
     idle_timeout: float = 300.0
+
+
+class Memory:
+    """What all associations' messages may take of the memory, together.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    """
+
+    def __init__(self, size: int = MEMORY_FOR_MESSAGES) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes; False: there are not so many left."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Let other messages have them."""
+        with self._lock:
+            self._left += size
+
+
+class MessageSize:
+    """Counts the fragments of a message, PDU by PDU, and tells when they are more than a message may have."""
+
+    def __init__(self) -> None:
+        self._fragments = self._bytes = self._command = 0
+
+    def add(self, body: bytes | bytearray) -> Reason | None:
+        """Count the presentation data values of a P-DATA-TF PDU (PS3.8 9.3.5); give why they are too many.
+
+        What can not be taken apart is not counted: whoever decodes it ends the association.
+        """
+        start, end = 0, len(body)
+        while end - start >= 6:
+            length, control = _ITEM_HEAD.unpack_from(body, start)
+            if length < 2 or length > end - start - 4:
+                break
+            start += 4 + length
+            self._fragments += 1
+            self._bytes += length - 2
+            if control & 1:
+                self._command += length - 2
+                if self._command > LONGEST_COMMAND:
+                    return Reason.COMMAND_TOO_LONG
+            if self._fragments > FREE_FRAGMENTS + self._bytes // BYTES_PER_FRAGMENT:
+                return Reason.TOO_MANY_FRAGMENTS
+        return None
+
+
+_ITEM_HEAD = struct.Struct(">LxB")
+"""Length, context ID (not read) and message control header of a presentation data value."""
 
 
 class Places:

@@ -6,6 +6,7 @@ import math
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,15 @@ from contextlib import suppress
 from pynetdicom.transport import AssociationSocket
 
 from scarnode.receive.lane import P_DATA_TF, Lane
-from scarnode.receive.limits import LONGEST_MESSAGE, LONGEST_PDU, SLOWEST_SENDER, Limits
+from scarnode.receive.limits import (
+    LONGEST_MESSAGE,
+    LONGEST_PDU,
+    LONGEST_REQUEST,
+    SLOWEST_SENDER,
+    Limits,
+    Memory,
+    MessageSize,
+)
 from scarnode.receive.refusals import Reason
 from scarnode.sockets import acknowledge_at_once, hang_up
 
@@ -22,6 +31,9 @@ MOMENT = 0.25
 
 PIECE = 1 << 17
 """Bytes that are asked of the kernel at once."""
+
+FREE_MEMORY = 1 << 20
+"""Bytes of a message that every association may hold: nobody can take the memory for a C-ECHO away from the others."""
 
 _PDU_TYPES = range(1, 8)
 
@@ -43,6 +55,8 @@ class Line(AssociationSocket):
         Told the reason where the peer is cut off.
     lane : Lane, optional
         Deals with C-STORE messages before pynetdicom sees them.
+    memory : Memory, optional
+        What the messages of all associations may take that go through pynetdicom. None: it alone.
     """
 
     def __init__(
@@ -51,6 +65,7 @@ class Line(AssociationSocket):
         limits: Limits,
         refuse: Callable[[Reason], None],
         lane: Lane | None = None,
+        memory: Memory | None = None,
     ) -> None:
         # super().__init__() would announce the connection to the state machine a second time
         self.__dict__.update(vars(plain))
@@ -64,6 +79,9 @@ class Line(AssociationSocket):
         self._received = 0  # bytes of it
         self._last = time.monotonic()  # when something last happened
         self._owed = False
+        self._size = MessageSize()
+        self._memory, self._holding = memory or Memory(), threading.Lock()
+        self._held, self._ended = 0, False
 
     @property
     def ready(self) -> bool:
@@ -71,7 +89,7 @@ class Line(AssociationSocket):
         if self._ahead:
             return True
         if self.socket is not None and not self._over and time.monotonic() > self._deadline:
-            self._cut(Reason.IDLE if self._began is None else Reason.TOO_SLOW)
+            self.cut(Reason.IDLE if self._began is None else Reason.TOO_SLOW)
         if self._over:
             return not self._told
         if self._lane is None or self._owed or self._type is not None or not self._lane.open():
@@ -110,12 +128,12 @@ class Line(AssociationSocket):
     def read_body(self, length: int) -> bytearray:
         """Read a PDU's body, for the lane."""
         self._type = None
-        return self._read(length)
+        return self._fragments(length)
 
-    def answer(self, pdu: bytes) -> None:
+    def answer(self, pdus: bytes) -> None:
         """Send the lane's answer to the message that was read."""
         self.message_complete()
-        self.send(pdu)
+        self.send(pdus)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read a header or a body; less than that where the connection has ended."""
@@ -128,9 +146,10 @@ class Line(AssociationSocket):
         if self._type is None:
             return self._header(nr_bytes)
         kind, self._type = self._type, None
+        if kind == P_DATA_TF:
+            return self._fragments(nr_bytes) if self._hold(nr_bytes) else self.cut(Reason.OUT_OF_MEMORY)
         body = self._read(nr_bytes)
-        if kind != P_DATA_TF:  # release, abort: no part of a message
-            self._began = None
+        self._began = None  # release, abort: no part of a message
         return body
 
     def send(self, bytestream: bytes) -> None:
@@ -145,6 +164,7 @@ class Line(AssociationSocket):
             self.socket.settimeout(None)
         self._owed = False
         self._last = time.monotonic()
+        self._let_go()
 
     def message_complete(self) -> None:
         """Note that pynetdicom has put a whole message together."""
@@ -162,27 +182,56 @@ class Line(AssociationSocket):
     def _header(self, nr_bytes: int) -> bytearray:
         if self._began is None:
             self._began = self._last = time.monotonic()
-            self._received = 0
+            self._received, self._size = 0, MessageSize()
+            self._let_go()
         header = self._read(nr_bytes)
         if len(header) == nr_bytes and header[0] in _PDU_TYPES:
             length = int.from_bytes(header[2:6], "big")
-            if length > LONGEST_PDU:
-                return self._cut(Reason.PDU_TOO_LONG)
+            if length > (LONGEST_PDU if header[0] == P_DATA_TF else LONGEST_REQUEST):
+                return self.cut(Reason.PDU_TOO_LONG)
             if self._received + length > LONGEST_MESSAGE:
-                return self._cut(Reason.MESSAGE_TOO_LONG)
+                return self.cut(Reason.MESSAGE_TOO_LONG)
             self._type = header[0]
         return header
+
+    def _fragments(self, nr_bytes: int) -> bytearray:
+        """Read the body of a P-DATA-TF PDU."""
+        body = self._read(nr_bytes)
+        too_many = self._size.add(body)
+        return self.cut(too_many) if too_many else body
+
+    def _hold(self, nr_bytes: int) -> bool:
+        """Take memory for bytes of a message that pynetdicom puts together; False: there is none left."""
+        counted = max(0, min(nr_bytes, self._received + nr_bytes - FREE_MEMORY))
+        with self._holding:
+            if self._ended or not self._memory.take(counted):
+                return False
+            self._held += counted
+            return True
+
+    def _let_go(self) -> None:
+        """Give back the memory of the last message."""
+        if self._held:
+            with self._holding:
+                self._memory.give_back(self._held)
+                self._held = 0
+
+    def end(self) -> None:
+        """Read no more, and give back what is held: the association has ended."""
+        with self._holding:
+            self._ended = True
+        self._let_go()
 
     def _read(self, nr_bytes: int) -> bytearray:
         data = bytearray()
         while len(data) < nr_bytes and not self._over and self.socket is not None:
             left = self._deadline - time.monotonic()
             if left <= 0:
-                return self._cut(Reason.TOO_SLOW)
+                return self.cut(Reason.TOO_SLOW)
             try:
                 piece = _receive(self.socket, nr_bytes - len(data), left)
             except TimeoutError:
-                return self._cut(Reason.TOO_SLOW)
+                return self.cut(Reason.TOO_SLOW)
             except OSError:
                 break
             if not piece:
@@ -192,8 +241,8 @@ class Line(AssociationSocket):
             self._last = time.monotonic()
         return data
 
-    def _cut(self, reason: Reason) -> bytearray:
-        """Tell the peer and hang up; what pynetdicom reads from now on is the end."""
+    def cut(self, reason: Reason) -> bytearray:
+        """Abort the association: tell the peer and hang up; what pynetdicom reads from now on is the end."""
         self._over = True
         self._refuse(reason)
         if self.socket is not None:

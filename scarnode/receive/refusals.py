@@ -29,6 +29,10 @@ class Reason(Enum):
     NO_VALID_REQUEST = ("no valid association request", "abort", 0, 0)
     PDU_TOO_LONG = ("a PDU is longer than it may be", "abort", 2, 6)
     MESSAGE_TOO_LONG = ("a message is longer than it may be", "abort", 2, 0)
+    COMMAND_TOO_LONG = ("a command set is longer than it may be", "abort", 2, 0)
+    TOO_MANY_FRAGMENTS = ("a message comes in far more fragments than its bytes need", "abort", 2, 0)
+    OUT_OF_ORDER = ("a fragment of a command came inside a dataset", "abort", 2, 5)
+    OUT_OF_MEMORY = ("the messages in hand take all the memory that they may", "abort", 2, 0)
     TOO_SLOW = ("silent or too slow in the middle of a message", "abort", 2, 0)
     IDLE = ("an association without a message", "abort", 2, 0)
 

@@ -32,9 +32,10 @@ from scarnode.clock import steady_association_timers
 from scarnode.errors import ScarnodeError
 from scarnode.receive.commitment import Reporters, commitment_handlers
 from scarnode.receive.door import Door, Listener
+from scarnode.receive.incoming import Incoming
 from scarnode.receive.limits import MAXIMUM_PDU_LENGTH
 from scarnode.receive.shelf import SUCCESS, Shelf
-from scarnode.receive.spool import Incoming, Spool
+from scarnode.receive.spool import Spool
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 if TYPE_CHECKING:  # the audit room knows this one's types

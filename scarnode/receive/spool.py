@@ -6,81 +6,38 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
-import struct
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from io import FileIO
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 from uuid import uuid4
 
-from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID
-
 from scarnode.disk import NO_FLOOR, NO_ROOM, Floor
-from scarnode.durable import check_writable, make_folder, sync_folder, write_durably
+from scarnode.durable import check_writable, make_folder, place, place_new, sync_folder
 from scarnode.errors import SpoolError
-from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
+from scarnode.receive.incoming import Incoming, head_of, read_head, safe_uid, syntax_of
+from scarnode.receive.partial import PartialFile
 
-_PREAMBLE = b"\0" * 128 + b"DICM"
-_GROUP_LENGTH = b"\2\0\0\0UL\4\0"
-_BEFORE_GROUP = len(_PREAMBLE) + len(_GROUP_LENGTH) + 4
-_INSTANCE_UID = b"\2\0\3\0UI"
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""Why a file system makes no hard link. Then two machines that store one name at the same time both succeed."""
+
 ASIDE = "removed-"
 """Begins the name of a file that is being deleted from a shared spool."""
 
 ABANDONED = 3600.0
 """Seconds after which what lies half-written in a shared spool is nobody's."""
 
-SAFE_UID = re.compile(r"[0-9.]{1,64}")
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """A C-STORE request as it stands on the wire.
-
-    Attributes
-    ----------
-    sop_class_uid, sop_instance_uid : str
-        AffectedSOPClassUID and AffectedSOPInstanceUID of the request.
-    transfer_syntax_uid : str
-        Of the presentation context.
-    calling_ae, called_ae : str
-    dataset : bytes
-        The encoded dataset.
-    """
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    calling_ae: str
-    called_ae: str
-    dataset: bytes
-
-    def head(self) -> bytes:
-        """Give preamble, prefix and group 0002 for the dataset, which came without them."""
-        before, after = _meta_around(self.sop_class_uid, self.transfer_syntax_uid, self.calling_ae, self.called_ae)
-        uid = _safe(self.sop_instance_uid).encode()
-        instance = _INSTANCE_UID + struct.pack("<H", len(uid) + len(uid) % 2) + uid + b"\0" * (len(uid) % 2)
-        group = before + instance + after
-        return _PREAMBLE + _GROUP_LENGTH + struct.pack("<L", len(group)) + group
-
-    def as_file(self) -> bytes:
-        """Give the instance as it stands in a DICOM file (PS3.10)."""
-        return self.head() + self.dataset
-
 
 class Spool:
     """A folder of received instances.
 
-    A file is named after its SOP Instance UID and the SHA-256 of its dataset, so that a re-send overwrites
-    itself with the same bytes and other content under the same UID gets a file of its own. Files are spread
-    over 256 folders by that digest.
+    A file is named after its SOP Instance UID and the SHA-256 of its dataset, so that a re-send is the same file, and
+    other content under the same UID gets a file of its own. Files are spread over 256 folders by that digest. The same
+    bytes mean something else in another transfer syntax: what comes in another than the file of that name has gets
+    the digest of dataset, NUL and transfer syntax UID. A re-send replaces a file by the same bytes, those that the
+    first sender is named in: only the file's time is new.
 
     A file gets its name before its bytes are synced (file and name: one commit of the file system's journal). After
     a power loss a name may thus stand on a file that is not whole. It was not answered with Success, and `is_whole`
@@ -135,6 +92,23 @@ class Spool:
                 f"can not be written ({error.strerror})", str(root), "Set [spool] path to a folder this user can write"
             ) from None
 
+    def begin(self, incoming: Incoming) -> PartialFile:
+        """Make ready for the dataset of an instance, which is then given to `store` in place of its bytes.
+
+        Parameters
+        ----------
+        incoming : Incoming
+            Its dataset counts for nothing.
+
+        Raises
+        ------
+        OSError
+            There is no room for any instance.
+        """
+        if self._spare() < 0:
+            raise OSError(errno.ENOSPC, "below the floor of free disk space")
+        return PartialFile(self._new_name(), incoming.head(), self._spare)
+
     def store(self, incoming: Incoming) -> Path:
         """Write an instance durably: when this returns, the bytes survive a power loss.
 
@@ -151,24 +125,74 @@ class Spool:
         ------
         OSError
             Disk full (`scarnode.disk.NO_ROOM`) or the like; no part of the file is left behind. Where the instance
-            would leave less free than the floor, nothing is written at all.
+            would leave less free than the floor, nothing is written at all, or no more of one that was begun.
         """
+        dataset = incoming.dataset
+        partial = dataset if isinstance(dataset, PartialFile) else None
         try:
-            return self._store(incoming)
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                self.refusals += 1
-                self.refused = max(self.refused, len(incoming.dataset))
+            if partial is None:
+                partial = PartialFile(self._new_name(), incoming.head(), self._spare)
+                partial.write(cast(bytes, dataset))
+            path = self._place(incoming, partial)
+        except BaseException as error:
+            if partial is not None:
+                partial.discard()
+            if isinstance(error, OSError):
+                self.note_refusal(error, partial.size if partial else 0)
             raise
-
-    def _store(self, incoming: Incoming) -> Path:
-        if self.floor.room(self.root).spare < len(incoming.dataset):
-            raise OSError(errno.ENOSPC, "below the floor of free disk space")
-        digest = hashlib.sha256(incoming.dataset).hexdigest()
-        path = self.root / digest[:2] / f"{_safe(incoming.sop_instance_uid)}.{digest}.dcm"
-        parts = (incoming.head(), incoming.dataset)
-        write_durably(path, self._partial / uuid4().hex, parts, self._placing, place_first=not self._shared)
+        partial.close()
         return path
+
+    def note_refusal(self, error: OSError, size: int) -> None:
+        """Count an instance of so many bytes that could not be stored, if for want of space."""
+        if error.errno in NO_ROOM:
+            self.refusals += 1
+            self.refused = max(self.refused, size)
+
+    def _spare(self) -> int:
+        return self.floor.room(self.root).spare
+
+    def _new_name(self) -> Path:
+        return self._partial / uuid4().hex
+
+    def _place(self, incoming: Incoming, partial: PartialFile) -> Path:
+        """Give a file whose dataset is there its name, durably."""
+        file = partial.flush()
+        uid, syntax = safe_uid(incoming.sop_instance_uid), incoming.transfer_syntax_uid
+        digests = partial.digest(), partial.digest(_in_syntax(syntax))
+        plain, other = (self.root / digest[:2] / f"{uid}.{digest}.dcm" for digest in digests)
+        path = other if other.exists() else plain
+        if self._place_new(file, partial.path, path):
+            return path
+        first = read_head(path)
+        if path == plain and first and syntax_of(first) != syntax:
+            path = other
+            if self._place_new(file, partial.path, path):
+                return path
+            first = read_head(path)
+        if first and first != partial.head and syntax_of(first) == syntax:  # another sender: the first one's stays
+            partial.give_head(self._new_name(), first)
+        place(partial.flush(), partial.path, path, self._placing)
+        return path
+
+    def _place_new(self, file: FileIO, temporary: Path, path: Path) -> bool:
+        """Give a file a name unless another has it: False."""
+        if not self._shared:
+            return place_new(file, temporary, path, self._placing)
+        if path.exists():
+            return False
+        os.fsync(file.fileno())
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            temporary.replace(path)
+        temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+        return True
 
     def is_whole(self, path: Path) -> bool:
         """Say whether a file holds all that `store` was given: its name has the digest.
@@ -178,15 +202,18 @@ class Spool:
         OSError
             It can not be read.
         """
+        digest = hashlib.sha256()
         with path.open("rb") as file:
-            head = file.read(_BEFORE_GROUP)
-            if not head.startswith(_PREAMBLE + _GROUP_LENGTH) or len(head) < _BEFORE_GROUP:
+            head = head_of(file)
+            if not head:
                 return False
-            file.seek(int.from_bytes(head[-4:], "little"), os.SEEK_CUR)
-            digest = hashlib.sha256()
             while piece := file.read(1 << 20):
                 digest.update(piece)
-        return digest.hexdigest() == path.stem.rpartition(".")[2]
+        named = path.stem.rpartition(".")[2]
+        if digest.hexdigest() == named:
+            return True
+        digest.update(_in_syntax(syntax_of(head)))
+        return digest.hexdigest() == named
 
     def set_aside(self, path: Path) -> bool:
         """Move a file that is not whole into the folder ``broken``, unless a whole one came in its place meanwhile."""
@@ -290,28 +317,6 @@ def _lock_or_raise(lock: IO[str], root: Path, shared: bool) -> None:
         raise SpoolError("another scarnode uses it", str(root), "Stop that node, or set another [spool] path") from None
 
 
-def _safe(uid: str) -> UID:
-    """Give the UID, fit for a file name; what is none (``../..``, control characters) is replaced by a derived one."""
-    return UID(uid) if SAFE_UID.fullmatch(uid) and uid.strip(".") else derived_uid("not a UID", uid)
-
-
-@lru_cache(256)
-def _meta_around(sop_class: str, transfer_syntax: str, calling_ae: str, called_ae: str) -> tuple[bytes, bytes]:
-    """Encode group 0002 without its length and instance UID: what stands before that and what behind.
-
-    The instances of an association differ in their UID alone, and pydicom needs a millisecond for each.
-    """
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = _safe(sop_class)
-    meta.MediaStorageSOPInstanceUID = UID("0")
-    meta.TransferSyntaxUID = UID(transfer_syntax)
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    meta.SourceApplicationEntityTitle = calling_ae
-    meta.ReceivingApplicationEntityTitle = called_ae
-    buffer = DicomBytesIO()
-    write_file_meta_info(buffer, meta, enforce_standard=True)
-    group = buffer.getvalue()[len(_GROUP_LENGTH) + 4 :]
-    before, _, after = group.partition(_INSTANCE_UID + b"\2\0" + b"0\0")
-    return before, after
+def _in_syntax(transfer_syntax_uid: str) -> bytes:
+    """Give what the digest of a dataset goes on with where its file's name says the transfer syntax, too."""
+    return b"\0" + transfer_syntax_uid.encode("ascii", "replace")

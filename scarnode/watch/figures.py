@@ -30,7 +30,7 @@ class Figures:
     deliveries : mapping of (str, str) to int
         Objects by destination and state.
     received : mapping of str to (int, int)
-        Instances and their bytes by calling AE title, of all time.
+        Instances and their bytes by calling AE title, of all time; in the order of their first instances.
     job_waits, study_waits : float
         Seconds for which the oldest queued job, and the oldest study that is not searched, wait.
     delivery_waits : mapping of str to float
@@ -97,7 +97,8 @@ class Tally:
 
     def _count_received(self) -> None:
         query = """
-            SELECT calling_ae, count(*), sum(size), max(id) FROM instance WHERE id > :counted GROUP BY calling_ae"""
+            SELECT calling_ae, count(*), sum(size), max(id) FROM instance WHERE id > :counted
+            GROUP BY calling_ae ORDER BY min(id)"""
         with self._ledger.reading() as session:
             rows = session.execute(text(query), {"counted": self._counted}).all()
         for title, count, size, newest in rows:

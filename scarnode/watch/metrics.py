@@ -16,13 +16,16 @@ from prometheus_client.registry import Collector
 
 from scarnode import __version__
 from scarnode.jobs.tables import DeliveryState, JobState
-from scarnode.receive.refusals import Reason
+from scarnode.receive.refusals import Reason, printable
 from scarnode.watch.keeper import Watch
 from scarnode.watch.ledger_file import LEDGER_ALARM
 from scarnode.watch.model import Facts
 
 OTHERS = "other"
-"""Label of senders that config.ini does not list: anyone can make up an AE title, and each would be a time series."""
+"""Label of all other senders: anyone can make up an AE title, and each would be a time series."""
+
+MOST_SENDERS = 50
+"""Senders that have a label of their own where config.ini lists none: those that sent first."""
 
 
 class Metrics(Collector):
@@ -147,10 +150,12 @@ class Metrics(Collector):
 def _by_caller(
     received: Mapping[str, tuple[int, int]], callers: tuple[str, ...]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    counts: dict[str, float] = dict.fromkeys((*callers, OTHERS), 0)
+    """Sum up by sender: those that config.ini lists, or, where it lists none, the first that sent something."""
+    known = callers or tuple(received)[:MOST_SENDERS]
+    counts: dict[str, float] = dict.fromkeys((*map(printable, known), OTHERS), 0)
     sizes = dict(counts)
     for title, (count, size) in received.items():
-        label = title if title in callers else OTHERS
+        label = printable(title) if title in known else OTHERS
         counts[label] += count
         sizes[label] += size
     return counts, sizes
