@@ -106,6 +106,9 @@ class Line(AssociationSocket):
                 left = lane.take(self)
         finally:
             lane.wake()
+        if left and not self._hold(len(left)):
+            left = b""
+            self.cut(Reason.OUT_OF_MEMORY)
         self._ahead = left or b""
         return left is not None or (self._over and not self._told)
 
@@ -147,7 +150,8 @@ class Line(AssociationSocket):
             return self._header(nr_bytes)
         kind, self._type = self._type, None
         if kind == P_DATA_TF:
-            return self._fragments(nr_bytes) if self._hold(nr_bytes) else self.cut(Reason.OUT_OF_MEMORY)
+            body = self._fragments(nr_bytes)
+            return body if self._hold(len(body)) else self.cut(Reason.OUT_OF_MEMORY)
         body = self._read(nr_bytes)
         self._began = None  # release, abort: no part of a message
         return body
@@ -201,8 +205,8 @@ class Line(AssociationSocket):
         return self.cut(too_many) if too_many else body
 
     def _hold(self, nr_bytes: int) -> bool:
-        """Take memory for bytes of a message that pynetdicom puts together; False: there is none left."""
-        counted = max(0, min(nr_bytes, self._received + nr_bytes - FREE_MEMORY))
+        """Take memory for bytes that were read of a message that pynetdicom puts together; False: none is left."""
+        counted = max(0, min(nr_bytes, self._received - FREE_MEMORY))
         with self._holding:
             if self._ended or not self._memory.take(counted):
                 return False

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import time
+from dataclasses import replace
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from sqlalchemy.exc import OperationalError
 
 import scarnode.jobs.registrar as room
@@ -88,6 +90,34 @@ def test_a_file_that_a_crash_left_unsynced_is_told_and_never_registered(ledger, 
     registrar.add(store(spool, tmp_path / "again", 1))  # the sender had no answer: it sends it again
     wait_until(lambda: len(ledger.known_paths()) == 2, 10, "the instance in the ledger")
     assert lost.read_bytes() == whole
+    registrar.stop()
+    spool.close()
+
+
+def test_versions_of_an_instance_in_two_transfer_syntaxes_are_found_by_a_start_and_removed_alone(ledger, tmp_path):
+    """The ledger knows them by their files' names."""
+    spool = Spool(tmp_path / "spool")
+    [path] = write(tmp_path / "in", instance(1, value=1))
+    header = dcmread(path)
+    uids = str(header.SOPClassUID), str(header.SOPInstanceUID)
+    versions = [
+        Incoming(*uids, str(syntax), "SCANNER", "SCARNODE", dataset_bytes(path))
+        for syntax in (ExplicitVRLittleEndian, RLELossless)
+    ]
+    paths = [spool.store(version) for version in versions]
+    spool.close()
+    spool = Spool(tmp_path / "spool")
+    registrar = Registrar(ledger, spool)
+    assert registrar.recover() == 2
+    wait_until(lambda: len(ledger.known_paths()) == 2, 10, "both")
+    assert registrar.recover() == 0
+    [study] = ledger.quiet_studies(0)
+    ledger.close_study(study, ledger.study_files(study)[0], [], [])
+    removal = ledger.mark_removed(study, time.time() + 1, None, "a test")
+    assert {name for name, _ in removal.sources} == {str(path.relative_to(spool.root)) for path in paths}
+    assert spool.store(replace(versions[1], calling_ae="ANOTHER")) == paths[1]
+    assert registrar.recover() == 1, "the one that was removed goes, the one that came again does not"
+    assert list(spool) == [paths[1]]
     registrar.stop()
     spool.close()
 

@@ -63,15 +63,18 @@ def pdus(whole: bytes, context: int, command: bool, places: list[int]) -> bytes:
     return b"".join(p_data(piece, context, command, number == len(pieces)) for number, piece in enumerate(pieces, 1))
 
 
-def in_one_pdu(command: bytes, dataset: bytes) -> bytes:
-    values = [bytes([MR_CONTEXT, 3]) + command, bytes([MR_CONTEXT, 2]) + dataset]
+def in_one_pdu(command: bytes, dataset: bytes, *more: bytes) -> bytes:
+    values = [bytes([MR_CONTEXT, 3]) + command, bytes([MR_CONTEXT, 2]) + dataset, *more]
     body = b"".join(struct.pack(">L", len(value)) + value for value in values)
     return b"\4\0" + struct.pack(">L", len(body)) + body
 
 
+KINDS = ["echo", "class", "context", "uid", "meta", "no dataset", "one pdu", "more behind", "other context"]
+
+
 @st.composite
 def message(draw) -> bytes:
-    kind = draw(st.sampled_from(["store"] * 6 + ["echo", "class", "context", "uid", "meta", "no dataset", "one pdu"]))
+    kind = draw(st.sampled_from(["store"] * 6 + KINDS))
     places = draw(st.lists(st.integers(0, 400), max_size=3))
     if kind == "echo":
         return pdus(echo_command(9), ECHO_CONTEXT, True, places)
@@ -90,12 +93,16 @@ def message(draw) -> bytes:
         return pdus(store_command(instance, dataset=0x0101), context, True, places)
     elif kind == "one pdu":
         return in_one_pdu(command, dataset)
+    elif kind == "more behind":
+        return in_one_pdu(command, dataset, bytes([MR_CONTEXT, 2]) + b"more", bytes([ECHO_CONTEXT, 3]) + echo_command())
+    elif kind == "other context":  # the dataset's fragments name another than the command's
+        return pdus(command, context, True, places) + pdus(dataset, ECHO_CONTEXT, False, places)
     return pdus(command, context, True, places) + pdus(dataset, context, False, places)
 
 
-def exchange(port: int, pieces: list[bytes]) -> bytes:
+def exchange(port: int, pieces: list[bytes], **asked: int) -> bytes:
     """Send bytes over a new association and read all that is answered until the connection ends."""
-    link, accepted = associate(port)
+    link, accepted = associate(port, **asked)
     assert accepted[0] == 2
     with suppress(OSError):
         for piece in pieces:
@@ -117,11 +124,12 @@ def files(spool: Spool) -> dict[str, bytes]:
     st.lists(message(), min_size=1, max_size=3),
     st.sampled_from([RELEASE, RELEASE, ABORT]),
     st.lists(st.integers(0, 1000), max_size=3),
+    st.sampled_from([0, 16384, 16384, 1000, 40, 16]),
 )
-def test_same_bytes_same_answers_same_files(ports, messages, end, places):
+def test_same_bytes_same_answers_same_files(ports, messages, end, places, longest_pdu):
     sent = b"".join(messages) + end
     (lane, lane_spool), (stock, stock_spool) = ports
-    by_lane, by_stock = (exchange(port, cut(sent, places)) for port in (lane, stock))
+    by_lane, by_stock = (exchange(port, cut(sent, places), longest_pdu=longest_pdu) for port in (lane, stock))
     if end == RELEASE:  # what an abort overtakes may be answered or not
         assert by_lane == by_stock
     deadline = time.monotonic() + 2

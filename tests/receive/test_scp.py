@@ -5,7 +5,14 @@ import threading
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossless, MRImageStorage, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    MRImageStorage,
+    RLELossless,
+)
 from pynetdicom import AE
 from pynetdicom.sop_class import (
     EncapsulatedPDFStorage,
@@ -100,6 +107,32 @@ def test_other_storage_classes_are_taken_and_unknown_ones_refused(scp):
     assert accepted == {str(EncapsulatedPDFStorage), str(Verification)}
     assert association.send_c_echo().Status == 0
     association.release()
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_resend_in_another_transfer_syntax_leaves_the_first_image_as_it_was(tmp_path, direct):
+    """The bytes of an uncompressed image, called RLE: they read as such no more."""
+    spool = Spool(tmp_path / "spool")
+    server = listen(spool, lambda path: None, "SCARNODE", "127.0.0.1", 0, direct=direct)
+    sent = instance(value=7)
+    association = associate(server.port, [(MRImageStorage, ExplicitVRLittleEndian)])
+    assert association.send_c_store(sent).Status == 0
+    association.release()
+    [path] = spool
+    before = path.read_bytes()
+    mislabelled = write(tmp_path / "sent", sent)[0].read_bytes()
+    assert mislabelled.count(b"1.2.840.10008.1.2.1\0") == 1
+    (tmp_path / "rle.dcm").write_bytes(mislabelled.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"))
+    ae = AE("ANOTHER")
+    ae.add_requested_context(MRImageStorage, RLELossless)
+    association = held(ae.associate("127.0.0.1", server.port, ae_title="SCARNODE"))
+    assert association.send_c_store(tmp_path / "rle.dcm").Status == 0
+    association.release()
+    assert path.read_bytes() == before
+    assert (dcmread(path).pixel_array == 7).all()
+    assert sorted(dcmread(kept).file_meta.TransferSyntaxUID for kept in spool) == [ExplicitVRLittleEndian, RLELossless]
+    server.shutdown()
+    spool.close()
 
 
 def test_disk_trouble_is_answered_out_of_resources(scp, monkeypatch):

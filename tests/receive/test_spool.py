@@ -3,16 +3,21 @@
 import errno
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless, MRImageStorage, RLELossless
 
 from scarnode.errors import SpoolError
 from scarnode.receive import Incoming, Spool, describe
+from scarnode.receive.partial import BUFFER
 
 
 def incoming(uid: str = "1.2.3", dataset: bytes = b"") -> Incoming:
@@ -45,6 +50,93 @@ def test_a_resend_is_one_file_and_other_content_under_the_same_uid_is_two(spool)
     other = spool.store(incoming(dataset=STUDY_ELEMENT.replace(b"1.2", b"1.3")))
     assert other != first
     assert sorted(spool) == sorted([first, other])
+
+
+@pytest.fixture(params=[False, True], ids=["alone", "shared"])
+def either(request, tmp_path):
+    """A spool that one node uses, and one that several share."""
+    spool = Spool(tmp_path / "spool", shared=request.param)
+    yield spool
+    spool.close()
+
+
+def big(dataset: bytes) -> bytes:
+    """Give a dataset that went to disk before it was whole."""
+    return dataset + b"\xe0\x7f\x10\x00OW\0\0" + (2 * BUFFER).to_bytes(4, "little") + bytes(2 * BUFFER)
+
+
+@pytest.mark.parametrize("dataset", [STUDY_ELEMENT, big(STUDY_ELEMENT)], ids=["small", "large"])
+def test_a_resend_by_another_sender_changes_no_byte_and_is_newer(either, dataset):
+    """Retention keeps what came again since it was looked at: by the file's time."""
+    path = either.store(incoming(dataset=dataset))
+    before, stored_at = path.read_bytes(), path.stat().st_mtime_ns
+    other = replace(
+        incoming(dataset=dataset), calling_ae="ANOTHER_SENDER", called_ae="X", sop_class_uid="1.2.840.10008.5"
+    )
+    assert either.store(other) == path
+    assert path.read_bytes() == before
+    assert path.stat().st_mtime_ns > stored_at
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(either) == [path]
+    assert list((either.root / "partial").iterdir()) == []
+    assert describe(either.root, path).calling_ae == "SCANNER"
+
+
+@pytest.mark.parametrize("dataset", [STUDY_ELEMENT, big(STUDY_ELEMENT)], ids=["small", "large"])
+def test_the_same_bytes_in_another_transfer_syntax_are_a_file_of_their_own(either, dataset):
+    first = incoming(dataset=dataset)
+    syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless]
+    versions = [replace(first, transfer_syntax_uid=str(syntax)) for syntax in syntaxes]
+    paths = [either.store(version) for version in versions]
+    assert len(set(paths)) == 3
+    kept = {path: path.read_bytes() for path in paths}
+    for version, path in zip([*reversed(versions), *versions], [*reversed(paths), *paths], strict=True):
+        assert either.store(replace(version, calling_ae="ANOTHER")) == path
+    assert {path: path.read_bytes() for path in either} == kept
+    for path, syntax in zip(paths, syntaxes, strict=True):
+        assert either.is_whole(path)
+        assert not either.set_aside(path)
+        assert read_file_meta_info(path).TransferSyntaxUID == syntax
+    rows = [describe(either.root, path) for path in (paths[0], paths[2])]
+    assert [(row.sop_instance_uid, row.study_instance_uid) for row in rows] == [("1.2.3", "1.2")] * 2
+    damaged = paths[1].read_bytes()[:-1] + b"!"
+    paths[1].write_bytes(damaged)
+    assert not either.is_whole(paths[1])
+
+
+def test_versions_that_come_at_once_are_all_kept(either):
+    """Two senders, or a sender and an archive that coerces, over associations of their own."""
+    syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, JPEGLSLossless]
+    for number in range(10):
+        data = STUDY_ELEMENT + bytes([number])
+        versions = [replace(incoming(dataset=data), transfer_syntax_uid=str(syntax)) for syntax in syntaxes * 2]
+        with ThreadPoolExecutor(8) as senders:
+            paths = list(senders.map(either.store, versions))
+        for version, path in zip(versions, paths, strict=True):
+            assert read_file_meta_info(path).TransferSyntaxUID == version.transfer_syntax_uid
+            assert either.is_whole(path)
+    assert len(list(either)) == 40
+
+
+@pytest.mark.parametrize("left", [lambda whole: whole[:40], lambda whole: whole[:-3], lambda whole: bytes(len(whole))])
+def test_a_file_that_a_power_cut_left_gives_way_to_the_whole_one(either, left):
+    path = either.store(incoming(dataset=STUDY_ELEMENT))
+    path.write_bytes(left(path.read_bytes()))
+    assert either.store(replace(incoming(dataset=STUDY_ELEMENT), calling_ae="ANOTHER")) == path
+    assert either.is_whole(path)
+    assert dcmread(path).StudyInstanceUID == "1.2"
+
+
+def test_a_copy_that_does_not_fit_leaves_the_acknowledged_file_and_nothing_else(spool):
+    path = spool.store(incoming(dataset=big(STUDY_ELEMENT)))
+    before = path.read_bytes()
+    asked = iter([1 << 30] * 4 + [0] * 9)
+    spool.floor = SimpleNamespace(room=lambda _folder: SimpleNamespace(spare=next(asked)))
+    with pytest.raises(OSError, match="floor"):
+        spool.store(replace(incoming(dataset=big(STUDY_ELEMENT)), calling_ae="ANOTHER"))
+    assert next(asked) == 0
+    assert path.read_bytes() == before
+    assert list((spool.root / "partial").iterdir()) == []
 
 
 def test_files_and_folders_are_readable_by_the_owner_alone(spool):

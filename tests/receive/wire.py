@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from pydicom.uid import MRImageStorage
 from pynetdicom import AE
@@ -19,7 +20,9 @@ from scarnode.reactor import held
 RELEASE = b"\x05\0\0\0\0\x04\0\0\0\0"
 
 
-def request_pdu(calling: str = "SCANNER", called: str = "SCARNODE", version: int = 1) -> bytes:
+def request_pdu(
+    calling: str = "SCANNER", called: str = "SCARNODE", version: int = 1, longest_pdu: int = 16384
+) -> bytes:
     """Give an A-ASSOCIATE-RQ PDU for Verification (context 1) and MR Image Storage (context 3)."""
     primitive = A_ASSOCIATE()
     primitive.application_context_name = "1.2.840.10008.3.1.1.1"
@@ -29,7 +32,7 @@ def request_pdu(calling: str = "SCANNER", called: str = "SCARNODE", version: int
         context.context_id = number
     primitive.presentation_context_definition_list = contexts
     length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    length.maximum_length_received = 16384
+    length.maximum_length_received = longest_pdu
     implementation.implementation_class_uid = "1.2.3.4"
     primitive.user_information = [length, implementation]
     pdu = bytearray(A_ASSOCIATE_RQ(primitive).encode())
@@ -74,10 +77,10 @@ def read_pdu(link: socket.socket) -> bytes:
     return data
 
 
-def associate(port: int, source: str = "127.0.0.1", **titles: str) -> tuple[socket.socket, bytes]:
+def associate(port: int, source: str = "127.0.0.1", **asked: Any) -> tuple[socket.socket, bytes]:
     """Ask for an association, and give the connection with the PDU that came back."""
     link = connect(port, source)
-    link.sendall(request_pdu(**titles))
+    link.sendall(request_pdu(**asked))
     return link, read_pdu(link)
 
 

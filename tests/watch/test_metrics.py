@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,27 @@ def test_instances_are_counted_on_from_the_last_look_and_anew_after_a_restart(le
     watch.look()
     for one in (watch, looked(ledger)):
         assert exposed(one)['scarnode_instances_received_total{calling_ae="SCANNER"}'] == 8
+
+
+def test_where_no_sender_is_listed_the_first_ones_have_labels_of_their_own(ledger, monkeypatch):
+    monkeypatch.setattr(keeper, "EVERY", 0.0)
+    monkeypatch.setattr(keeper, "SHARE", 1e9)
+    titles = [f"MR{number}" for number in reversed(range(60))]
+    titles[3] = 'A"\n\\B'
+    ledger.add_instances([replace(received(number), calling_ae=title) for number, title in enumerate(titles)])
+    watch = looked(ledger)
+    ledger.add_instances([replace(received(100 + number), calling_ae="MR59") for number in range(4)])
+    ledger.add_instances([replace(received(200), calling_ae="AAA")])
+    watch.look()
+    for one in (watch, looked(ledger)):  # after a restart, too
+        found = exposed(one, facts(callers=()))
+        counts = {key: value for key, value in found.items() if key.startswith("scarnode_instances_received_total")}
+        label = 'scarnode_instances_received_total{calling_ae="%s"}'
+        assert len(counts) == 51
+        assert (counts[label % "MR59"], counts[label % "MR10"], counts[label % "A???B"]) == (5, 1, 1)
+        assert label % "MR9" not in counts
+        assert label % "AAA" not in counts
+        assert counts[label % "other"] == 11
 
 
 def test_strange_titles_and_former_destinations_make_no_series(ledger):
