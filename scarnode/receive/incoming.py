@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -16,7 +16,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from scarnode.part10 import NotPart10Error, skip_meta
-from scarnode.receive.partial import BUFFER, PartialFile
+from scarnode.receive.partial import PartialFile
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
 
 _PREAMBLE = b"\0" * 128 + b"DICM"
@@ -59,8 +59,8 @@ class Incoming:
         return _PREAMBLE + _GROUP_LENGTH + struct.pack("<L", len(group)) + group
 
     def as_file(self) -> bytes:
-        """Give the instance as it stands in a DICOM file (PS3.10), or the beginning of one that went to disk."""
-        return self.head() + (self.dataset if isinstance(self.dataset, bytes) else self.dataset.beginning(BUFFER))
+        """Give the instance as it stands in a DICOM file (PS3.10); only of a dataset in memory."""
+        return self.head() + cast(bytes, self.dataset)
 
 
 def read_head(path: Path) -> bytes:

@@ -33,7 +33,7 @@ class ReceivedInstance:
     path : str
         Relative to the spool.
     digest : str
-        SHA-256 of the dataset's bytes as they came.
+        SHA-256 of the dataset's bytes as they came; as `Spool` says, of the transfer syntax UID, too.
     received_at : float
         UTC seconds since 1970.
     problem : str

@@ -10,13 +10,16 @@ from io import FileIO
 from pathlib import Path
 
 BUFFER = 512 << 10
-"""Bytes of a dataset that lie in memory at the most. A usual slice is smaller, and is written when it is whole."""
+"""Bytes of a dataset that lie in memory before they are written. A usual slice is smaller: it is written when whole."""
+
+LARGE = 64 << 10
+"""Bytes of a piece that is written without being copied first."""
 
 
 class PartialFile:
     """A DICOM file that grows while its dataset arrives.
 
-    The file is made when there are `BUFFER` bytes to write, or at `flush`. Whoever made it discards it, or gives the
+    Whoever made it discards it, or gives the
     file another name.
 
     Parameters
@@ -49,37 +52,39 @@ class PartialFile:
         OSError
             They can not be written; ENOSPC also where there is no room by `room`.
         """
-        for start in range(0, len(piece), BUFFER):
-            part = piece[start : start + BUFFER]
-            self._waiting += part
-            self.size += len(part)
-            if len(self._waiting) >= BUFFER:
+        self.size += len(piece)
+        if len(piece) >= LARGE:
+            if self._waiting:
                 self.flush()
+            self._write(piece)
+            return
+        self._waiting += piece
+        if len(self._waiting) >= BUFFER:
+            self.flush()
 
     def flush(self) -> FileIO:
         """Hand all that came to the operating system, and give the file; OSError as of `write`."""
-        if self._room() < len(self._waiting):
+        if self._waiting or self._file is None:
+            self._write(self._waiting)
+            self._waiting = bytearray()
+        assert self._file is not None
+        return self._file
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._room() < len(data):
             raise OSError(errno.ENOSPC, "below the floor of free disk space")
         if self._file is None:
             self._file = FileIO(self.path, "xb+")
             os.fchmod(self._file.fileno(), 0o600)
             write_all(self._file, self.head)
-        write_all(self._file, self._waiting)
-        self._sha256.update(self._waiting)
-        self._waiting = bytearray()
-        return self._file
+        write_all(self._file, data)
+        self._sha256.update(data)
 
     def digest(self, more: bytes = b"") -> str:
         """Give the SHA-256 of what was flushed of the dataset, and of `more` behind it."""
         sha256 = self._sha256.copy()
         sha256.update(more)
         return sha256.hexdigest()
-
-    def beginning(self, size: int) -> bytes:
-        """Give the first bytes of the dataset, at most `BUFFER`."""
-        if self._file is None:
-            return bytes(self._waiting[:size])
-        return os.pread(self._file.fileno(), size, len(self.head))
 
     def give_head(self, path: Path, head: bytes) -> None:
         """Have another head before the same dataset: in a copy under another new name, which is the file from now on.
@@ -117,7 +122,7 @@ class PartialFile:
             self.path.unlink(missing_ok=True)
 
 
-def write_all(file: FileIO, data: bytes | bytearray) -> None:
+def write_all(file: FileIO, data: bytes | bytearray | memoryview) -> None:
     """Write to a raw file: one write may stop short, e.g. on a disk that fills up."""
     with memoryview(data) as whole:
         start = 0

@@ -12,7 +12,7 @@ from pynetdicom.association import Association
 
 from scarnode.disk import NO_ROOM
 from scarnode.receive.incoming import Incoming
-from scarnode.receive.partial import PartialFile
+from scarnode.receive.partial import BUFFER, PartialFile
 from scarnode.receive.spool import Spool
 
 if TYPE_CHECKING:  # the audit room knows this one's types
@@ -27,8 +27,6 @@ FILE_META = b"\x02\x00"
 could name another transfer syntax, instance and sender."""
 OUT_OF_RESOURCES = 0xA700
 """PS3.4 B.2.3: refused, out of resources. The sender keeps the image and may try again."""
-BEGINNING = 256 << 10
-"""Bytes that are kept of a dataset that is refused: the audit trail is told whose it is."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,15 @@ class Shelf:
     def put(self, incoming: Incoming, association: Association) -> tuple[int, str]:
         """Make an instance durable that is whole in memory, and answer as `StoreOperation.complete`."""
         operation = self.begin(incoming, association)
-        operation.write(cast(bytes, incoming.dataset))
-        return operation.complete()
+        try:
+            operation.write(cast(bytes, incoming.dataset))
+            return operation.complete()
+        finally:
+            operation.abandon()
 
 
 class StoreOperation:
-    """A C-STORE whose dataset arrives.
+    """A C-STORE whose dataset arrives: in memory up to `BUFFER` bytes, then on disk.
 
     Where the spool does not take it, what still comes is read and dropped, and the refusal is the answer at the end:
     the association goes on.
@@ -68,29 +69,30 @@ class StoreOperation:
 
     def __init__(self, shelf: Shelf, request: Incoming, association: Association) -> None:
         self._shelf, self._request, self._association = shelf, request, association
+        self._beginning, self._size = bytearray(), 0
         self._partial: PartialFile | None = None
         self._error: Exception | None = None
-        self._beginning, self._size = b"", 0
-        try:
-            self._partial = shelf.spool.begin(request)
-        except Exception as error:  # what is not the system's is raised at the end
-            self._error = error
 
     def write(self, piece: bytes | memoryview) -> None:
         """Take bytes of the dataset."""
         self._size += len(piece)
         if self._partial is None:
-            self._beginning += piece[: BEGINNING - len(self._beginning)]
+            left = BUFFER - len(self._beginning)
+            self._beginning += piece[:left]
+            piece = piece[left:]
+        if not piece or self._error is not None:
             return
         try:
+            if self._partial is None:
+                self._partial = self._shelf.spool.begin(self._request)
+                self._partial.write(bytes(self._beginning))
             self._partial.write(piece)
-        except Exception as error:
+        except Exception as error:  # what is not the system's is raised at the end
             self._error = error
-            self._beginning = self._partial.beginning(BEGINNING)
             self.abandon()
 
     def abandon(self) -> None:
-        """Drop what came, unless it was stored."""
+        """Remove what came, unless it was stored."""
         if self._partial is not None:
             self._partial.discard()
             self._partial = None
@@ -103,36 +105,32 @@ class StoreOperation:
         int, str
             Status of the C-STORE response, and ErrorComment (LO: up to 64 characters).
         """
-        shelf, partial = self._shelf, self._partial
-        beginning = self._beginning if partial is None else partial.beginning(BEGINNING)
+        shelf, beginning = self._shelf, bytes(self._beginning)
         if shelf.spool.closed_for:
-            self.abandon()
-            return self._refuse(beginning, shelf.spool.closed_for)
+            return self._refuse(shelf.spool.closed_for)
         if beginning.startswith(FILE_META):
-            self.abandon()
             return CANNOT_UNDERSTAND, "The dataset begins with file meta information"
         try:
-            if partial is None:
+            if self._error is not None:
                 if isinstance(self._error, OSError):
                     shelf.spool.note_refusal(self._error, self._size)
-                raise self._error or RuntimeError("nothing was begun")
-            path = shelf.spool.store(replace(self._request, dataset=partial))
+                raise self._error
+            path = shelf.spool.store(replace(self._request, dataset=self._partial or beginning))
         except OSError as error:
-            self.abandon()
             # a refusal of one instance keeps the association: a rejected one discourages senders for good
             if error.errno in NO_ROOM:  # an alarm tells it once, not a line for every image
-                return self._refuse(beginning, "Disk space is short: send it again later")
+                return self._refuse("Disk space is short: send it again later")
             log.error("C-STORE refused: the spool can not be written (%s)", error.strerror)
-            return self._refuse(beginning, "The spool can not be written: send it again later")
+            return self._refuse("The spool can not be written: send it again later")
         self._partial = None
         shelf.stored(path)
         if shelf.audit:
             shelf.audit.stored(self._association, path)
         return SUCCESS, ""
 
-    def _refuse(self, beginning: bytes, why: str) -> tuple[int, str]:
+    def _refuse(self, why: str) -> tuple[int, str]:
         """Refuse the instance for now, and tell the audit trail: the sender keeps it, the association goes on."""
         if self._shelf.audit:
-            request = replace(self._request, dataset=beginning)
+            request = replace(self._request, dataset=bytes(self._beginning))
             self._shelf.audit.refused(self._association, request, OUT_OF_RESOURCES)
         return OUT_OF_RESOURCES, why

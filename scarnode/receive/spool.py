@@ -155,18 +155,19 @@ class Spool:
     def _new_name(self) -> Path:
         return self._partial / uuid4().hex
 
+    def _path(self, uid: str, digest: str) -> Path:
+        return self.root / digest[:2] / f"{uid}.{digest}.dcm"
+
     def _place(self, incoming: Incoming, partial: PartialFile) -> Path:
         """Give a file whose dataset is there its name, durably."""
         file = partial.flush()
         uid, syntax = safe_uid(incoming.sop_instance_uid), incoming.transfer_syntax_uid
-        digests = partial.digest(), partial.digest(_in_syntax(syntax))
-        plain, other = (self.root / digest[:2] / f"{uid}.{digest}.dcm" for digest in digests)
-        path = other if other.exists() else plain
+        path = self._path(uid, partial.digest())
         if self._place_new(file, partial.path, path):
             return path
         first = read_head(path)
-        if path == plain and first and syntax_of(first) != syntax:
-            path = other
+        if first and syntax_of(first) != syntax:
+            path = self._path(uid, partial.digest(_in_syntax(syntax)))
             if self._place_new(file, partial.path, path):
                 return path
             first = read_head(path)

@@ -155,7 +155,11 @@ def test_a_large_dataset_is_on_disk_before_it_is_whole_and_not_in_memory(by_lane
     link.close()
 
 
-@pytest.mark.parametrize("end", [b"", ABORT, RELEASE, b"\4\0\0\0\0\7\0\0\0\xff" + bytes(3), b"\xff" * 20])
+@pytest.mark.parametrize(
+    "end",
+    [b"", ABORT, RELEASE, b"\4\0\0\0\0\7\0\0\0\xff" + bytes(3), b"\xff" * 20],
+    ids=["close", "abort", "release", "malformed", "noise"],
+)
 def test_nothing_is_left_of_a_large_dataset_that_does_not_end(by_lane, end):
     link, _ = associate(by_lane.port)
     link.sendall(command() + dataset(PIECE) * 20)
