@@ -1,12 +1,12 @@
 """A study whose images name somebody else than its results do.
 
-Revision ID: 0014
+Revision ID: 0012
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014"
+revision = "0012"
 down_revision = "0011"
 branch_labels = None
 depends_on = None
