@@ -19,6 +19,7 @@ from scarnode.report import USUAL, Provenance, ResultObjects, build_results
 from scarnode.stack import Stack, input_digest, read_volume
 
 if TYPE_CHECKING:  # the node's main process never loads torch
+    from scarnode.correct.model import Corrected
     from scarnode.segment import Segmentation, Segmenter
 
 
@@ -32,6 +33,8 @@ class Analysis:
         float32, shape (slices, rows, columns), base to apex.
     flags : tuple of str
         The stack's and the segmentation's, in that order.
+    correction : tuple of (Corrected, Segmentation) or None
+        The person's segmentation that was measured, and the network's.
     """
 
     stack: Stack
@@ -40,6 +43,7 @@ class Analysis:
     measurements: Measurements
     objects: ResultObjects
     flags: tuple[str, ...]
+    correction: tuple[Corrected, Segmentation] | None = None
 
 
 def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance, kinds: Collection[str] = USUAL) -> Analysis:
@@ -72,14 +76,13 @@ def analyse_correction(
     seg: Path,
     segmenter: Segmenter,
     provenance: Provenance,
-    results: Path,
     kinds: Collection[str] = USUAL,
     *,
     even_if_unchanged: bool = False,
 ) -> Analysis | None:
-    """Measure and report a person's segmentation of a stack, and keep it beside the network's as a case.
+    """Measure and report a person's segmentation of a stack.
 
-    The network is run once more: for its labels, beside which the correction is kept, and for the direction of the
+    The network is run once more: for its labels, which the correction is compared with, and for the direction of the
     right ventricle, which orients the segments. Its interval and its flags are not the correction's.
 
     Parameters
@@ -90,8 +93,6 @@ def analyse_correction(
     segmenter : Segmenter
     provenance : Provenance
         Its `correction` is read from the SEG here.
-    results : Path
-        Results folder; the case goes to its folder ``corrections``.
     kinds : collection of str
         As of `analyse`.
     even_if_unchanged : bool
@@ -100,14 +101,14 @@ def analyse_correction(
     Returns
     -------
     Analysis or None
-        Its objects hold no SEG. None where the labels are the network's.
+        Its objects hold no SEG; `correction` is set. None where the labels are the network's.
 
     Raises
     ------
     InputError
         The pixel data of images or SEG can not be decoded, or no myocardium is outlined.
     """
-    from scarnode.correct.read import read_correction, write_case
+    from scarnode.correct.read import read_correction
     from scarnode.segment import Segmentation
     from scarnode.segment.heart import ventricle_center
 
@@ -119,8 +120,7 @@ def analyse_correction(
     center = ventricle_center(corrected.labels)
     segmentation = Segmentation(corrected.labels, center, found.model, corrected.flags, found.right_ventricle)
     analysis = _report(stack, volume, segmentation, replace(provenance, correction=corrected.origin), kinds)
-    write_case(stack, volume, corrected, found, provenance.input_digest, provenance.made_at, results)
-    return analysis
+    return replace(analysis, correction=(corrected, found))
 
 
 def _report(

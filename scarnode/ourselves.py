@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,6 @@ from scarnode.tls import Protection, own_name
 
 if TYPE_CHECKING:
     from scarnode.config import Settings
-    from scarnode.jobs import Ledger
     from scarnode.query import Link
 
 
@@ -59,9 +59,25 @@ def own_node(settings: Settings, timeout: float = 60.0) -> Destination:
     return Destination("this node", host, tls.port, node.ae_title, timeout=timeout, tls=protection)
 
 
-def make_link(settings: Settings, ledger: Ledger, name: str, how: Literal["move", "get"] | None = None) -> Link:
-    """Give the way from a source of config.ini to the node; `how` other than the source's."""
+def make_link(
+    settings: Settings,
+    arrived: Callable[[str, Collection[str]], int],
+    name: str,
+    how: Literal["move", "get"] | None = None,
+) -> Link:
+    """Return the way from a source of config.ini to the node.
+
+    Parameters
+    ----------
+    settings : Settings
+    arrived : callable
+        How many of a study's instances the ledger has (`scarnode.query.Link`).
+    name : str
+        Of the source.
+    how : {"move", "get"}, optional
+        Other than the source's.
+    """
     from scarnode.query import Link
 
     archive = settings.archives()[name]
-    return Link(replace(archive, how=how or archive.how), own_node(settings), settings.node.ae_title, ledger.arrived)
+    return Link(replace(archive, how=how or archive.how), own_node(settings), settings.node.ae_title, arrived)

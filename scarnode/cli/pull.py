@@ -63,7 +63,7 @@ def pull(
     if rule:
         raise typer.Exit(run_one(settings, ledger, rule))
     how: Literal["move", "get"] | None = None if by_get is None else "get" if by_get else "move"
-    link = make_link(settings, ledger, choose_source(settings, source), how)
+    link = make_link(settings, ledger.arrived, choose_source(settings, source), how)
     if cohort is not None:
         if results is None:
             raise ScarnodeError("where do the results go?", "--cohort", "Give --results OUT.csv too")
@@ -147,7 +147,7 @@ def run_one(settings: Settings, ledger: Ledger, name: str) -> int:
     rules = settings.pull_rules()
     if name not in rules:
         raise ScarnodeError("no such rule", name, f"There are: {', '.join(rules) or 'none: add a section [pull:NAME]'}")
-    link = make_link(settings, ledger, rules[name].source)
+    link = make_link(settings, ledger.arrived, rules[name].source)
     _need_node(link)
     with stopped_by_ctrl_c() as stopping:
         run = run_rule(rules[name], link, ledger, stopping, tell=lambda study: tell_access(settings, [study]))

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from scarnode.config.channels import MAIL_PORTS, MailServer, Webhook
 from scarnode.config.types import CertificatesFile, Section, Words
-from scarnode.watch.model import MAIL_PORTS, MailServer, Webhook
 
 Minutes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

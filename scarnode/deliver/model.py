@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from scarnode.errors import SystemFaultError, system_fault
-from scarnode.report.model import KINDS, USUAL
+from scarnode.result_kinds import KINDS, USUAL
 from scarnode.tls import Identity, Protection
 
 DUPLICATE_SOP_INSTANCE = 0x0111
@@ -40,7 +40,7 @@ class Destination:
     ae_title : str
         The AE title we call.
     objects : tuple of str
-        Which of `scarnode.report.KINDS` it gets.
+        Which of `scarnode.result_kinds.KINDS` it gets.
     timeout : float
         Seconds for which the peer may leave us without an answer: to the TCP connection, the association request, a
         C-STORE (here the time the transfer takes is added) and the release.
@@ -95,7 +95,7 @@ class WebDestination:
     ca_file : Path or None
         PEM file of the certificate authorities that may vouch for the peer; None: the public ones.
     objects : tuple of str
-        Which of `scarnode.report.KINDS` it gets.
+        Which of `scarnode.result_kinds.KINDS` it gets.
     timeout : float
         Seconds for which the peer may leave us without an answer: to the TCP connection, and to a request (here the
         time the transfer takes is added).

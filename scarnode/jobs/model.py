@@ -168,3 +168,30 @@ class DueCommitment:
     instances: tuple[tuple[str, str], ...]
     attempts: int
     requests: int
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What is to be told of one alarm: its latest state, and how often it was raised since it was last told.
+
+    Attributes
+    ----------
+    alarm : str
+        Its name.
+    alarm_id : int
+        Of its latest row in the ledger.
+    raised_at : float
+    cleared_at : float or None
+        None: it stands. UTC seconds since 1970, as `raised_at`.
+    times : int
+        How often it was raised since the last message on it; 0: only its end is news.
+    detail : str
+        For a person; without patient data.
+    """
+
+    alarm: str
+    alarm_id: int
+    raised_at: float
+    cleared_at: float | None
+    times: int
+    detail: str

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from scarnode.clock import steady
 from scarnode.jobs.alarms import Alarms
+from scarnode.jobs.model import Notice
 from scarnode.jobs.tables import Alarm, Told
-from scarnode.watch.model import Notice
 
 SEEN = ""
 """Stands for all alarms in a channel's row that says up to which one everything was told and is over."""

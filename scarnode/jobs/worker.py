@@ -317,6 +317,7 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         The correction is what the network found.
     """
     from scarnode.analyse import analyse, analyse_correction
+    from scarnode.lab.correction import write_case
 
     start = time.monotonic()
     provenance = provenance_of(claimed)
@@ -325,14 +326,21 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
         analysis = analyse(stack, segmenter, provenance, settings.kinds)
     else:
         seg, again = settings.spool / claimed.correction.path, claimed.revises_correction
-        corrected = analyse_correction(
-            stack, seg, segmenter, provenance, settings.results, settings.kinds, even_if_unchanged=again
-        )
+        corrected = analyse_correction(stack, seg, segmenter, provenance, settings.kinds, even_if_unchanged=again)
         if corrected is None:
             return Nothing("the corrected SEG holds what the network found: nothing was corrected")
         analysis = corrected
     if not settings.results.is_dir():  # its disk is away: another folder in its place would hide what is written
         raise FileNotFoundError(ENOENT, "the results folder is not there")
+    if analysis.correction is not None:
+        write_case(
+            stack,
+            analysis.volume,
+            *analysis.correction,
+            provenance.input_digest,
+            provenance.made_at,
+            settings.results,
+        )
     if not settings.floor.room(settings.results).for_work:  # what came meanwhile may have taken it
         raise OSError(ENOSPC, "below the floor of free disk space")
     return Analysed(

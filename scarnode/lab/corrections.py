@@ -99,7 +99,7 @@ def evaluate_corrections(folder: Path, output: Path) -> Path:
 
 
 def read_corrections(folder: Path) -> list[Correction]:
-    """Read the cases that `scarnode.correct.read.write_case` wrote, oldest month first.
+    """Read the cases that `scarnode.lab.correction.write_case` wrote, oldest month first.
 
     Raises
     ------

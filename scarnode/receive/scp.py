@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from errno import EADDRINUSE
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -34,12 +34,9 @@ from scarnode.receive.commitment import Reporters, commitment_handlers
 from scarnode.receive.door import Door, Listener
 from scarnode.receive.incoming import Incoming
 from scarnode.receive.limits import MAXIMUM_PDU_LENGTH
-from scarnode.receive.shelf import SUCCESS, Shelf
+from scarnode.receive.shelf import SUCCESS, Shelf, StoreObserver
 from scarnode.receive.spool import Spool
 from scarnode.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-
-if TYPE_CHECKING:  # the audit room knows this one's types
-    from scarnode.audit import AssociationAudit
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +68,7 @@ def listen(
     door: Door | None = None,
     tls: ssl.SSLContext | None = None,
     reporters: Reporters | None = None,
-    audit: AssociationAudit | None = None,
+    observer: StoreObserver | None = None,
     direct: bool = True,
 ) -> Listener:
     """Open the AE's port and serve associations in the background until ``shutdown()``.
@@ -91,8 +88,8 @@ def listen(
         Of a port that speaks TLS (`scarnode.tls.server_context`).
     reporters : Reporters, optional
         Who may report on storage commitments; None: nobody.
-    audit : AssociationAudit, optional
-        Is told what came from whom.
+    observer : StoreObserver, optional
+        Takes note of what came from whom.
     direct : bool
         C-STOREs take the short way (`Lane`); False: through pynetdicom.
 
@@ -117,7 +114,7 @@ def listen(
     entity.add_supported_context(Verification)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
-    shelf = Shelf(spool, stored, audit)
+    shelf = Shelf(spool, stored, observer)
     handlers: list[Any] = [
         (evt.EVT_C_ECHO, _echo),
         (evt.EVT_C_STORE, _store, [shelf]),

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from pynetdicom.association import Association
 
@@ -14,9 +14,6 @@ from scarnode.disk import NO_ROOM
 from scarnode.receive.incoming import Incoming
 from scarnode.receive.partial import BUFFER, PartialFile
 from scarnode.receive.spool import Spool
-
-if TYPE_CHECKING:  # the audit room knows this one's types
-    from scarnode.audit import AssociationAudit
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +26,16 @@ OUT_OF_RESOURCES = 0xA700
 """PS3.4 B.2.3: refused, out of resources. The sender keeps the image and may try again."""
 
 
+class StoreObserver(Protocol):
+    """Take note of what becomes of each instance, for the audit trail; never raise, be quick."""
+
+    def stored(self, association: Association, path: Path) -> None:
+        """Take note of an instance that is durable."""
+
+    def refused(self, association: Association, incoming: Incoming, status: int) -> None:
+        """Take note of an instance that was not taken, and of the C-STORE status of the answer."""
+
+
 @dataclass(frozen=True)
 class Shelf:
     """Where instances go.
@@ -38,13 +45,12 @@ class Shelf:
     spool : Spool
     stored : callable
         Called with the path of every instance after it is durable, before Success is answered. Must be quick.
-    audit : AssociationAudit or None
-        Is told what came from whom.
+    observer : StoreObserver or None
     """
 
     spool: Spool
     stored: Callable[[Path], None]
-    audit: AssociationAudit | None = None
+    observer: StoreObserver | None = None
 
     def begin(self, request: Incoming, association: Association) -> StoreOperation:
         """Begin to take an instance; its dataset, which is still to come, counts for nothing in the request."""
@@ -124,13 +130,13 @@ class StoreOperation:
             return self._refuse("The spool can not be written: send it again later")
         self._partial = None
         shelf.stored(path)
-        if shelf.audit:
-            shelf.audit.stored(self._association, path)
+        if shelf.observer:
+            shelf.observer.stored(self._association, path)
         return SUCCESS, ""
 
     def _refuse(self, why: str) -> tuple[int, str]:
         """Refuse the instance for now, and tell the audit trail: the sender keeps it, the association goes on."""
-        if self._shelf.audit:
+        if self._shelf.observer:
             request = replace(self._request, dataset=bytes(self._beginning))
-            self._shelf.audit.refused(self._association, request, OUT_OF_RESOURCES)
+            self._shelf.observer.refused(self._association, request, OUT_OF_RESOURCES)
         return OUT_OF_RESOURCES, why

@@ -8,7 +8,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from scarnode.durable import replace_durably
-from scarnode.report.model import KINDS, USUAL, Provenance, ResultObjects
+from scarnode.report.model import Provenance, ResultObjects
+from scarnode.result_kinds import KINDS, USUAL
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -38,12 +38,6 @@ class Provenance:
     correction: Origin | None = None
 
 
-KINDS = ("seg", "sr", "sc", "pdf", "labelmap", "probability")
-"""Every kind of result object there is; a destination chooses among them."""
-USUAL = ("seg", "sr", "sc")
-"""The kinds that are always made."""
-
-
 @dataclass(frozen=True)
 class ResultObjects:
     """The DICOM datasets of one result, ready to be written with ``Dataset.save_as(enforce_file_format=True)``.

@@ -246,5 +246,5 @@ class Delivering:
             return
         with common.turns.turn(f"pull-{name}") as mine:
             if mine and nightly.due_now(rule, common.ledger):
-                link = make_link(settings, common.ledger, rule.source)
+                link = make_link(settings, common.ledger.arrived, rule.source)
                 nightly.run_rule(rule, link, common.ledger, common.stopping)

@@ -7,16 +7,29 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
 
+from scarnode.config.channels import MailServer
 from scarnode.sockets import hang_up
 from scarnode.tls import client_context, explain
-from scarnode.watch.model import MailServer, Message, Sending
+from scarnode.watch.model import Message, Sending
 from scarnode.watch.words import identity, subject, text
 
 PATIENCE = 3
 """How many answers' time a whole delivery may take: a server that trickles must end too."""
+
+
+@dataclass(frozen=True)
+class MailChannel:
+    """A mail server as a way to reach people."""
+
+    server: MailServer
+
+    def send(self, message: Message) -> Sending:
+        """Send a message as an e-mail."""
+        return send_mail(message, self.server)
 
 
 def send_mail(message: Message, server: MailServer) -> Sending:

@@ -3,41 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 
 from scarnode.disk import Room
-
-MAIL_PORTS = {"starttls": 587, "smtps": 465, "smtp": 25}
-"""Ports of a mail server by how it is spoken to (RFC 8314, RFC 6409, RFC 5321)."""
-
-
-@dataclass(frozen=True)
-class Notice:
-    """What is to be told of one alarm: its latest state, and how often it was raised since it was last told.
-
-    Attributes
-    ----------
-    alarm : str
-        Its name.
-    alarm_id : int
-        Of its latest row in the ledger.
-    raised_at : float
-    cleared_at : float or None
-        None: it stands. UTC seconds since 1970, as `raised_at`.
-    times : int
-        How often it was raised since the last message on it; 0: only its end is news.
-    detail : str
-        For a person; without patient data.
-    """
-
-    alarm: str
-    alarm_id: int
-    raised_at: float
-    cleared_at: float | None
-    times: int
-    detail: str
+from scarnode.jobs.model import Notice
 
 
 @dataclass(frozen=True)
@@ -75,71 +45,6 @@ class Channel(Protocol):
 
     def send(self, message: Message) -> Sending:
         """Send a message; never raises, ends in time."""
-
-
-@dataclass(frozen=True)
-class MailServer:
-    """A mail server that takes messages, and between whom they go.
-
-    Attributes
-    ----------
-    scheme : str
-        ``starttls``, ``smtps`` (TLS from the start) or ``smtp`` (no TLS).
-    user, password : str
-        Empty: it is not asked to know us.
-    ca_file : Path or None
-        Who may vouch for it; None: the public authorities.
-    timeout : float
-        Seconds for each of its answers; the whole has three times as long.
-    """
-
-    scheme: str
-    host: str
-    port: int
-    sender: str
-    recipients: tuple[str, ...]
-    user: str = ""
-    password: str = field(default="", repr=False)
-    ca_file: Path | None = None
-    timeout: float = 20.0
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
-
-    def send(self, message: Message) -> Sending:
-        """Send a message as an e-mail."""
-        from scarnode.watch.mail import send_mail
-
-        return send_mail(message, self)
-
-
-@dataclass(frozen=True)
-class Webhook:
-    """An address that takes messages as a POST of JSON.
-
-    Attributes
-    ----------
-    secret : str
-        Signs the body; empty: it is not signed.
-    ca_file : Path or None
-        Who may vouch for it; None: the public authorities.
-    timeout : float
-        Seconds for the connection, and for the answer.
-    """
-
-    url: str
-    secret: str = field(default="", repr=False)
-    ca_file: Path | None = None
-    timeout: float = 20.0
-
-    def __str__(self) -> str:
-        return "webhook"  # the address may hold a secret of its own
-
-    def send(self, message: Message) -> Sending:
-        """Post a message."""
-        from scarnode.watch.webhook import post
-
-        return post(message, self)
 
 
 @dataclass(frozen=True)

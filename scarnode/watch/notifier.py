@@ -11,7 +11,9 @@ from collections.abc import Callable
 from scarnode.config import Settings
 from scarnode.deliver import next_delay
 from scarnode.jobs.ledger import Ledger
-from scarnode.watch.model import Channel, MailServer, Message, Webhook
+from scarnode.watch.mail import MailChannel
+from scarnode.watch.model import Channel, Message
+from scarnode.watch.webhook import WebhookChannel
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +90,13 @@ class Notifier:
             self._ledger.set_alarm(self._alarm, trouble)
 
 
-def channel_of(settings: Settings, name: str) -> MailServer | Webhook | None:
-    """Give a channel by its name, where config.ini has it."""
-    return {"mail": settings.notify.mail, "webhook": settings.notify.webhook}[name]()
+def channel_of(settings: Settings, name: str) -> Channel | None:
+    """Return the channel of a name, or None where config.ini has none."""
+    if name == "mail":
+        server = settings.notify.mail()
+        return MailChannel(server) if server else None
+    hook = settings.notify.webhook()
+    return WebhookChannel(hook) if hook else None
 
 
 CHANNELS = ("mail", "webhook")

@@ -6,17 +6,30 @@ import hashlib
 import hmac
 import json
 import ssl
+from dataclasses import dataclass
 
 import requests
 
+from scarnode.config.channels import Webhook
 from scarnode.errors import causes_of
 from scarnode.tls import explain
 from scarnode.uids import IMPLEMENTATION_VERSION_NAME
-from scarnode.watch.model import Message, Sending, Webhook
+from scarnode.watch.model import Message, Sending
 from scarnode.watch.words import as_json
 
 SIGNATURE = "X-Scarnode-Signature-256"
 """Header: ``sha256=`` and the hex HMAC-SHA256 of the body under the secret, as GitHub's webhooks have it."""
+
+
+@dataclass(frozen=True)
+class WebhookChannel:
+    """A webhook as a way to reach people."""
+
+    hook: Webhook
+
+    def send(self, message: Message) -> Sending:
+        """Post a message."""
+        return post(message, self.hook)
 
 
 def post(message: Message, hook: Webhook) -> Sending:

@@ -7,7 +7,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from scarnode import RESEARCH_USE
-from scarnode.watch.model import Message, Notice
+from scarnode.jobs.model import Notice
+from scarnode.watch.model import Message
 
 
 def subject(message: Message) -> str:

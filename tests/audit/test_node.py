@@ -74,7 +74,7 @@ class FaultyDisk(Spool):
 @contextmanager
 def listening(spool: Spool, associations: AssociationAudit, callers: tuple[Caller, ...] = (), places: int = 25):
     door = Door(callers, Limits(max_associations=places), associations.turned_away)
-    listener = listen(spool, lambda path: None, "SCARNODE", "127.0.0.1", 0, door, audit=associations)
+    listener = listen(spool, lambda path: None, "SCARNODE", "127.0.0.1", 0, door, observer=associations)
     try:
         yield listener.port
     finally:

@@ -8,10 +8,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 
 from scarnode.correct.model import Origin
-from scarnode.correct.read import read_correction, write_case
+from scarnode.correct.read import read_correction
 from scarnode.correct.recognise import NoCorrectionError, recognise
 from scarnode.errors import InputError
 from scarnode.lab.cases import read_npz
+from scarnode.lab.correction import write_case
 from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.lab.readers import read_cases
 from scarnode.measure import measure

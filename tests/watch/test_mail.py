@@ -7,8 +7,11 @@ import time
 
 import pytest
 
-from scarnode.watch import MailServer, Message, Notice, Webhook
-from scarnode.watch.webhook import SIGNATURE, sign
+from scarnode.config.channels import MailServer, Webhook
+from scarnode.jobs.model import Notice
+from scarnode.watch import Message
+from scarnode.watch.mail import MailChannel
+from scarnode.watch.webhook import SIGNATURE, WebhookChannel, sign
 from tests.harness.mail import mail_server
 from tests.harness.peers import raw_peer
 from tests.harness.tools import free_port
@@ -19,8 +22,9 @@ OVER = Notice("disk_spool", 2, 1_700_000_000.0, 1_700_000_060.0, 1, "spool: 1 GB
 MESSAGE = Message("SCARNODE", "node1", (STANDS, OVER), "https://node1:8104")
 
 
-def server(port: int, scheme: str = "smtp", **more) -> MailServer:
-    return MailServer(scheme, "127.0.0.1", port, "node@example.org", ("a@example.org", "b@example.org"), **more)
+def server(port: int, scheme: str = "smtp", **more) -> MailChannel:
+    people = ("a@example.org", "b@example.org")
+    return MailChannel(MailServer(scheme, "127.0.0.1", port, "node@example.org", people, **more))
 
 
 def test_a_mail_says_which_alarms_stand_and_which_are_over():
@@ -91,7 +95,7 @@ def test_a_mail_server_that_is_away_hangs_or_trickles():
 def test_a_webhook_gets_signed_json():
     requests: list[bytes] = []
     with web_server(http(204), requests=requests) as port:
-        assert Webhook(f"http://127.0.0.1:{port}/hook?x=1", "geheim").send(MESSAGE).ok
+        assert WebhookChannel(Webhook(f"http://127.0.0.1:{port}/hook?x=1", "geheim")).send(MESSAGE).ok
     head, _, body = requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /hook?x=1 HTTP/1.1")
     assert f"{SIGNATURE}: {sign(body, 'geheim')}".encode() in head
@@ -117,20 +121,26 @@ def test_the_signature_is_that_of_rfc_4231():
 def test_what_a_webhook_that_does_not_take_it_is_said_to_have_done(authority):
     moved = http(302, Location="http://127.0.0.1:1/")
     with web_server(http(500), moved) as port:
-        hook = Webhook(f"http://127.0.0.1:{port}/?key=geheim")
+        hook = WebhookChannel(Webhook(f"http://127.0.0.1:{port}/?key=geheim"))
         assert "status 500" in hook.send(MESSAGE).trouble
         assert "status 302" in hook.send(MESSAGE).trouble
-    away = Webhook(f"https://127.0.0.1:{free_port()}/?key=geheim").send(MESSAGE)
+    away = WebhookChannel(Webhook(f"https://127.0.0.1:{free_port()}/?key=geheim")).send(MESSAGE)
     assert "no connection" in away.trouble
     assert "geheim" not in away.trouble
     with raw_peer(lambda _: time.sleep(60)) as silent:
-        assert "no answer within 0.3 s" in Webhook(f"http://127.0.0.1:{silent}", timeout=0.3).send(MESSAGE).trouble
-        assert not Webhook(f"https://127.0.0.1:{silent}", timeout=0.3).send(MESSAGE).ok
+        assert (
+            "no answer within 0.3 s"
+            in WebhookChannel(Webhook(f"http://127.0.0.1:{silent}", timeout=0.3)).send(MESSAGE).trouble
+        )
+        assert not WebhookChannel(Webhook(f"https://127.0.0.1:{silent}", timeout=0.3)).send(MESSAGE).ok
 
 
 def test_a_webhook_by_tls(authority, tls_server):
-    assert Webhook(f"https://127.0.0.1:{tls_server}", ca_file=authority.ca_file).send(MESSAGE).ok
-    assert "its certificate is not accepted" in Webhook(f"https://127.0.0.1:{tls_server}").send(MESSAGE).trouble
+    assert WebhookChannel(Webhook(f"https://127.0.0.1:{tls_server}", ca_file=authority.ca_file)).send(MESSAGE).ok
+    assert (
+        "its certificate is not accepted"
+        in WebhookChannel(Webhook(f"https://127.0.0.1:{tls_server}")).send(MESSAGE).trouble
+    )
 
 
 @pytest.fixture
