@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from scarnode.values import one_line
+from scarnode.text import one_line
 
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 """How OWASP says a dangerous cell begins (CSV Injection): = + - @, tab, carriage return; also in their wide forms."""

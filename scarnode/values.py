@@ -7,7 +7,6 @@ all (control characters, an unknown character set, no date) is left out, and who
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import DA, TM, PersonName, format_number_as_ds
 
 from scarnode.charset import declared_in, decode
+from scarnode.text import CONTROL
 
 PATIENT_AND_STUDY = (
     "PatientName",
@@ -43,7 +43,7 @@ PATIENT_AND_STUDY = (
 LONGEST = 256
 """Characters of a value. SH is 16 and LO 64 by the standard; numbers of 20 are common, and archives take them."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 """C0, C1, line separators, and marks that turn the direction of what follows: none of them is part of a name."""
 
 
@@ -112,13 +112,13 @@ def _joined(dataset: Dataset, keyword: str) -> str | None:
 
 
 def _text(text: str) -> str | None:
-    return None if _CONTROL.search(text) or len(text) > LONGEST else text
+    return None if CONTROL.search(text) or len(text) > LONGEST else text
 
 
 def _name(text: str) -> str | None:
     """Give at most three groups (alphabetic, ideographic, phonetic), without empty ones at the end."""
     groups = text.split("=")
-    if _CONTROL.search(text) or len(groups) > 3 or any(len(group) > LONGEST for group in groups):
+    if CONTROL.search(text) or len(groups) > 3 or any(len(group) > LONGEST for group in groups):
         return None
     return "=".join(group.strip() for group in groups).rstrip("=").rstrip() or ""
 
@@ -182,12 +182,3 @@ _CLEANERS: dict[str, Callable[[str], str | None]] = {
     "TimezoneOffsetFromUTC": _offset,
 }
 """By keyword, else by value representation. None: the value can not be taken over."""
-
-
-def one_line(text: str) -> str:
-    """Make any text safe for a line of a terminal, a log or a table: control characters become spaces.
-
-    Characters that only change the direction or the width of others go too.
-    """
-    plain = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") else char for char in text)
-    return re.sub(r" {2,}", " ", _CONTROL.sub("", plain)).strip()

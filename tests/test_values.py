@@ -6,7 +6,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from scarnode.values import one_line, read_value
+from scarnode.text import one_line
+from scarnode.values import read_value
 
 
 def header(keyword, raw, character_set=b""):

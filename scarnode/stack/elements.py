@@ -14,7 +14,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 
 from scarnode.charset import declared_in, decode
-from scarnode.values import one_line
+from scarnode.text import one_line
 
 _BINARY = {"FD": "d", "FL": "f", "US": "H", "SS": "h", "UL": "I", "SL": "i", "US or SS": "H"}
 _PRIVATE_VRS = {0x0043102F: "SS"}
