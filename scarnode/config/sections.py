@@ -152,6 +152,7 @@ class StudySection(Section):
         "FEW_SLICES",
         "MISSING_SLICE",
         "CONFLICTING_CONTENT",
+        "FRAMES_OF_REFERENCE",
         "NO_HEART",
         "NO_MYOCARDIUM",
         "BAD_NULLING",

@@ -140,7 +140,8 @@ class Outline:
             if any(uid == own.sop_instance_uid and index in (None, own.frame_number) for uid, index in plane.sources)
         ]
         if plane.position is None:
-            if len(named) != 1 or frame.mask.shape != (stack.rows, stack.columns):
+            resampled = any(stack.frames[number].grid is not None for number in named)
+            if len(named) != 1 or resampled or frame.mask.shape != (stack.rows, stack.columns):
                 todo = "export the SEG with its plane positions"
                 raise InputError("a frame does not say where it lies", self.where, todo)
             return named[0], 0.0

@@ -42,6 +42,7 @@ from scarnode.report.contours import outlines, region, slice_region
 from scarnode.report.model import Provenance
 from scarnode.report.source import is_multi_frame
 from scarnode.segment.model import ModelIdentity, Tissue
+from scarnode.stack.grid import on_own_image
 from scarnode.stack.model import SourceFrame, Stack
 
 SPACING_RULE = "Pixel area x centre-to-centre slice distance from ImagePositionPatient (half of it to each neighbour)"
@@ -187,7 +188,7 @@ class Groups:
             codes.INTENDED_USE: RESEARCH_USE,
             codes.FAILURE_REASON: reason,
             codes.QUALITY_FLAGS: flags,
-            codes.SLICES_USED: f"all {count} of the stack, base to apex" if measurements else f"none of {count}",
+            codes.SLICES_USED: _slices_used(stack) if measurements else f"none of {count}",
             codes.IMAGE_COMPONENT: stack.component.value,
             codes.SPACING_RULE: SPACING_RULE if measurements else "",
             **origin.run_texts(model, provenance),
@@ -301,6 +302,7 @@ class Groups:
         """
         index, outline = place
         frame = self.stack.frames[index]
+        outline = on_own_image(outline, self.stack, frame)
         # one item for all numbers of the group: to make one takes longer than all else of a number
         coordinates = CoordinatesForMeasurement(
             graphic_type=GraphicTypeValues.POLYLINE,
@@ -309,6 +311,13 @@ class Groups:
         )
         for number in numbers:
             number[0].ContentSequence.append(coordinates)
+
+
+def _slices_used(stack: Stack) -> str:
+    """Say how many slices were measured, and which of them not on their own pixels."""
+    resampled = [str(number) for number, frame in enumerate(stack.frames, 1) if frame.grid is not None]
+    more = f"; resampled to one pixel grid: {', '.join(resampled)}" if resampled else ""
+    return f"all {len(stack.frames)} of the stack, base to apex{more}"
 
 
 def _uncertainty(value: float, lower: float, upper: float) -> MeasurementProperties:

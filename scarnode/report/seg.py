@@ -19,6 +19,7 @@ from highdicom.seg import (
 )
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
 
 from scarnode.report import codes, stamp
 from scarnode.report.model import Provenance
@@ -47,6 +48,9 @@ def build_seg(stack: Stack, segmentation: Segmentation, header: Dataset, provena
     BINARY, one bit per voxel, where a frame is a whole number of bytes. Where it is not (251 x 253), frames run on in
     the middle of a byte (PS3.5 section 8.1.1), which OHIF shows as torn and displaced masks, without a word; then
     the same masks are written as FRACTIONAL OCCUPANCY of 0 or 1, one byte per voxel (docs/viewers.md).
+
+    A slice that came on another pixel grid is outlined on the stack's: its frames have their own place in it, and their
+    reference to the source image says SpatialLocationsPreserved NO.
 
     Every frame of the stack is written for every segment, empty or not: viewers that count frames can not shift
     masks, and a segment without a voxel is still there to say so.
@@ -144,6 +148,7 @@ def _build(
     if kind is stamp.LABELMAP:
         background, *tissues = dataset.SegmentSequence
         dataset.SegmentSequence = [*tissues, background]
+    _state_depth(dataset, stack)
     _name_sources(dataset, stack)
     _name_dimensions(dataset, kind, provenance)
     return stamp.finish(dataset, kind, header, stack, model, provenance)
@@ -175,6 +180,17 @@ def _describe(
     )
 
 
+def _state_depth(dataset: Dataset, stack: Stack) -> None:
+    """Give a single slice the depth that it is measured with; highdicom, which can not know it, says 1 mm."""
+    if len(stack.frames) == 1:
+        measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        depth = float(stack.slice_extents[0])
+        if depth > 0:
+            measures.SpacingBetweenSlices = format_number_as_ds(depth)
+        elif "SpacingBetweenSlices" in measures:
+            del measures.SpacingBetweenSlices
+
+
 def _name_sources(dataset: Dataset, stack: Stack) -> None:
     """Replace the references to the stand-ins by those to the real frames, series by series."""
     references = [
@@ -187,6 +203,8 @@ def _name_sources(dataset: Dataset, stack: Stack) -> None:
         reference.ReferencedSOPInstanceUID = frame.sop_instance_uid
         if is_multi_frame(frame):
             reference.ReferencedFrameNumber = frame.frame_number
+        if frame.grid is not None:
+            reference.SpatialLocationsPreserved = "NO"
 
     dataset.SourceImageSequence = [reference_to(frame, stack) for frame in instances(stack)]
     series = []

@@ -20,6 +20,9 @@ WORDS: dict[str, str] = {
     Flag.IDENTITY_INCOMPLETE: (
         "Part of what the images say of patient or study can not be taken over: it is left empty here."
     ),
+    Flag.RESAMPLED_SLICE: "A slice came on another pixel grid than the others: it was resampled to theirs.",
+    Flag.FRAMES_OF_REFERENCE: "The slices name several frames of reference: whether they share one space is not known.",
+    Flag.LOSSY: "The images were compressed with loss: their values are not those of the scanner.",
     quality.NO_HEART: "Nothing in the images looks like a left ventricle.",
     quality.NO_MYOCARDIUM: "No myocardium was found.",
     quality.AREA_JUMP: "The outlined area changes by more than 60 % between neighbouring slices.",

@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scarnode.stack import geometry
-from scarnode.stack.headers import Frame
-from scarnode.stack.parts import MAGNITUDE, PSIR, REAL, Part, join, same_grid, stem
+from scarnode.stack.copies import is_copy, remoteness
+from scarnode.stack.grid import centres
+from scarnode.stack.parts import MAGNITUDE, PSIR, REAL, Part, join, stem
 from scarnode.stack.rules import Rules
 
+_ADJOINING = 3.0
+"""Steps: parts of one name so far apart are one stack that lacks slices."""
+_OTHER_PLANNING = 15.0
+"""Degrees: slices of one series within these were meant for one ventricle."""
 _RANK = {MAGNITUDE: 0, PSIR: 1, REAL: 2}
 
 
@@ -26,13 +31,13 @@ class Acquisition:
         All their frames as one.
     members : tuple of Part
         The parts it was joined from.
-    lacks_slices_of_twin : bool
-        Another image of the same acquisition has slices that this one has not. Found by `choose`.
+    lacks_slices : bool
+        Other images of the same acquisition have slices that this one has not. Found by `choose`.
     """
 
     part: Part
     members: tuple[Part, ...]
-    lacks_slices_of_twin: bool = False
+    lacks_slices: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ def acquisitions(parts: Iterable[Part], rules: Rules) -> list[Acquisition]:
     """Join parts of accepted series to acquisitions.
 
     Parts of at most two locations each (one series per slice) are joined; so are parts that repeat or continue
-    another one of the same study, frame of reference, component, grid, orientation, thickness and name. Whole stacks
-    stay apart.
+    another one of the same study, component, plane, thickness and name, on whatever pixel grid. Whole stacks stay
+    apart. Parts of several frames of reference are joined only where they make one regular stack together.
     """
     kinds: dict[tuple, list[Part]] = defaultdict(list)
     for part in sorted(parts, key=_age):
@@ -63,7 +68,8 @@ def acquisitions(parts: Iterable[Part], rules: Rules) -> list[Acquisition]:
     found: list[Acquisition] = []
     for alike in kinds.values():
         for group in _alike_in_space(alike, rules):
-            found += _joined(group, rules)
+            for shared in _one_space(group, rules):
+                found += _joined(shared, rules)
     return found
 
 
@@ -78,7 +84,7 @@ def choose(found: Sequence[Acquisition], rules: Rules) -> Choice:
         choice.passed_over.append((candidate, reason[0], reason[1]))
         if twin is not None and _has_more(candidate, twin, rules):
             index = choice.stacks.index(twin)
-            choice.stacks[index] = Acquisition(twin.part, twin.members, lacks_slices_of_twin=True)
+            choice.stacks[index] = Acquisition(twin.part, twin.members, lacks_slices=True)
     return choice
 
 
@@ -89,12 +95,9 @@ def _kind(part: Part) -> tuple:
     frame = part.first
     return (
         frame.study_instance_uid,
-        frame.frame_of_reference_uid,
         part.component,
         part.moco,
         "ND" in frame.image_type,
-        frame.rows,
-        frame.columns,
         frame.acquisition_type,
         round(frame.slice_thickness or 0, 1),
         stem(frame),
@@ -106,20 +109,40 @@ def _age(part: Part) -> tuple:
 
 
 def _alike_in_space(parts: list[Part], rules: Rules) -> list[list[Part]]:
-    """Group parts by pixel spacing and orientation."""
-    labels = geometry.cluster_orientations([part.plane for part in parts], rules.split)
-    groups: list[tuple[int, list[Part]]] = []
-    for part, label in zip(parts, labels, strict=True):
-        for own, group in groups:
-            if own == label and same_grid(group[0].first, part.first):
-                group.append(part)
-                break
-        else:
-            groups.append((label, [part]))
-    return [group for _, group in groups]
+    """Group parts by plane."""
+    labels = geometry.cluster_planes([part.plane for part in parts], rules.split)
+    return [
+        [part for part, own in zip(parts, labels, strict=True) if own == label] for label in range(labels.max() + 1)
+    ]
+
+
+def _one_space(parts: list[Part], rules: Rules) -> list[list[Part]]:
+    """Group parts by frame of reference; all are one group where their slices make one regular stack together.
+
+    Anonymisers and some scanners give every image a frame of reference of its own. Whether positions in several can
+    be compared, nobody knows: a stack of them is flagged.
+    """
+    by_space: dict[str, list[Part]] = defaultdict(list)
+    for part in parts:
+        by_space[part.first.frame_of_reference_uid].append(part)
+    if len(by_space) == 1:
+        return [parts]
+    normal = parts[0].normal
+    each = [_depths(own, normal, rules) for own in by_space.values()]
+    gaps = np.diff(np.sort(np.concatenate(each)))
+    usual = geometry.step(np.concatenate([[0.0], np.cumsum(gaps)]))
+    one_series = len({part.first.series_instance_uid for part in parts}) == 1
+    if gaps.min() > rules.same_location and (one_series or len(gaps) > 1):
+        ratio = gaps / usual
+        whole = np.abs(ratio - np.round(ratio)) <= rules.spacing_tolerance
+        if bool(np.all(whole & (ratio <= _ADJOINING + rules.spacing_tolerance))):
+            return [parts]
+    return list(by_space.values())
 
 
 def _joined(parts: list[Part], rules: Rules) -> list[Acquisition]:
+    if len({part.first.frame_of_reference_uid for part in parts}) > 1:
+        return [Acquisition(join(parts), tuple(parts))]  # found to be one regular stack
     small = [part for part in parts if len(part.locations) <= 2]
     large = [[part] for part in parts if len(part.locations) > 2]
     seeds = _merge_where(large, lambda first, second: _continues(first, second, rules))
@@ -157,7 +180,7 @@ def _absorb(seeds: list[list[Part]], small: list[Part], rules: Rules) -> list[li
 
 def _depths(parts: Sequence[Part], normal: np.ndarray, rules: Rules) -> np.ndarray:
     """Distinct depths of all frames along one normal."""
-    positions = [frame.geometry.position for part in parts for frame in part.frames]
+    positions = centres([frame for part in parts for frame in part.frames])
     found = geometry.locations(positions, normal, rules.same_location)
     return np.array([positions[location[0]] for location in found]) @ normal
 
@@ -171,13 +194,11 @@ def _repeats(part: list[Part], seed: list[Part], rules: Rules) -> bool:
 
 def _continues(first: list[Part], second: list[Part], rules: Rules) -> bool:
     normal = second[0].normal
-    return geometry.complementary(
-        _depths(first, normal, rules),
-        _depths(second, normal, rules),
-        first[0].first.slice_thickness or 0.0,
-        rules.same_location,
-        rules.spacing_tolerance,
-    )
+    depths = _depths(first, normal, rules), _depths(second, normal, rules)
+    thickness = first[0].first.slice_thickness or 0.0
+    if min(map(len, depths)) > 2 and geometry.adjoining(*depths, rules.same_location, _ADJOINING):
+        return True
+    return geometry.complementary(*depths, thickness, rules.same_location, rules.spacing_tolerance)
 
 
 # --- choosing ------------------------------------------------------------------------------------
@@ -191,13 +212,14 @@ def _preference(one: Acquisition, found: Sequence[Acquisition], rules: Rules) ->
         incomplete,
         part.moco,
         _RANK[part.component],
+        min(map(remoteness, part.frames)),
         "ND" in part.first.image_type,
         -len(part.locations),
         _age(part),
     )
 
 
-def _passed_over(  # noqa: PLR0911 (a ladder of reasons)
+def _passed_over(
     one: Acquisition, chosen: Sequence[Acquisition], rules: Rules
 ) -> tuple[tuple[str, str] | None, Acquisition | None]:
     """Say why a candidate is not analysed beside those already chosen, and which of them is its twin.
@@ -206,7 +228,11 @@ def _passed_over(  # noqa: PLR0911 (a ladder of reasons)
     """
     part = one.part
     for other in chosen:
-        if not _same_region(one, other, rules) or not _same_acquisition(one, other, rules):
+        if not _same_region(one, other, rules):
+            continue
+        if copied := _copied(one, other):
+            return copied, other
+        if not _same_acquisition(one, other, rules):
             continue
         slices = f"{len(part.locations)} of {len(other.part.locations)} slices"
         if 2 * len(part.locations) < len(other.part.locations):
@@ -216,10 +242,19 @@ def _passed_over(  # noqa: PLR0911 (a ladder of reasons)
         if _RANK[part.component] > _RANK[other.part.component]:
             return ("PSIR_TWIN", slices), other
         return ("DUPLICATE_RECONSTRUCTION", slices), other
-    if part.moco:
-        for other in chosen:
-            if not other.part.moco and 2 * len(other.part.locations) >= len(part.locations):
-                return ("MOCO_TWIN", f"an uncorrected stack of {len(other.part.locations)} slices was analysed"), None
+    return _beside_others(one, chosen, rules)
+
+
+def _beside_others(
+    one: Acquisition, chosen: Sequence[Acquisition], rules: Rules
+) -> tuple[tuple[str, str] | None, Acquisition | None]:
+    """As `_passed_over`, for one that is no image of a chosen acquisition."""
+    part = one.part
+    for other in chosen:
+        if (tilt := _other_planning(one, other, rules)) is not None:
+            return ("NOT_PARALLEL", f"{tilt:.1f} degrees off the other slices of its series"), other
+        if part.moco and not other.part.moco and 2 * len(other.part.locations) >= len(part.locations):
+            return ("MOCO_TWIN", f"an uncorrected stack of {len(other.part.locations)} slices was analysed"), None
     largest = max((len(other.part.locations) for other in chosen), default=0)
     if len(part.locations) <= 2 < largest:
         return ("FEW_SLICES", f"{len(part.locations)} slices beside a stack of {largest}"), None
@@ -229,12 +264,39 @@ def _passed_over(  # noqa: PLR0911 (a ladder of reasons)
 def _same_region(one: Acquisition, other: Acquisition, rules: Rules) -> bool:
     """Tell whether at least half of the slices of the smaller one lie where the other has slices."""
     first, second = sorted((one.part, other.part), key=lambda part: len(part.locations))
-    if first.first.frame_of_reference_uid != second.first.frame_of_reference_uid:
+    if not _spaces(first) & _spaces(second):
         return False
     if geometry.plane_angle(first.normal, second.normal) > rules.parallel:
         return False
-    depths = np.array([location[0].position for location in first.locations]) @ second.normal
+    depths = _depths([first], second.normal, rules)
     return bool(2 * geometry.coincident(depths, second.depths, rules.same_location).sum() >= len(depths))
+
+
+def _copied(one: Acquisition, other: Acquisition) -> tuple[str, str] | None:
+    """Say that one of two stacks of a region is a copy of the other: a ventricle at one time has one result."""
+    first, second = one.part, other.part
+    if (first.component, first.moco) != (second.component, second.moco):
+        return None
+    slices = f"{len(first.locations)} of {len(second.locations)} slices"
+    if is_copy(first.frames, second.frames):
+        return "DERIVED_COPY", slices
+    return ("INCOMPLETE_TWIN", slices) if is_copy(second.frames, first.frames) else None
+
+
+def _other_planning(one: Acquisition, other: Acquisition, rules: Rules) -> float | None:
+    """Give the angle to other slices of one series and component where it keeps them from being one stack."""
+    if not {frame.series_instance_uid for frame in one.part.frames} & {
+        frame.series_instance_uid for frame in other.part.frames
+    }:
+        return None
+    if (one.part.component, one.part.moco) != (other.part.component, other.part.moco):
+        return None
+    tilt = geometry.plane_angle(one.part.normal, other.part.normal)
+    return tilt if rules.parallel < tilt <= _OTHER_PLANNING else None
+
+
+def _spaces(part: Part) -> set[str]:
+    return {frame.frame_of_reference_uid for frame in part.frames}
 
 
 def _same_acquisition(one: Acquisition, other: Acquisition, rules: Rules) -> bool:
@@ -252,10 +314,5 @@ def _same_acquisition(one: Acquisition, other: Acquisition, rules: Rules) -> boo
 
 
 def _has_more(twin: Acquisition, chosen: Acquisition, rules: Rules) -> bool:
-    depths = np.array([location[0].position for location in twin.part.locations]) @ chosen.part.normal
+    depths = _depths([twin.part], chosen.part.normal, rules)
     return not geometry.coincident(depths, chosen.part.depths, rules.same_location).all()
-
-
-def latest(frames: Iterable[Frame]) -> Frame:
-    """Give the frame acquired last; of equally late ones always the same."""
-    return max(frames, key=lambda frame: (frame.acquired, frame.sop_instance_uid, frame.frame_number))

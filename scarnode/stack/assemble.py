@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,14 +10,18 @@ import numpy as np
 
 from scarnode.errors import InputError, SystemFaultError
 from scarnode.stack import geometry, patient
-from scarnode.stack.acquisitions import Acquisition, acquisitions, choose, latest
+from scarnode.stack.acquisitions import Acquisition, acquisitions, choose
+from scarnode.stack.copies import best, originals, remoteness
 from scarnode.stack.duplicates import resolve
+from scarnode.stack.grid import lay
 from scarnode.stack.headers import SUPPORTED, Frame, read_frames
 from scarnode.stack.identity import state_identity
 from scarnode.stack.lge import Assessment, assess, is_short_axis_cine
-from scarnode.stack.model import MAX_VOXELS, Component, Flag, SeriesVerdict, SourceFrame, Stack, StackSearch, Verdict
+from scarnode.stack.model import MAX_VOXELS, Component, Flag, SeriesVerdict, Stack, StackSearch, Verdict
 from scarnode.stack.parts import MAGNITUDE, Part, component_of, split_series, stem
 from scarnode.stack.rules import Rules
+from scarnode.stack.times import in_utc
+from scarnode.stack.weighting import by_inversion_time
 
 _DAMAGED = frozenset({"NO_PIXEL_DATA", "TRUNCATED_PIXEL_DATA", "CONFLICTING_CONTENT"})
 _MAX_STACKS = 100
@@ -79,13 +83,15 @@ def find_stacks(
 
 def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], list[_Judged]]:
     series: dict[str, list[Frame]] = defaultdict(list)
-    for frame in frames:
+    for frame in in_utc(frames):
         series[frame.series_instance_uid].append(frame)
     parts = [part for uid in sorted(series) for part in split_series(series[uid], rules)]
     cines = [part.normal for part in parts if is_short_axis_cine(part, rules)]
     judged = {id(part): (part, assess(part, rules, cines)) for part in parts}
     if _say_whose(judged, frames):
         return [], list(judged.values())
+    for members, detail in by_inversion_time(list(judged.values()), rules):
+        _say(judged, members, Verdict.REJECTED, "MANY_INVERSION_TIMES", detail)
     accepted = [part for part, said in judged.values() if said.verdict is Verdict.ACCEPTED]
     if sum(len(part.locations) > 2 for part in accepted) > _MAX_STACKS:
         _say(judged, accepted, Verdict.REVIEW, "TOO_MANY_STACKS", f"more than {_MAX_STACKS} stacks in one study")
@@ -101,7 +107,7 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
         return [], list(judged.values())
     choice = choose(usable, rules)
     for found, reason, detail in choice.passed_over:
-        verdict = Verdict.REVIEW if reason == "FEW_SLICES" else Verdict.REJECTED
+        verdict = Verdict.REVIEW if reason in ("FEW_SLICES", "NOT_PARALLEL") else Verdict.REJECTED
         _say(judged, found.members, verdict, reason, detail)
     lost = [frame for part in parts if part.orientation is None for frame in part.frames if frame.modality == "MR"]
     stacks = []
@@ -113,7 +119,8 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
         stacks.append(stack)
         used = set(stack.series_instance_uids)
         late = [part for part in found.members if part.first.series_instance_uid not in used]
-        _say(judged, late, Verdict.REJECTED, "SUPERSEDED_REPEAT", "every location was imaged again later")
+        for part in late:
+            _say(judged, [part], Verdict.REJECTED, *_superseded(part, found))
     stacks.sort(key=lambda stack: (stack.series_instance_uids, stack.component.value, stack.frames[0].position))
     return stacks, list(judged.values())
 
@@ -121,6 +128,14 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
 def _say(judged: dict[int, _Judged], parts: Iterable[Part], verdict: Verdict, reason: str, detail: str) -> None:
     for part in parts:
         judged[id(part)] = (part, Assessment(verdict, reason, detail, judged[id(part)][1].score))
+
+
+def _superseded(part: Part, found: Acquisition) -> tuple[str, str]:
+    """Say why no image of a part was used, though it belongs to a stack."""
+    used = [best(location) for location in found.part.locations]
+    if min(map(remoteness, part.frames)) > min(map(remoteness, used)):
+        return "DERIVED_COPY", "an original of every location was analysed"
+    return "SUPERSEDED_REPEAT", "every location was imaged again later"
 
 
 def _say_whose(judged: dict[int, _Judged], frames: Iterable[Frame]) -> bool:
@@ -145,7 +160,8 @@ def _incomplete(part: Part, rules: Rules) -> tuple[Verdict, str, str] | None:
     )
     if widest > rules.parallel:
         return Verdict.REVIEW, "NOT_PARALLEL", f"a slice is {widest:.1f} degrees off the mean plane"
-    count, rows, columns = len(part.locations), part.first.rows, part.first.columns
+    count = len(part.locations)
+    rows, columns = (max(getattr(frame, side) for frame in part.frames) for side in ("rows", "columns"))
     if count > rules.max_slices:
         return Verdict.REJECTED, "TOO_MANY_SLICES", f"{count} slices, {rules.max_slices} at most"
     if count * rows * columns > MAX_VOXELS:
@@ -155,47 +171,43 @@ def _incomplete(part: Part, rules: Rules) -> tuple[Verdict, str, str] | None:
 
 def _stack(found: Acquisition, lost: Sequence[Frame], rules: Rules) -> Stack:
     part = found.part
-    frames = [latest(location) for location in part.locations]
+    frames = [best(location) for location in part.locations]
     first = frames[0]
-    flags = _flags(found, rules) | _losses(part, frames, lost, rules)
-    between_rows, between_columns = np.median([frame.geometry.pixel_spacing for frame in frames], axis=0)
+    laid = lay(frames)
+    flags = _flags(found, frames, rules) | _losses(part, frames, lost, rules)
+    if any(frame.grid is not None for frame in laid.frames):
+        flags.add(Flag.RESAMPLED_SLICE)
+    if laid.incomplete:
+        flags.add(Flag.MISSING_SLICE)
+    spaces = Counter(frame.frame_of_reference_uid for frame in frames)
     return Stack(
         study_instance_uid=first.study_instance_uid,
-        frame_of_reference_uid=first.frame_of_reference_uid,
+        frame_of_reference_uid=spaces.most_common(1)[0][0],
         component=Component.MAGNITUDE if part.component == MAGNITUDE else Component.PSIR,
         description=first.description,
-        rows=first.rows,
-        columns=first.columns,
-        pixel_spacing=(float(between_rows), float(between_columns)),
-        orientation=geometry.mean_orientation([frame.geometry.orientation for frame in frames]),
+        rows=laid.rows,
+        columns=laid.columns,
+        pixel_spacing=laid.pixel_spacing,
+        orientation=laid.orientation,
         slice_thickness=first.slice_thickness,
         spacing_between_slices=first.spacing_between_slices,
-        frames=tuple(_source(frame) for frame in frames),
+        frames=laid.frames,
         flags=tuple(flag for flag in Flag if flag in flags),
     )
 
 
-def _source(frame: Frame) -> SourceFrame:
-    return SourceFrame(
-        path=frame.path,
-        sop_class_uid=frame.sop_class_uid,
-        sop_instance_uid=frame.sop_instance_uid,
-        series_instance_uid=frame.series_instance_uid,
-        frame_number=frame.frame_number,
-        position=frame.geometry.position,
-    )
-
-
-def _flags(found: Acquisition, rules: Rules) -> set[Flag]:
+def _flags(found: Acquisition, frames: Sequence[Frame], rules: Rules) -> set[Flag]:
     part = found.part
     missing, unequal = geometry.gap_kinds(part.depths, rules.missing_gap, rules.spacing_tolerance)
     told = {
         Flag.FEW_SLICES: len(part.locations) <= 2,
-        Flag.MISSING_SLICE: missing or found.lacks_slices_of_twin,
+        Flag.MISSING_SLICE: missing or found.lacks_slices,
         Flag.UNEQUAL_SPACING: unequal,
         Flag.PSIR_ONLY: part.component != MAGNITUDE,
-        Flag.REPEATED_SLICE: any(len(location) > 1 for location in part.locations),
+        Flag.REPEATED_SLICE: any(len(originals(location)) > 1 for location in part.locations),
         Flag.MOCO_ONLY: part.moco,
+        Flag.FRAMES_OF_REFERENCE: len({frame.frame_of_reference_uid for frame in frames}) > 1,
+        Flag.LOSSY: any(frame.lossy for frame in frames),
     }
     return {flag for flag, holds in told.items() if holds}
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.pixels import pixel_array
 
 from scarnode.errors import name_of, system_fault
 from scarnode.part10 import read
+from scarnode.stack.bits import stored_values
 
 SECONDS_TO_START, SECONDS_A_FRAME = 60, 5
 """What a request may take, and of the processor's time the process itself."""
@@ -41,7 +41,7 @@ def main() -> None:
             encoded = io.BytesIO()
             try:
                 known, dataset = (path, read(Path(path), pixels=True)) if path != known else (known, dataset)
-                np.save(encoded, pixel_array(dataset, index=index, raw=True), allow_pickle=False)
+                np.save(encoded, stored_values(dataset, index), allow_pickle=False)
             except MemoryError:  # this process is bound: it is the stream that asks for too much
                 out.write(b"-more memory than a frame may take\n")
             except Exception as error:  # all that a codec may meet; the parent names the instance

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom.pixels import pixel_array
 from pydicom.uid import UID
 
 from scarnode.errors import name_of, raise_system_fault
 from scarnode.part10 import NotPart10Error, open_file, read, skip_meta
+from scarnode.stack.bits import stored_values
 from scarnode.stack.codec_process import SECONDS_A_FRAME, SECONDS_TO_START
 
 
@@ -37,7 +37,7 @@ class DecodeError(Exception):
 
 
 def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
-    """Decode frames, without rescale or any other change of values.
+    """Decode frames: stored values as HighBit and BitsStored say, without rescale.
 
     JPEG, JPEG-LS, JPEG 2000 and RLE are decoded in a child process: codecs abort on some damaged streams, and what a
     stream unpacks to is anybody's guess; neither must end a node. It costs the start of one Python for each call that
@@ -74,7 +74,7 @@ def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
                 continue
             dataset = read(path, pixels=True)
             for which in numbers:
-                frames[which] = np.array(pixel_array(dataset, index=wanted[which][1], raw=True))
+                frames[which] = np.array(stored_values(dataset, wanted[which][1]))
         except Exception as error:  # whatever the parser meets
             raise DecodeError(which, name_of(error)) from error
     if apart:

@@ -44,6 +44,35 @@ def cluster_orientations(orientations: Sequence[Orientation], limit: float) -> n
     return labels
 
 
+def cluster_planes(orientations: Sequence[Orientation], limit: float) -> np.ndarray:
+    """Put frames whose planes agree within `limit` degrees under one number, however they are turned or mirrored in it.
+
+    Returns
+    -------
+    numpy.ndarray
+        int, shape (n,): clusters numbered from 0 in the order of their first frame.
+    """
+    axes = np.array(orientations, float).reshape(-1, 2, 3)
+    normals = np.cross(axes[:, 0], axes[:, 1])
+    normals = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+    labels = np.full(len(normals), -1)
+    floor = np.cos(np.deg2rad(limit))
+    label = 0
+    while (free := np.flatnonzero(labels < 0)).size:
+        agree = np.abs(normals[free] @ normals[free[0]]) >= floor - 1e-12
+        agree[0] = True
+        labels[free[agree]] = label
+        label += 1
+    return labels
+
+
+def usual_orientation(orientations: Sequence[Orientation], limit: float) -> Orientation:
+    """Average the largest group of orientations that agree within `limit` degrees in rows and columns."""
+    labels = cluster_orientations(orientations, limit)
+    most = np.bincount(labels).argmax()
+    return mean_orientation([own for own, label in zip(orientations, labels, strict=True) if label == most])
+
+
 def mean_orientation(orientations: Sequence[Orientation]) -> Orientation:
     """Average nearly equal orientations; the nearest orthonormal pair to the mean, by polar decomposition."""
     mean = np.mean(np.array(orientations, float).reshape(-1, 2, 3), axis=0)
@@ -70,7 +99,9 @@ def plane_angle(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.rad2deg(np.arccos(np.clip(cosine, 0, 1))))
 
 
-def locations(positions: Sequence[Sequence[float]], direction: np.ndarray, tolerance: float) -> list[list[int]]:
+def locations(
+    positions: Sequence[Sequence[float]] | np.ndarray, direction: np.ndarray, tolerance: float
+) -> list[list[int]]:
     """Sort frames along a direction and put those at one place together.
 
     Parameters
@@ -135,6 +166,14 @@ def coincident(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.nd
     if not len(second):
         return np.zeros(len(first), bool)
     return np.abs(np.subtract.outer(first, second)).min(axis=1) <= tolerance
+
+
+def adjoining(first: np.ndarray, second: np.ndarray, same: float, most: float) -> bool:
+    """Tell whether two sets of depths lie beside each other, at most `most` usual steps apart, without overlap."""
+    lower, upper = sorted((first, second), key=lambda depths: depths.min())
+    gap = float(upper.min() - lower.max())
+    usual = max(step(np.sort(first)), step(np.sort(second)))
+    return same < gap <= most * usual
 
 
 def complementary(first: np.ndarray, second: np.ndarray, thickness: float, same: float, tolerance: float) -> bool:

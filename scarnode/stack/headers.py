@@ -17,6 +17,9 @@ from pydicom.uid import (
     EnhancedMRImageStorage,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
     LegacyConvertedEnhancedMRImageStorage,
     MediaStorageDirectoryStorage,
     MRImageStorage,
@@ -31,21 +34,26 @@ from scarnode.stack.geometry import Orientation
 from scarnode.stack.model import Vector
 from scarnode.stack.patient import IDENTITY_TAGS, NOBODY, Identity, Patient, read_identity, read_patient
 from scarnode.stack.patient import TAGS as PATIENT_TAGS
+from scarnode.stack.times import Moment, date_time, moment, offset
 from scarnode.uids import derived_uid
 
 MULTI_FRAME = frozenset({EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage})
 SUPPORTED = MULTI_FRAME | {MRImageStorage}
 """SOP classes whose frames can be part of a stack."""
 
+_LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
+"""Transfer syntaxes that always change values; JPEG 2000 may or may not."""
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 # Every element that is read; other values are passed over, which bounds time and memory.
 _TAGS = [
     *(0x00080005, 0x00080008, 0x00080016, 0x00080018, 0x00080020, 0x00080021, 0x00080022, 0x00080031, 0x00080032),
-    *(0x00080033, 0x0008002A, 0x00080060, 0x00080070, 0x0008103E, 0x00089208, 0x00180010, 0x00180012, 0x00180020),
-    *(0x00180022, 0x00180023, 0x00180050, 0x00180081, 0x00180082, 0x00180088, 0x00181030, 0x00189008, 0x00189009),
-    *(0x00189079, 0x0020000D, 0x0020000E, 0x00200032, 0x00200037, 0x00200052, 0x00280002, 0x00280008, 0x00280010),
-    *(0x00280011, 0x00280030, 0x00280100, 0x0043102F, _SHARED, _PER_FRAME),
+    *(0x00080033, 0x0008002A, 0x00080060, 0x00080070, 0x0008103E, 0x00080201, 0x00089208, 0x00180010, 0x00180012),
+    *(0x00180020, 0x00180022, 0x00180023, 0x00180050, 0x00180081, 0x00180082, 0x00180088, 0x00181030, 0x00189008),
+    *(0x00189009, 0x00189079, 0x0020000D, 0x0020000E, 0x00200032, 0x00200037, 0x00200052, 0x00280002, 0x00280008),
+    *(0x00280010, 0x00280011, 0x00280030, 0x00280100, 0x00280301, 0x00282110, 0x0043102F),
+    _SHARED,
+    _PER_FRAME,
     *PATIENT_TAGS,
     *IDENTITY_TAGS,
 ]
@@ -108,7 +116,13 @@ class Frame:
     contrast_agent : bool
     patient : Patient
     acquired : tuple of (str, float)
-        Date and time of acquisition, in an order that sorts.
+        Date and time of acquisition, in an order that sorts: wall clock as read, see `scarnode.stack.times.in_utc`.
+    utc_offset : int or None
+        Minutes from UTC of that clock; None where the header states none.
+    burned_in : bool
+        BurnedInAnnotation is YES.
+    lossy : bool
+        LossyImageCompression says so: the values were changed, whatever the transfer syntax is now.
     fault : str
         Reason code of what makes the frame unusable; '' for a sound one.
     fault_detail : str
@@ -146,7 +160,10 @@ class Frame:
     echo_time: float | None
     contrast_agent: bool
     patient: Patient
-    acquired: tuple[str, float]
+    acquired: Moment
+    utc_offset: int | None = None
+    burned_in: bool = False
+    lossy: bool = False
     fault: str = ""
     fault_detail: str = ""
     identity: Identity = NOBODY
@@ -193,7 +210,9 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
             if not all(uids[1:4]):
                 raise _no_uids(path, uids, opened)
             _check_uids(path, uids)
-            return _frames(path, dataset, uids, _pixel_fault(opened, dataset))
+            frames = _frames(path, dataset, uids, _pixel_fault(opened, dataset))
+            lossy = opened.transfer_syntax_uid in _LOSSY
+            return tuple(replace(frame, lossy=True) for frame in frames) if lossy else frames
     except InputError:
         raise
     except OversizedError as error:
@@ -349,6 +368,7 @@ def _whole(path: Path, dataset: Dataset, uids: tuple[str, str, str, str]) -> Fra
     protocol = "" if manufacturer.upper().startswith("GE") else text(dataset, 0x00181030)
     image_type = texts(dataset, 0x00080008)
     sequence = texts(dataset, 0x00180020)
+    acquired, utc_offset = _acquired(dataset)
     return Frame(
         path=path,
         sop_class_uid=uids[0],
@@ -378,7 +398,10 @@ def _whole(path: Path, dataset: Dataset, uids: tuple[str, str, str, str]) -> Fra
         echo_time=_positive(dataset, 0x00180081),
         contrast_agent=bool(text(dataset, 0x00180010) or items(dataset, 0x00180012)),
         patient=read_patient(dataset),
-        acquired=_acquired(dataset),
+        acquired=acquired,
+        utc_offset=utc_offset,
+        burned_in=text(dataset, 0x00280301).upper() == "YES",
+        lossy=text(dataset, 0x00282110) == "01",
         identity=read_identity(dataset),
     )
 
@@ -396,7 +419,8 @@ def _one_of_many(whole: Frame, shared: Dataset, group: Dataset, number_from_1: i
     image_type = texts(frame_type, 0x00089007) or whole.image_type
     sequence = [word for dataset in legacy for word in texts(dataset, 0x00180020)]
     options = [word for dataset in legacy for word in texts(dataset, 0x00180022)]
-    moment = text(content, 0x00189074)
+    stated = text(content, 0x00189074)
+    acquired, own_offset = date_time(stated) if stated else (whole.acquired, None)
     return replace(
         whole,
         frame_number=number_from_1,
@@ -415,7 +439,8 @@ def _one_of_many(whole: Frame, shared: Dataset, group: Dataset, number_from_1: i
         echo_time=_positive(echo, 0x00189082)
         or _first(_positive(dataset, 0x00180081) for dataset in legacy)
         or whole.echo_time,
-        acquired=_moment(moment[:8], moment[8:]) if moment else whole.acquired,
+        acquired=acquired,
+        utc_offset=whole.utc_offset if own_offset is None else own_offset,
     )
 
 
@@ -442,23 +467,15 @@ def _inverted(sequence: Sequence[str], options: Sequence[str], image_type: Seque
     )
 
 
-def _acquired(dataset: Dataset) -> tuple[str, float]:
-    """Give acquisition date and time, or the next best that sorts images by age."""
-    moment = text(dataset, 0x0008002A)
-    if moment:
-        return _moment(moment[:8], moment[8:])
+def _acquired(dataset: Dataset) -> tuple[Moment, int | None]:
+    """Give acquisition date and time, or the next best that sorts images by age, and the clock's offset from UTC."""
+    clock = offset(text(dataset, 0x00080201))
+    if stated := text(dataset, 0x0008002A):
+        found, own = date_time(stated)
+        return found, clock if own is None else own
     date = next(filter(None, (text(dataset, tag) for tag in (0x00080022, 0x00080021, 0x00080020))), "")
     time = next(filter(None, (text(dataset, tag) for tag in (0x00080032, 0x00080033, 0x00080031))), "")
-    return _moment(date, time)
-
-
-def _moment(date: str, time: str) -> tuple[str, float]:
-    clock = re.split(r"[+-]", time, maxsplit=1)[0]  # without the offset from UTC
-    digits = "".join(char for char in clock if char in "0123456789.")
-    try:
-        return date, float(digits or "0")
-    except ValueError:
-        return date, 0.0
+    return moment(date, time), clock
 
 
 def _first(values: Iterable[float | None]) -> float | None:

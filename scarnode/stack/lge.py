@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scarnode.stack import geometry
+from scarnode.stack.copies import annotated, originals, reformatted
 from scarnode.stack.headers import SUPPORTED, Frame
 from scarnode.stack.method import NamedMethod, named_method
 from scarnode.stack.model import Verdict
@@ -106,6 +107,8 @@ def _unusable(part: Part) -> tuple[str, str] | None:
         return "SOP_CLASS", f"SOP class {frame.sop_class_uid[:64] or 'absent'}"
     if frame.fault:
         return frame.fault, frame.fault_detail
+    if drawn := annotated(frame):
+        return drawn
     if frame.samples_per_pixel != 1:
         return "NOT_GRAYSCALE", f"SamplesPerPixel is {frame.samples_per_pixel or 'absent'}"
     return None
@@ -122,10 +125,12 @@ def _other_method(part: Part, named: NamedMethod, rules: Rules) -> tuple[str, st
         return "PARAMETRIC_MAP", "ImageType names a parametric map"
     if named.refused:
         return named.reason, f"the name says '{named.word}'"
+    if copied := reformatted(frame):
+        return copied
     if part.component in (PHASE, IMAGINARY):
         return "PHASE_IMAGE", f"component {part.component}"
-    times = _usual(len(_inversion_times(location)) for location in part.locations)
-    most = max(len(_inversion_times(location)) for location in part.locations)
+    times = _usual(len(inversion_times(location)) for location in part.locations)
+    most = max(len(inversion_times(location)) for location in part.locations)
     if times > 1 or most > 2:  # two at one location of many is a slice repeated with a better TI
         return "MANY_INVERSION_TIMES", f"{most} inversion times at one location"
     if (phases := _phases(part)) > rules.max_phases:
@@ -199,7 +204,7 @@ def _odd_inversion_time(part: Part, rules: Rules) -> str:
 
 def _phases(part: Part) -> int:
     """Images at the usual location (upper median): one slice that was repeated often does not make a cine."""
-    return _usual(len(location) for location in part.locations)
+    return _usual(len(originals(location)) for location in part.locations)
 
 
 def _usual(counts: Iterable[int]) -> int:
@@ -207,7 +212,8 @@ def _usual(counts: Iterable[int]) -> int:
     return ordered[len(ordered) // 2]
 
 
-def _inversion_times(location: Sequence[Frame]) -> set[int]:
+def inversion_times(location: Sequence[Frame]) -> set[int]:
+    """Give the inversion times of images, ms, as whole numbers."""
     return {round(frame.inversion_time) for frame in location if frame.inversion_time is not None}
 
 

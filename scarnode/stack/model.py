@@ -54,6 +54,34 @@ class Flag(str, Enum):
     """The images came with another name, identifier or accession number than before, or do not agree in them."""
     IDENTITY_INCOMPLETE = "IDENTITY_INCOMPLETE"
     """What the images say of patient or study can not all be taken over: it is empty in the results."""
+    RESAMPLED_SLICE = "RESAMPLED_SLICE"
+    """A slice came on another pixel grid than the others and was resampled to theirs."""
+    FRAMES_OF_REFERENCE = "FRAMES_OF_REFERENCE"
+    """The slices name several frames of reference; they were taken to share one space."""
+    LOSSY = "LOSSY"
+    """Of a slice only a lossily compressed image came."""
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """Where the pixels of one image lie; LPS, mm.
+
+    Attributes
+    ----------
+    rows, columns : int
+    pixel_spacing : tuple of float
+        Distance between rows and between columns.
+    orientation : tuple of 6 float
+        As `Stack.orientation`.
+    position : Vector
+        Centre of the first pixel.
+    """
+
+    rows: int
+    columns: int
+    pixel_spacing: tuple[float, float]
+    orientation: tuple[float, float, float, float, float, float]
+    position: Vector
 
 
 @dataclass(frozen=True)
@@ -69,7 +97,9 @@ class SourceFrame:
     frame_number : int
         Counted from 1, as in DICOM; 1 for a single-frame instance.
     position : Vector
-        ImagePositionPatient: centre of the first voxel, LPS, mm.
+        Centre of the first voxel of the stack's grid in this slice, LPS, mm: ImagePositionPatient where `grid` is None.
+    grid : PixelGrid or None
+        The image's own pixels, where they are not those of the stack: it is resampled.
     """
 
     path: Path
@@ -78,6 +108,7 @@ class SourceFrame:
     series_instance_uid: str
     frame_number: int
     position: Vector
+    grid: PixelGrid | None = None
 
 
 @dataclass(frozen=True)

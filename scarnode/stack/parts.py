@@ -1,4 +1,4 @@
-"""A series cut into parts that one verdict fits: one component of the signal, one pixel grid, one orientation."""
+"""A series cut into parts that one verdict fits: one component of the signal, one plane, one frame of reference."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from scarnode.stack import geometry
+from scarnode.stack.copies import annotated, reformatted
+from scarnode.stack.grid import centres
 from scarnode.stack.headers import SUPPORTED, Frame
 from scarnode.stack.names import normalise
 from scarnode.stack.rules import Rules
@@ -23,12 +25,16 @@ _REAL_TYPES = frozenset({"R", "R_IR", "REAL"})
 _IMAGINARY_TYPES = frozenset({"I", "I_IR", "IMAGINARY"})
 _MAGNITUDE_TYPES = frozenset({"M", "MAGNITUDE"})
 _SUFFIX = re.compile(r"\b(mag|psir)( (moco|nd|dis[23]d|avg|ave|fb|rr|\d+))*$")
+_ONE_PLANNING = 5.0
+"""Degrees: within these, orientations are averaged."""
 _COMPONENT_WORDS = frozenset({"mag", "magnitude", "ps", "psir", "cr", "real", "moco", "nd", "avg", "ave"})
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Frames of one series that share component, grid and orientation (or one fault).
+    """Frames of one series that share component, plane and frame of reference (or one fault).
+
+    They may differ in matrix, pixel size and the direction of rows: `scarnode.stack.grid` brings them to one grid.
 
     Attributes
     ----------
@@ -38,7 +44,7 @@ class Part:
     moco : bool
         Motion corrected (and mostly averaged).
     orientation : tuple of 6 float or None
-        Mean orientation, orthonormal; None where the frames have no usable geometry.
+        Mean orientation of most of them, orthonormal; None where the frames have no usable geometry.
     base : numpy.ndarray
         Direction from apex to base (not of unit length) that sorts the locations.
     same_location : float
@@ -67,13 +73,13 @@ class Part:
     @cached_property
     def locations(self) -> tuple[tuple[Frame, ...], ...]:
         """Frames by location, base to apex."""
-        found = geometry.locations([frame.geometry.position for frame in self.frames], self.normal, self.same_location)
+        found = geometry.locations(centres(self.frames), self.normal, self.same_location)
         return tuple(tuple(self.frames[index] for index in location) for location in found)
 
     @cached_property
     def depths(self) -> np.ndarray:
         """Depth of each location along the normal, mm, descending."""
-        return np.array([location[0].position for location in self.locations]) @ self.normal
+        return centres([location[0] for location in self.locations]) @ self.normal
 
     @property
     def first(self) -> Frame:
@@ -125,15 +131,10 @@ def stem(frame: Frame) -> str:
     return " ".join(word for word in words if word not in _COMPONENT_WORDS and word != "ti")
 
 
-def same_grid(first: Frame, second: Frame) -> bool:
-    """Tell whether two frames have equal rows, columns and (within 1 %) pixel spacing."""
-    return (first.rows, first.columns) == (second.rows, second.columns) and all(
-        abs(a - b) <= 0.01 * a for a, b in zip(first.geometry.pixel_spacing, second.geometry.pixel_spacing, strict=True)
-    )
-
-
 def split_series(frames: Sequence[Frame], rules: Rules) -> list[Part]:
-    """Cut one series into parts, sound ones first by component, grid and orientation, faulty ones by their fault.
+    """Cut one series into parts, sound ones by component, plane and frame of reference, faulty ones by their fault.
+
+    Images that nobody may measure because something was drawn into them are parts of their own.
 
     The order of `frames` does not matter.
     """
@@ -141,23 +142,22 @@ def split_series(frames: Sequence[Frame], rules: Rules) -> list[Part]:
     buckets: dict[tuple, list[Frame]] = defaultdict(list)
     for frame in (_checked(frame, rules) for frame in ordered):
         component = component_of(frame) if frame.sop_class_uid in SUPPORTED else MAGNITUDE
-        size = (frame.rows, frame.columns)
-        buckets[frame.fault, frame.sop_class_uid, frame.modality, component, is_moco(frame), size].append(frame)
+        kind = (frame.fault, frame.sop_class_uid, frame.modality, component, is_moco(frame))
+        buckets[(*kind, annotated(frame), reformatted(frame), frame.frame_of_reference_uid)].append(frame)
     parts = []
-    for (fault, sop_class, _, component, moco, _), bucket in buckets.items():
+    for (fault, sop_class, _, component, moco, *_), bucket in buckets.items():
         if fault or sop_class not in SUPPORTED:
             parts.append(Part(tuple(bucket), component, moco, None, rules.base, rules.same_location))
             continue
-        for group in _by_spacing(bucket):
-            parts += _by_orientation(group, component, moco, rules)
+        parts += _by_plane(bucket, component, moco, rules)
     return parts
 
 
 def join(parts: Iterable[Part]) -> Part:
-    """Make one part of several that share component, grid and (nearly) orientation."""
+    """Make one part of several that share component and (nearly) plane."""
     parts = list(parts)
     frames = tuple(frame for part in parts for frame in part.frames)
-    orientation = geometry.mean_orientation([frame.geometry.orientation for frame in frames])
+    orientation = geometry.usual_orientation([frame.geometry.orientation for frame in frames], _ONE_PLANNING)
     return replace(parts[0], frames=frames, orientation=orientation)
 
 
@@ -173,23 +173,11 @@ def _checked(frame: Frame, rules: Rules) -> Frame:
     return frame
 
 
-def _by_spacing(frames: list[Frame]) -> list[list[Frame]]:
-    groups: list[list[Frame]] = []
-    for frame in frames:
-        for group in groups:
-            if same_grid(group[0], frame):
-                group.append(frame)
-                break
-        else:
-            groups.append([frame])
-    return groups
-
-
-def _by_orientation(frames: list[Frame], component: str, moco: bool, rules: Rules) -> list[Part]:
-    labels = geometry.cluster_orientations([frame.geometry.orientation for frame in frames], rules.split)
+def _by_plane(frames: list[Frame], component: str, moco: bool, rules: Rules) -> list[Part]:
+    labels = geometry.cluster_planes([frame.geometry.orientation for frame in frames], rules.split)
     parts = []
     for label in range(labels.max() + 1):
         members = tuple(frame for frame, own in zip(frames, labels, strict=True) if own == label)
-        mean = geometry.mean_orientation([frame.geometry.orientation for frame in members])
+        mean = geometry.usual_orientation([frame.geometry.orientation for frame in members], _ONE_PLANNING)
         parts.append(Part(members, component, moco, mean, rules.base, rules.same_location))
     return parts

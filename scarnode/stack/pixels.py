@@ -17,6 +17,7 @@ from scarnode.part10 import open_dataset, open_file, read
 from scarnode.stack.decode import DecodeError, stored_pixels
 from scarnode.stack.digest import uid_hash
 from scarnode.stack.elements import integer, items, number, numbers, text
+from scarnode.stack.grid import on_common_grid
 from scarnode.stack.model import MAX_VOXELS, SourceFrame, Stack
 
 _FIRST_PIXELS = 0x7FE00008
@@ -42,7 +43,8 @@ def read_volume(stack: Stack) -> np.ndarray:
     """Decode a stack.
 
     RescaleSlope and RescaleIntercept (per frame in Enhanced MR) are applied, pixels of PixelPaddingValue take the
-    smallest real value of their slice, MONOCHROME1 is inverted, so that larger always means more signal.
+    smallest real value of their slice, MONOCHROME1 is inverted, so that larger always means more signal. A slice on
+    another pixel grid is resampled to the stack's.
 
     Parameters
     ----------
@@ -74,7 +76,10 @@ def read_volume(stack: Stack) -> np.ndarray:
     for index, frame in enumerate(stack.frames):
         if frame.path not in headers:
             headers[frame.path] = _header(frame)
-        volume[index] = _signal(headers[frame.path], frame, stored[index], shape[1:])
+        own = frame.grid
+        size = shape[1:] if own is None else (own.rows, own.columns)
+        signal = _signal(headers[frame.path], frame, stored[index], size)
+        volume[index] = signal if own is None else on_common_grid(signal, stack, frame)
     return volume
 
 

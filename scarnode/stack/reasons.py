@@ -19,7 +19,8 @@ REASONS: dict[str, str] = {
         f"study says that it is short axis. {_SITE}"
     ),
     "NOT_PARALLEL": (
-        "Late enhancement whose slices are not parallel: no volume can be computed. Send the slices of one planning."
+        "Late enhancement whose slices are not parallel, to each other or to a stack of the same series: no volume can "
+        "be computed of them. Send the slices of one planning."
     ),
     "FEW_SLICES": "One or two slices beside a stack of the same study, which was analysed instead.",
     "PSIR_REFUSED": (
@@ -33,6 +34,15 @@ REASONS: dict[str, str] = {
         "capture). Send the original images."
     ),
     "NOT_GRAYSCALE": "SamplesPerPixel is not 1 (a colour picture). Send the original images.",
+    "BURNED_IN": (
+        "BurnedInAnnotation is YES: lines or letters drawn into the pixels would be measured as signal. Send the "
+        "original images."
+    ),
+    "SCREEN_SAVE": "ImageType says that it is a picture of a screen, not the image itself. Send the original images.",
+    "REFORMATTED": (
+        "ImageType says that it was computed from other slices (MPR, projection). Send the original images; "
+        "site_accept forces it, at your risk."
+    ),
     "PARAMETRIC_MAP": "ImageType says that it is a parametric map (T1, T2, ECV). Nothing to do.",
     "PHASE_IMAGE": (
         "The phase or the imaginary part of the signal; magnitude or phase-sensitive images are needed. Nothing "
@@ -51,7 +61,10 @@ REASONS: dict[str, str] = {
     ),
     "BEFORE_CONTRAST": f"Its name says that it was made before contrast. {_SITE}",
     "OTHER_METHOD": f"Its name says another method (flow, tagging, angiography, projection, subtraction). {_SITE}",
-    "MANY_INVERSION_TIMES": f"Several inversion times at one location: a TI scout or a T1 mapping source. {_SITE}",
+    "MANY_INVERSION_TIMES": (
+        "Several inversion times at one location, in one series or in a series for each: a TI scout or a T1 mapping "
+        f"source. {_SITE}"
+    ),
     "MANY_PHASES": f"More images at one location than max_phases: a cine, perfusion or repeated measurements. {_SITE}",
     "SPIN_ECHO": f"ScanningSequence (EchoPulseSequence) says spin echo. {_SITE}",
     "LONG_ECHO": f"The echo time is longer than max_echo_time. {_SITE}",
@@ -101,6 +114,7 @@ REASONS: dict[str, str] = {
         "the missing slices."
     ),
     "DUPLICATE_RECONSTRUCTION": "Another reconstruction of an acquisition that was analysed. Nothing to do.",
+    "DERIVED_COPY": ("A derived or lossily compressed copy of images that were analysed. Nothing to do."),
     "SUPERSEDED_REPEAT": "Its locations were imaged again later; the later images were analysed. Nothing to do.",
     # segmentations and results that came back
     "CORRECTION": "A person's segmentation of a stack that was analysed: a revised report was made from it.",

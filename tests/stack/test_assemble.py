@@ -126,12 +126,6 @@ def test_non_square_pixels(tmp_path):
     assert stack.pixel_spacing == (1.2, 1.6)
 
 
-def test_two_grids_in_one_series_are_two_stacks(tmp_path):
-    datasets = slices(PixelSpacing=lambda i: [1.4, 1.4] if i < 5 else [1.8, 1.8], **LGE)
-    search = find_stacks(save(datasets, tmp_path))
-    assert [len(stack.frames) for stack in search.stacks] == [5, 5]
-
-
 # --- plane ---------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -243,3 +244,54 @@ def test_one_that_goes_away_between_two_looks_of_the_decoder_is_told_by_its_proc
     fault = system_fault(caught.value)
     assert fault is not None
     assert fault.missing
+# --- values that do not lie at the bottom of their cells ------------------------------------------
+
+
+def in_cells(datasets, stored, high, beside=0):
+    """Move 12-bit values up so that their highest bit is `high`; fill the rest of the cell with `beside`."""
+    shift = high + 1 - stored
+    mask = ((1 << stored) - 1) << shift
+    for ds in datasets:
+        signed = ds.PixelRepresentation == 1
+        values = np.frombuffer(ds.PixelData, "<i2" if signed else "<u2").astype(np.int64)
+        cells = ((values << shift) & mask) | (beside & ~mask & 0xFFFF)
+        ds.PixelData = cells.astype("<u2").tobytes()
+        ds.BitsStored, ds.HighBit = stored, high
+    return datasets
+
+
+@pytest.mark.parametrize("beside", [0, 0xFFFF, 0xA5A5], ids=["empty", "full", "overlay"])
+@pytest.mark.parametrize(("stored", "high"), [(12, 15), (12, 14), (12, 12), (13, 15), (12, 11)])
+@pytest.mark.parametrize("picture", [image, signed], ids=["unsigned", "signed"])
+def test_high_bit(picture, stored, high, beside, tmp_path):
+    datasets = in_cells(slices(count=3, pixels=picture, **LGE), stored, high, beside)
+    np.testing.assert_array_equal(volume_of(save(datasets, tmp_path)), [picture(i) for i in range(3)])
+
+
+def test_high_bit_of_eight_bit_cells(tmp_path):
+    pixels = [(image(i) >> 6).astype(np.uint8) for i in range(3)]
+    datasets = slices(count=3, **LGE)
+    for ds, values in zip(datasets, pixels, strict=True):
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 6, 7
+        ds.add_new("PixelData", "OB", (values << 2 | 1).astype(np.uint8).tobytes())
+    np.testing.assert_array_equal(volume_of(save(datasets, tmp_path)), pixels)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, ExplicitVRBigEndian], ids=lambda uid: uid.keyword)
+def test_high_bit_in_another_transfer_syntax(syntax, tmp_path):
+    """Compressed as 16 bits that hold cells, then labelled as 12 bits at the top of them."""
+    datasets = in_cells(slices(count=3, **LGE), 12, 15)
+    for ds in datasets:
+        ds.BitsStored = 16
+    paths = save(datasets, tmp_path, syntax)
+    for path in paths:
+        ds = dcmread(path)
+        ds.BitsStored, ds.HighBit = 12, 15
+        ds.save_as(path)
+    np.testing.assert_array_equal(volume_of(paths), [image(i) for i in range(3)])
+
+
+def test_high_bit_below_the_stored_bits_means_nothing(tmp_path):
+    """Seen where somebody changed one of the two: the values lie where all others have theirs."""
+    paths = save(slices(count=3, HighBit=7, **LGE), tmp_path)
+    np.testing.assert_array_equal(volume_of(paths), [image(i) for i in range(3)])
