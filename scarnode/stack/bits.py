@@ -32,7 +32,7 @@ def stored_values(dataset: Dataset, index: int) -> np.ndarray:
     if shift <= 0 or stored <= 0 or high >= allocated:
         return pixel_array(dataset, index=index, raw=True)
     cells = pixel_array(dataset, index=index, raw=True, correct_unused_bits=False)
-    unsigned = cells.view(f"u{cells.itemsize}").astype(np.int64)
+    unsigned = cells.view(cells.dtype.str.replace("i", "u")).astype(np.int64)
     # A JPEG stream may hold the values themselves: then none needs more bits than are stored.
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated and not (unsigned >> stored).any():
         shift = 0
