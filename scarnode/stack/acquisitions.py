@@ -11,7 +11,7 @@ import numpy as np
 from scarnode.stack import geometry
 from scarnode.stack.copies import is_copy, remoteness
 from scarnode.stack.grid import centres
-from scarnode.stack.parts import MAGNITUDE, PSIR, REAL, Part, join, stem
+from scarnode.stack.parts import MAGNITUDE, PSIR, REAL, Part, join, stated_component, stem
 from scarnode.stack.rules import Rules
 
 _ADJOINING = 3.0
@@ -211,6 +211,7 @@ def _preference(one: Acquisition, found: Sequence[Acquisition], rules: Rules) ->
     return (
         incomplete,
         part.moco,
+        _is_derived_without_component(part),
         _RANK[part.component],
         min(map(remoteness, part.frames)),
         "ND" in part.first.image_type,
@@ -275,12 +276,21 @@ def _same_region(one: Acquisition, other: Acquisition, rules: Rules) -> bool:
 def _copied(one: Acquisition, other: Acquisition) -> tuple[str, str] | None:
     """Say that one of two stacks of a region is a copy of the other: a ventricle at one time has one result."""
     first, second = one.part, other.part
-    if (first.component, first.moco) != (second.component, second.moco):
+    if first.moco != second.moco:
         return None
     slices = f"{len(first.locations)} of {len(second.locations)} slices"
     if is_copy(first.frames, second.frames):
-        return "DERIVED_COPY", slices
+        twin = _RANK[first.component] > _RANK[second.component]
+        return "PSIR_TWIN" if twin else "DERIVED_COPY", slices
+    if first.component != second.component:
+        return None
     return ("INCOMPLETE_TWIN", slices) if is_copy(second.frames, first.frames) else None
+
+
+def _is_derived_without_component(part: Part) -> bool:
+    """Tell whether images may be anybody's copy: derived, and nothing but their name says which component they show."""
+    derived, _ = min(map(remoteness, part.frames))
+    return derived and not any(map(stated_component, part.frames))
 
 
 def _other_planning(one: Acquisition, other: Acquisition, rules: Rules) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from scarnode.stack.times import in_utc
 from scarnode.stack.weighting import by_inversion_time
 
 _DAMAGED = frozenset({"NO_PIXEL_DATA", "TRUNCATED_PIXEL_DATA", "CONFLICTING_CONTENT"})
+_DRAWN = frozenset({"BURNED_IN", "SCREEN_SAVE"})
 _MAX_STACKS = 100
 """Late enhancement is acquired a few times in a study; each comparison of two stacks costs, and each stack is a job."""
 _Judged = tuple[Part, Assessment]
@@ -110,6 +112,8 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
         verdict = Verdict.REVIEW if reason in ("FEW_SLICES", "NOT_PARALLEL") else Verdict.REJECTED
         _say(judged, found.members, verdict, reason, detail)
     lost = [frame for part in parts if part.orientation is None for frame in part.frames if frame.modality == "MR"]
+    drawn = [frame for part, said in judged.values() if said.reason in _DRAWN for frame in part.frames]
+    lost += [replace(frame, fault="BURNED_IN") for frame in drawn]
     stacks = []
     for found in choice.stacks:
         stack = _stack(found, lost, rules)

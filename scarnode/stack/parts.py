@@ -92,12 +92,20 @@ class Part:
         return len({frame.sop_instance_uid for frame in self.frames})
 
 
-def component_of(frame: Frame) -> str:  # noqa: PLR0911 (a ladder of reasons)
-    """Tell which image of the complex signal a frame shows.
+def component_of(frame: Frame) -> str:
+    """Tell which image of the complex signal a frame shows: as it states, else by its name."""
+    if stated := stated_component(frame):
+        return stated
+    words = set(normalise(frame.name).split())
+    return PSIR if words & {"psir", "ps"} and not words & {"mag", "magnitude"} else MAGNITUDE
+
+
+def stated_component(frame: Frame) -> str:  # noqa: PLR0911 (a ladder of reasons)
+    """Tell which image of the complex signal a frame says that it shows; '' where it does not.
 
     In the order of what is reliable: Siemens' suffix ``_MAG`` / ``_PSIR`` of the SeriesDescription,
     ComplexImageComponent and GE's (0043,102F), ImageType from its third value on (Philips ``CR_IR``, ``PHASE MAP``
-    ...), the name.
+    ...).
     """
     name = normalise(frame.name)
     types = set(frame.image_type[2:])
@@ -116,8 +124,7 @@ def component_of(frame: Frame) -> str:  # noqa: PLR0911 (a ladder of reasons)
         return IMAGINARY
     if types & _MAGNITUDE_TYPES or any(word.startswith("M_") for word in types):
         return MAGNITUDE
-    words = set(name.split())
-    return PSIR if words & {"psir", "ps"} and not words & {"mag", "magnitude"} else MAGNITUDE
+    return ""
 
 
 def is_moco(frame: Frame) -> bool:
@@ -142,8 +149,9 @@ def split_series(frames: Sequence[Frame], rules: Rules) -> list[Part]:
     buckets: dict[tuple, list[Frame]] = defaultdict(list)
     for frame in (_checked(frame, rules) for frame in ordered):
         component = component_of(frame) if frame.sop_class_uid in SUPPORTED else MAGNITUDE
+        copied = (annotated(frame), reformatted(frame))
         kind = (frame.fault, frame.sop_class_uid, frame.modality, component, is_moco(frame))
-        buckets[(*kind, annotated(frame), reformatted(frame), frame.frame_of_reference_uid)].append(frame)
+        buckets[kind + (copied, frame.frame_of_reference_uid)].append(frame)  # noqa: RUF005 (Python 3.10)
     parts = []
     for (fault, sop_class, _, component, moco, *_), bucket in buckets.items():
         if fault or sop_class not in SUPPORTED:

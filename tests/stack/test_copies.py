@@ -94,6 +94,25 @@ def test_second_to_the_original(of_original, of_copy, series, tmp_path):
             assert reasons(search)[study.series(2)] == "DERIVED_COPY"
 
 
+@pytest.mark.parametrize("name", ["LGE SAX PSIR contours", "PSIR export", "LGE mag export"])
+@pytest.mark.parametrize("original", ["de_sa_MAG", "de_sa_PSIR"])
+def test_a_copy_under_another_name_is_no_second_result(name, original, tmp_path):
+    datasets = slices(S, 1, description=original, InversionTime=280.0)
+    datasets += copies(SeriesDescription=name, Manufacturer="cvi42")
+    search = find_stacks(save(datasets, tmp_path))
+    (stack,) = search.stacks
+    assert stack.series_instance_uids == (S.series(1),)
+    assert reasons(search)[S.series(2)] in ("DERIVED_COPY", "PSIR_TWIN")
+
+
+@pytest.mark.parametrize("series", [1, 2])
+def test_a_place_of_which_only_a_drawn_copy_came_is_a_missing_slice(series, tmp_path):
+    drawn = copies(series, first_number=30, BurnedInAnnotation="YES")
+    (stack,) = find_stacks(save(slices(S, 1, **LGE)[:-1] + drawn, tmp_path)).stacks
+    assert len(stack.frames) == 9
+    assert stack.flags == (Flag.MISSING_SLICE,)
+
+
 def test_single_copies_of_some_slices(tmp_path):
     key_images = slices(S, 2, at=[positions(10)[4]], ImageType=DERIVED, pixels=lambda k: image(77), **LGE)
     search = find_stacks(save(slices(S, 1, **LGE) + key_images, tmp_path))
