@@ -20,6 +20,8 @@ _SPACING = 0.01
 """Pixel sizes that differ by no more are one: 1.4 is written for 1.40625."""
 _TURN = np.deg2rad(0.2)
 """So far may rows be turned in their plane: a pixel at the edge of a matrix of 256."""
+_WIDEST_BLUR = 8.0
+"""Pixels: for pixels twenty times as large; a header can claim any size, and a wide filter takes for ever."""
 _WIDER = 8
 """Columns: a whole number of bytes in a binary mask."""
 
@@ -132,7 +134,7 @@ def on_common_grid(values: np.ndarray, stack: Stack, frame: SourceFrame) -> np.n
 
     matrix, offset = _to_own(stack, frame)
     coarser = np.linalg.norm(matrix, axis=1)  # own pixels in a step of the common grid
-    sigma = 0.4 * np.sqrt(np.maximum(coarser**2 - 1, 0))
+    sigma = np.minimum(0.4 * np.sqrt(np.maximum(coarser**2 - 1, 0)), _WIDEST_BLUR)
     smooth = ndimage.gaussian_filter(values.astype(float), np.where(sigma < 0.2, 0, sigma))
     shape = (stack.rows, stack.columns)
     at = np.einsum("ij,jrc->irc", matrix, np.indices(shape)) + offset[:, None, None]

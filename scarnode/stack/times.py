@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Moment = tuple[str, float]
 """Date (YYYYMMDD) and time (HHMMSS.F as a number): sorts images by age. An absent date is '', an absent time 0."""
 
+_YEARS = tuple(datetime(year, 1, 1, tzinfo=timezone.utc).timestamp() for year in (1900, 2200))
+"""Other dates are not shifted."""
 _DT = re.compile(r"(?P<date>\d{0,8})(?P<time>[\d.]*)(?P<offset>[+-]\d{4})?")
 
 
@@ -65,8 +67,8 @@ def seconds(acquired: Moment) -> float | None:
     date, time = acquired
     if not date or not time:
         return None
-    whole = int(time)
     try:
+        whole = int(time)
         day = datetime.strptime(date, "%Y%m%d").replace(tzinfo=timezone.utc)
         clock = timedelta(hours=whole // 10_000, minutes=whole // 100 % 100, seconds=whole % 100 + time - whole)
         return (day + clock).timestamp()
@@ -80,7 +82,7 @@ def _or(value: int | None, other: int) -> int:
 
 def _utc(acquired: Moment, minutes: int) -> Moment:
     since = seconds(acquired)
-    if since is None:
+    if since is None or not _YEARS[0] < since < _YEARS[1]:
         return acquired
     then = datetime.fromtimestamp(round(since - 60 * minutes, 6), timezone.utc)
     return then.strftime("%Y%m%d"), float(then.strftime("%H%M%S.%f"))

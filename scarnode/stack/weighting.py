@@ -20,6 +20,8 @@ from scarnode.stack.parts import Part, stem
 from scarnode.stack.rules import Rules, matches, normalise
 from scarnode.stack.times import seconds
 
+_TIMES = 3
+"""Inversion times, at least."""
 _FAR = 3.0
 """Ratio of the longest to the shortest inversion time that no repeated late enhancement has."""
 _QUICK = 30.0
@@ -49,6 +51,8 @@ def by_inversion_time(judged: Sequence[tuple[Part, Assessment]], rules: Rules) -
         if open_still and said.reason != "SITE_ACCEPT" and part.orientation is not None:
             alike[stem(part.first), part.component, part.moco].append(part)
     for candidates in alike.values():
+        if len(inversion_times([frame for part in candidates for frame in part.frames])) < _TIMES:
+            continue  # most series of a study: their places need not be compared
         for group in _same_places(candidates, rules):
             if detail := _many_times(group, rules):
                 yield group, detail
@@ -77,7 +81,7 @@ def _many_times(group: Sequence[Part], rules: Rules) -> str:
     """Say what makes a group of parts a measurement at many inversion times; '' for none."""
     frames = [frame for part in group for frame in part.frames]
     times = sorted(inversion_times(frames))
-    if len(group) < 2 or len(times) < 3:
+    if len(group) < 2 or len(times) < _TIMES:
         return ""
     far = times[-1] > rules.inversion_time_long and times[-1] >= _FAR * times[0]
     gap = _usual_gap(group)

@@ -9,6 +9,9 @@ import pytest
 from pydicom import dcmread
 from sources import make_case, small
 
+from scarnode.correct.outline import paint, read_seg
+from scarnode.correct.recognise import tissue_of
+from scarnode.jobs.planning import STACK_JSON
 from scarnode.measure import measure
 from scarnode.report import Provenance, build_results
 from scarnode.report.words import flags_in_words
@@ -164,3 +167,15 @@ def test_seg_of_one_slice_states_the_depth_that_was_measured(stated, depth, tmp_
     voxel = np.prod(np.array(measures.PixelSpacing, float)) * float(measures.SpacingBetweenSlices) / 1000
     scar = (case.segmentation.labels == Tissue.SCAR).sum() * voxel
     assert scar == pytest.approx(numbers.scar_volume)
+
+
+def test_the_seg_is_read_back_onto_the_stack(made):
+    """By the pages, and by those who correct it."""
+    stack, segmentation, _, folder = made
+    masks = read_seg(folder / "seg.dcm", tissue_of).on(stack)
+    np.testing.assert_array_equal(paint(masks), segmentation.labels)
+
+
+def test_the_ledger_keeps_the_grids(made):
+    stack = made[0]
+    assert STACK_JSON.validate_json(STACK_JSON.dump_json(stack)) == stack

@@ -197,6 +197,15 @@ def test_tilted_slices_of_the_series_are_missing_ones(odd, tmp_path):
     assert sorted(v.reason for v in search.series) == ["LGE_SHORT_AXIS", "NOT_PARALLEL"]
 
 
+def test_pixel_sizes_that_no_scanner_has_take_no_time(tmp_path):
+    datasets = stack_of({}, set())
+    datasets[2].PixelSpacing = [0.01, 0.01]
+    datasets[5].PixelSpacing = [100, 100]
+    (stack,) = find_stacks(save(datasets, tmp_path)).stacks
+    assert Flag.MISSING_SLICE in stack.flags
+    assert np.isfinite(read_volume(stack)).all()
+
+
 # --- several series, several frames of reference ---------------------------------------------------
 
 

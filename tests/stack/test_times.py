@@ -86,3 +86,17 @@ def test_date_time():
     assert seconds(("20241027", 5000.5)) == pytest.approx(1729990200.5)
     assert seconds(("20241399", 5000.0)) is None
     assert seconds(("", 5000.0)) is None
+    assert seconds(("20241027", float("inf"))) is None
+    assert seconds(("20241027", 1e300)) is None
+
+
+@pytest.mark.parametrize(
+    "stated", ["00010101000000+1400", "99991231235959-1200", "2024" + "9" * 400 + "+0100", "+0100"]
+)
+def test_times_that_never_were_stop_nothing(stated, tmp_path):
+    datasets = slices(S, 1, **LGE, AcquisitionDateTime="20241027025000+0200")
+    for ds in datasets[:4]:
+        ds.add_new("AcquisitionDateTime", "DT", None)
+        ds["AcquisitionDateTime"]._value = stated
+    (stack,) = find_stacks(save(datasets, tmp_path)).stacks
+    assert len(stack.frames) == 10
