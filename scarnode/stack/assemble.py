@@ -19,7 +19,7 @@ from scarnode.stack.headers import SUPPORTED, Frame, read_frames
 from scarnode.stack.identity import state_identity
 from scarnode.stack.lge import Assessment, assess, is_short_axis_cine
 from scarnode.stack.model import MAX_VOXELS, Component, Flag, SeriesVerdict, Stack, StackSearch, Verdict
-from scarnode.stack.parts import MAGNITUDE, Part, component_of, split_series, stem
+from scarnode.stack.parts import MAGNITUDE, Part, by_space, component_of, split_series, stem
 from scarnode.stack.rules import Rules
 from scarnode.stack.times import in_utc
 from scarnode.stack.weighting import by_inversion_time
@@ -89,7 +89,8 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
         series[frame.series_instance_uid].append(frame)
     parts = [part for uid in sorted(series) for part in split_series(series[uid], rules)]
     cines = [part.normal for part in parts if is_short_axis_cine(part, rules)]
-    judged = {id(part): (part, assess(part, rules, cines)) for part in parts}
+    said = [(part, assess(part, rules, cines)) for part in parts]
+    judged = {id(part): (part, verdict) for whole, verdict in said for part in by_space(whole)}
     if _say_whose(judged, frames):
         return [], list(judged.values())
     for members, detail in by_inversion_time(list(judged.values()), rules):

@@ -1,4 +1,4 @@
-"""A series cut into parts that one verdict fits: one component of the signal, one plane, one frame of reference."""
+"""A series cut into parts that one verdict fits: one component of the signal, one plane."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COMPONENT_WORDS = frozenset({"mag", "magnitude", "ps", "psir", "cr", "real", "m
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Frames of one series that share component, plane and frame of reference (or one fault).
+    """Frames of one series that share component and plane (or one fault).
 
     They may differ in matrix, pixel size and the direction of rows: `scarnode.stack.grid` brings them to one grid.
 
@@ -139,7 +139,7 @@ def stem(frame: Frame) -> str:
 
 
 def split_series(frames: Sequence[Frame], rules: Rules) -> list[Part]:
-    """Cut one series into parts, sound ones by component, plane and frame of reference, faulty ones by their fault.
+    """Cut one series into parts, sound ones by component and plane, faulty ones by their fault.
 
     Images that nobody may measure because something was drawn into them are parts of their own.
 
@@ -151,7 +151,7 @@ def split_series(frames: Sequence[Frame], rules: Rules) -> list[Part]:
         component = component_of(frame) if frame.sop_class_uid in SUPPORTED else MAGNITUDE
         copied = (annotated(frame), reformatted(frame))
         kind = (frame.fault, frame.sop_class_uid, frame.modality, component, is_moco(frame))
-        buckets[kind + (copied, frame.frame_of_reference_uid)].append(frame)  # noqa: RUF005 (Python 3.10)
+        buckets[kind + (copied,)].append(frame)  # noqa: RUF005 (Python 3.10)
     parts = []
     for (fault, sop_class, _, component, moco, *_), bucket in buckets.items():
         if fault or sop_class not in SUPPORTED:
@@ -159,6 +159,20 @@ def split_series(frames: Sequence[Frame], rules: Rules) -> list[Part]:
             continue
         parts += _by_plane(bucket, component, moco, rules)
     return parts
+
+
+def by_space(part: Part) -> list[Part]:
+    """Cut a part by frame of reference: positions in two of them can not be compared without more.
+
+    A part is judged as a whole before: many images of one place are a cine, also where an anonymiser gave each a frame
+    of reference of its own.
+    """
+    spaces: dict[str, list[Frame]] = defaultdict(list)
+    for frame in part.frames:
+        spaces[frame.frame_of_reference_uid].append(frame)
+    if len(spaces) == 1 or part.orientation is None:
+        return [part]
+    return [replace(part, frames=tuple(frames)) for frames in spaces.values()]
 
 
 def join(parts: Iterable[Part]) -> Part:

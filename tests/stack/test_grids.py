@@ -237,6 +237,15 @@ def test_several_frames_of_reference_are_flagged(space, one_series, tmp_path):
     assert stack.flags == (Flag.FRAMES_OF_REFERENCE,)
 
 
+def test_a_cine_is_one_whatever_its_frames_of_reference(tmp_path):
+    at = [place for place in positions(5) for _ in range(6)]
+    datasets = slices(S, at=at, **{**LGE, "description": "sax"})
+    for index, ds in enumerate(datasets):
+        ds.FrameOfReferenceUID = Study(f"space {index}").uid
+    search = find_stacks(save(datasets, tmp_path))
+    assert [verdict.reason for verdict in search.series] == ["MANY_PHASES"]
+
+
 def test_stacks_of_two_frames_of_reference_at_the_same_places_stay_apart(tmp_path):
     """A patient who was laid down again: positions in one say nothing of the other."""
     datasets = stack_of({}, set()) + stack_of({}, set())
