@@ -15,9 +15,10 @@ import numpy as np
 from scarnode.stack import geometry
 from scarnode.stack.grid import centres
 from scarnode.stack.lge import Assessment, inversion_times
+from scarnode.stack.method import named_method
 from scarnode.stack.model import Verdict
 from scarnode.stack.parts import Part, stem
-from scarnode.stack.rules import Rules, matches, normalise
+from scarnode.stack.rules import Rules
 from scarnode.stack.times import seconds
 
 _TIMES = 3
@@ -87,7 +88,7 @@ def _many_times(group: Sequence[Part], rules: Rules) -> str:
     gap = _usual_gap(group)
     quick = gap is not None and gap <= _QUICK
     few = max(len(part.locations) for part in group) <= _FEW
-    named = any(matches((*rules.lge_names, *rules.weak_lge_names), normalise(part.first.name)) for part in group)
+    named = any(named_method(part.first.name, rules).late for part in group)
     if named:
         many = len(times) >= 5 and (far or (quick and few and len(times) > 5))
     else:

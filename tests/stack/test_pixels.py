@@ -244,6 +244,8 @@ def test_one_that_goes_away_between_two_looks_of_the_decoder_is_told_by_its_proc
     fault = system_fault(caught.value)
     assert fault is not None
     assert fault.missing
+
+
 # --- values that do not lie at the bottom of their cells ------------------------------------------
 
 
