@@ -528,7 +528,7 @@ def test_source_files_are_not_touched(tmp_path):
 def test_a_source_that_is_gone_is_named(tmp_path):
     case = make_case(tmp_path, Spec(slices=3))
     case.files[0].unlink()
-    with pytest.raises(InputError, match=r"src000\.dcm: a source image can not be read"):
+    with pytest.raises(InputError, match=r"src000\.dcm: UNREADABLE: No such file or directory"):
         build_results(*case.arguments)
 
 
