@@ -65,6 +65,8 @@ def codes(cell: str, base: int = 16) -> list[int]:
 class Disk:
     """A spool that does what the test says."""
 
+    closed_for = ""
+
     def __init__(self) -> None:
         self.fault: Exception | None = None
 

@@ -242,6 +242,7 @@ HARMLESS = {
     "scarnode/segment/weights.py": "weights and their card",
     "scarnode/doctor/selftest.py": "a synthetic study in a folder of its own",
     "scarnode/jobs/memory.py": "a number for the kernel",
+    "scarnode/deliver/push.py": "in a temporary folder, which is private",
     "scarnode/query/retrieve.py": "in a temporary folder, which is private",
     "scarnode/cli/jobs.py": "a device that the person names",
     "scarnode/audit/associations.py": "a file that it made private just before",

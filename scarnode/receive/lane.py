@@ -144,9 +144,9 @@ class Lane:
             if message.progress is _Progress.OUT_OF_ORDER:
                 wire.cut(Reason.OUT_OF_ORDER)
                 return b""
-            if message.operation is None or message.progress is not _Progress.WHOLE:
+            if message.operation is None or message.request is None or message.progress is not _Progress.WHOLE:
                 return bytes(raw)
-            wire.answer(self._complete(message))
+            wire.answer(self._complete(message.operation, message.request, message.context))
         finally:
             if message.operation is not None:
                 message.operation.abandon()
@@ -163,16 +163,15 @@ class Lane:
         )
         return self._shelf.begin(incoming, link)
 
-    def _complete(self, message: _Message) -> bytes:
+    def _complete(self, operation: StoreOperation, request: StoreRequest, context: int) -> bytes:
         """Store an instance that has come whole, and give the PDUs that answer."""
-        assert message.request is not None and message.operation is not None
         try:
-            status, comment = message.operation.complete()
+            status, comment = operation.complete()
         except Exception as error:  # ours to mend; the sender keeps the image
             log.error("C-STORE: an unexpected %s; answered with 0x%04X", type(error).__name__, _PROCESSING_FAILURE)
             status, comment = _PROCESSING_FAILURE, ""
         longest = self._association.requestor.maximum_length or MAXIMUM_PDU_LENGTH
-        return _answer(message.request, message.context, status, comment, longest)
+        return _answer(request, context, status, comment, longest)
 
 
 class _Progress(Enum):

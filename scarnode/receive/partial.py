@@ -64,21 +64,23 @@ class PartialFile:
 
     def flush(self) -> FileIO:
         """Hand all that came to the operating system, and give the file; OSError as of `write`."""
-        if self._waiting or self._file is None:
-            self._write(self._waiting)
+        file = self._file
+        if self._waiting or file is None:
+            file = self._write(self._waiting)
             self._waiting = bytearray()
-        assert self._file is not None
-        return self._file
+        return file
 
-    def _write(self, data: bytes | bytearray | memoryview) -> None:
+    def _write(self, data: bytes | bytearray | memoryview) -> FileIO:
         if self._room() < len(data):
             raise OSError(errno.ENOSPC, "below the floor of free disk space")
-        if self._file is None:
-            self._file = FileIO(self.path, "xb+")
-            os.fchmod(self._file.fileno(), 0o600)
-            write_all(self._file, self.head)
-        write_all(self._file, data)
+        file = self._file
+        if file is None:
+            file = self._file = FileIO(self.path, "xb+")
+            os.fchmod(file.fileno(), 0o600)
+            write_all(file, self.head)
+        write_all(file, data)
         self._sha256.update(data)
+        return file
 
     def digest(self, more: bytes = b"") -> str:
         """Give the SHA-256 of what was flushed of the dataset, and of `more` behind it."""

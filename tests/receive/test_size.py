@@ -273,7 +273,7 @@ def test_the_audit_trail_is_told_whose_a_refused_large_instance_is(tmp_path):
     told = []
     audit = SimpleNamespace(refused=lambda *what: told.append(what), stored=lambda *what: None)
     spool = Spool(tmp_path / "spool", Floor(100, 1e9))
-    server = listen(spool, print, "SCARNODE", "127.0.0.1", 0, audit=audit)
+    server = listen(spool, print, "SCARNODE", "127.0.0.1", 0, observer=audit)
     link, _ = associate(server.port)
     link.sendall(command() + dataset(PIECE) * 12 + dataset(PIECE, last=True))
     assert OUT_OF_RESOURCES in read_pdu(link)
