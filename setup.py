@@ -10,7 +10,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("config.ini", "systemd/scarnode.service", "systemd/scarnode@.service")
+SHIPPED = ("config.ini", "systemd/scarnode.node.service", "systemd/scarnode@.service")
 
 
 class BuildPy(build_py):
@@ -35,7 +35,7 @@ setup(
     package_data={
         "scarnode": ["py.typed"],
         "scarnode.model_weights": ["*.safetensors", "*.json", "*.md", "LICENSE*"],
-        "scarnode.jobs": ["migrations/*", "migrations/versions/*.py"],
+        "scarnode.ledger": ["migrations/*", "migrations/versions/*.py"],
         "scarnode.web": ["templates/**/*", "static/**/*"],
     },
 )

@@ -27,15 +27,15 @@ from torch.nn.functional import conv3d
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count
 
-from scarnode.lab.cases import Case
-from scarnode.lab.phantom import PhantomSettings, make_phantom
-from scarnode.lab.readers import read_cases
-from scarnode.segment import Segmenter, Tissue, shipped_weights
-from scarnode.segment.certainty import dice
-from scarnode.segment.engine import Engine, best_dtype
-from scarnode.segment.unet import SliceConv, UNet
-from scarnode.segment.weights import read_weights
-from scarnode.segment.windows import DEPTH, window_indices
+from scarnode.cases import read_cases
+from scarnode.cases.model import Case
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.pipeline.segment import Segmenter, Tissue, shipped_weights
+from scarnode.pipeline.segment.certainty import dice
+from scarnode.pipeline.segment.engine import Engine, best_dtype
+from scarnode.pipeline.segment.unet import SliceConv, UNet
+from scarnode.pipeline.segment.weights import read_weights
+from scarnode.pipeline.segment.windows import DEPTH, window_indices
 
 SLICES, SIZE = 12, 128
 CPU = torch.device("cpu")

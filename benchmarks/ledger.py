@@ -4,7 +4,7 @@
 
 Makes `FOLDER/JOBS.sqlite` where it is not there (the largest takes some minutes and 2.5 GB), asks every question that
 the node or a person asks, and prints medians. With `--plans` also how SQLite answers (EXPLAIN QUERY PLAN). All
-synthetic: a week of tests/jobs/history.py, its ended studies copied with other identifiers, its unended ones once.
+synthetic: a week of tests/ledger/history.py, its ended studies copied with other identifiers, its unended ones once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scarnode.jobs import Ledger
-from tests.jobs.history import START, Clock, Department, make_past, make_today
-from tests.jobs.questions import KEPT, NODE, PERSON, WEB, Question, plan, scanned, statements
+from scarnode.ledger import Ledger
+from tests.ledger.history import START, Clock, Department, make_past, make_today
+from tests.ledger.questions import KEPT, NODE, PERSON, WEB, Question, plan, scanned, statements
 
 TABLES = ("study", "instance", "series", "job", "event", "result", "delivery", "commitment", "commitment_request")
 APART = 0.4 * 86400

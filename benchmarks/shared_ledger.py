@@ -21,10 +21,10 @@ from pathlib import Path
 from sqlalchemy import text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scarnode.jobs import Ledger
-from scarnode.jobs.model import DeliveryReport
+from scarnode.ledger import Ledger
+from scarnode.ledger.model import DeliveryReport
 from tests.harness.postgres import Postgres
-from tests.jobs.builders import TO_PACS, analysed, plan, received, verdict
+from tests.ledger.builders import TO_PACS, analysed, plan, received, verdict
 
 BATCH = 200
 """Instances that a registrar writes at once."""

@@ -33,7 +33,7 @@ from pynetdicom.sop_class import Verification
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness import ledger as books
 from tests.harness.node import Node
 from tests.harness.tools import find_tool, free_port, wait_until
@@ -48,7 +48,7 @@ WARM_UP = 0.25
 
 
 @dataclass
-class Figures:
+class Counters:
     """What one run showed."""
 
     rate: float = 0.0
@@ -230,7 +230,7 @@ def processes(node: int) -> dict[str, int]:
     return {"node": node, "worker": found[max(found)]} if found else {"node": node}
 
 
-class Watch:
+class Monitor:
     """Samples the memory of node and worker, and the queue, every second."""
 
     def __init__(self, node: Node) -> None:
@@ -278,7 +278,7 @@ def slope(samples: list[tuple[float, float]]) -> tuple[float, float, float]:
 # --- what must hold
 
 
-def check(node: Node, sent: Sent, got: Counter[str], figures: Figures) -> None:
+def check(node: Node, sent: Sent, got: Counter[str], figures: Counters) -> None:
     """Compare what was answered with Success with what lies in the spool, the ledger and the archive."""
     spooled = {path.name.split(".dcm")[0].rsplit(".", 1)[0] for path in node.spool.glob("??/*.dcm")}
     known = {row["sop_instance_uid"] for row in books.query(node.ledger_path, "SELECT sop_instance_uid FROM instance")}
@@ -304,7 +304,7 @@ STARTS = """
     GROUP BY job.id ORDER BY started"""
 
 
-def check_order(node: Node, figures: Figures) -> None:
+def check_order(node: Node, figures: Counters) -> None:
     """See that each job that was started was the first of those that waited, and jobs are numbered as studies came."""
     jobs = books.query(node.ledger_path, STARTS)
     for place, job in enumerate(jobs):
@@ -340,7 +340,7 @@ def own_rate(node: Node, studies: Studies, sent: Sent, count: int) -> float:
     return 60 * count / (ends["end"] - times["start"])
 
 
-def soak(folder: Path, minutes: float, load: float = 2.0, rate_studies: int = 6) -> Figures:
+def soak(folder: Path, minutes: float, load: float = 2.0, rate_studies: int = 6) -> Counters:
     """Run it all.
 
     Parameters
@@ -353,7 +353,7 @@ def soak(folder: Path, minutes: float, load: float = 2.0, rate_studies: int = 6)
     rate_studies : int
         How many studies the node's own rate is measured with.
     """
-    figures, sent = Figures(minutes=minutes), Sent()
+    figures, sent = Counters(minutes=minutes), Sent()
     threads = max(1, (os.cpu_count() or 2) // 2)
     with archive() as (peer, got):
         settings = {
@@ -370,7 +370,7 @@ def soak(folder: Path, minutes: float, load: float = 2.0, rate_studies: int = 6)
             figures.idle_echoes = taken(answers)
             figures.rate = own_rate(node, studies, sent, rate_studies)
             taken(answers)
-            watch, start = Watch(node), time.monotonic()
+            watch, start = Monitor(node), time.monotonic()
             end = start + 60 * minutes
             pause = 60 * len(SCANNERS) / (load * figures.rate)
             before = len(sent.studies)

@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scarnode.analyse import provenance_now, write_objects
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.measure import measure
-from scarnode.report import build_results
-from scarnode.segment import Segmenter
-from scarnode.stack import find_stacks, read_volume
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.pipeline.analyse import provenance_now, write_objects
+from scarnode.pipeline.measure import measure
+from scarnode.pipeline.report import build_results
+from scarnode.pipeline.segment import Segmenter
+from scarnode.pipeline.stack import find_stacks, read_volume
 from tests.harness import ledger as books
 from tests.harness.node import Node
 from tests.harness.orthanc import Orthanc
@@ -102,7 +102,7 @@ COLD_START = """
 import sys, time
 from pathlib import Path
 from scarnode import cli  # as the console script does, which a process that is spawned imports once more
-from scarnode.jobs.worker import Worker, WorkerSettings
+from scarnode.node.worker import Worker, WorkerSettings
 
 if __name__ == "__main__":
     worker, start = Worker(WorkerSettings(None, "cpu", 2, Path("."), Path(".")), 60), time.perf_counter()

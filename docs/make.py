@@ -11,9 +11,9 @@ import typer
 
 from scarnode.cli import app
 from scarnode.cli.guide import EXAMPLES, ROOT, USUAL_CODES
-from scarnode.receive.refusals import Reason
-from scarnode.report.words import WORDS
-from scarnode.stack import REASONS
+from scarnode.dicom.scp.rejection import Reason
+from scarnode.pipeline.report.texts import WORDS
+from scarnode.pipeline.stack import REASONS
 
 DOCS = Path(__file__).resolve().parent
 ANSWERS = {"reject": "A-ASSOCIATE-RJ", "abort": "A-ABORT", "close": "the connection is closed"}

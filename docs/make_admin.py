@@ -18,9 +18,9 @@ PAGE = Path(__file__).with_name("admin.md")
 sys.path.insert(0, str(PAGE.parents[1]))
 
 from scarnode.cli import main, terms  # noqa: E402
-from scarnode.jobs import Ledger, queries  # noqa: E402
-from tests.jobs.history import make_history, uid  # noqa: E402
-from tests.receive.builders import instance  # noqa: E402
+from scarnode.ledger import Ledger, queries  # noqa: E402
+from tests.dicom.scp.builders import instance  # noqa: E402
+from tests.ledger.history import make_history, uid  # noqa: E402
 
 CONFIG = """[ledger]
 url = sqlite:///ledger.sqlite

@@ -1,7 +1,8 @@
 """scarnode: a DICOM node that measures scar in late-gadolinium-enhancement short-axis stacks.
 
-The packages are laid out in the order in which a study walks through them:
-receive, stack, segment, measure, report, deliver; `jobs` is the ledger beside the walk.
+A study walks through `dicom.scp` (listener), `dicom.spool` (durable files), `pipeline` (stack, segment, measure,
+report) and `dicom.scu` (back to the PACS). `node` runs this, `ledger` keeps account of every job.
+docs/architecture.md has the map.
 """
 
 import os

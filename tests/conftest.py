@@ -48,7 +48,7 @@ def authority(tmp_path_factory) -> Authority:
 @pytest.fixture(scope="session", autouse=True)
 def copied_ledgers(tmp_path_factory) -> Iterator[None]:
     """A new SQLite ledger of this process is a copy of one that its migrations made: each time they take 0.1 s."""
-    from scarnode.jobs import reception
+    from scarnode.ledger import reception
 
     migrate, empty = reception.upgrade, tmp_path_factory.mktemp("ledger") / "empty.sqlite"
 

@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from scarnode.logs import FramesOnly
+from scarnode.util.logs import FramesOnly
 
 PATIENTS = [
     r"PHANTOM\^", r"SYN-\d", r"\bSYN\d{2,}", r"UPGRADE\^", r"\bUPA?-?\d\b", r"Phantom\^Test", r"\bTEST1\b",

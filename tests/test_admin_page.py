@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from scarnode.jobs import Ledger
-from tests.jobs.questions import plan, scanned
+from scarnode.ledger import Ledger
+from tests.ledger.questions import plan, scanned
 
 make = SimpleNamespace(**runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs" / "make_admin.py")))
 TEXT = make.PAGE.read_text(encoding="utf-8")

@@ -18,19 +18,19 @@ from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.sop_class import Verification
 
 from scarnode.config import SECTIONS, DestinationSection, PullSection, SourceSection, WebDestinationSection
-from scarnode.deliver import About, Destination, WebDestination, echo, send
-from scarnode.deliver.commitment import PERMANENT_ANSWERS
-from scarnode.deliver.dicomweb import DUPLICATES, PERMANENT_HTTP, PERMANENT_REASONS
-from scarnode.jobs.commitments import FINAL_REASONS
-from scarnode.query import Archive, Wanted, find_series, find_studies
-from scarnode.query.model import Unit
-from scarnode.query.retrieve import PASSING, PERMANENT, get, move
-from scarnode.reactor import held
-from scarnode.receive import listen
-from scarnode.report import KINDS, USUAL, build_results
+from scarnode.dicom.query import Archive, Wanted, find_series, find_studies
+from scarnode.dicom.query.model import Unit
+from scarnode.dicom.query.retrieve import PASSING, PERMANENT, get, move
+from scarnode.dicom.reactor import held
+from scarnode.dicom.scp import listen
+from scarnode.dicom.scu import About, Destination, WebDestination, echo, send
+from scarnode.dicom.scu.commitment import PERMANENT_ANSWERS
+from scarnode.dicom.web.stow import DUPLICATES, PERMANENT_HTTP, PERMANENT_REASONS
+from scarnode.ledger.commitments import FINAL_REASONS
+from scarnode.pipeline.report import KINDS, USUAL, build_results
 from tests.harness.peers import make_object
 from tests.harness.web import http, item, response, web_server
-from tests.report.sources import Spec, make_case
+from tests.pipeline.report.sources import Spec, make_case
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "conformance.md").read_text()

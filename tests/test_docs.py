@@ -19,13 +19,13 @@ from pydicom import dcmread
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from scarnode.config import read_settings
-from scarnode.jobs import Ledger
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.ledger import Ledger
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness.commands import check_arguments, commands
 from tests.harness.dcmtk import storescu
 from tests.harness.orthanc import Orthanc
 from tests.harness.tools import wait_until
-from tests.jobs.builders import analysed, plan, received, verdict
+from tests.ledger.builders import analysed, plan, received, verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 make = SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "make.py")))

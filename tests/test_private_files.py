@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from scarnode.backfill import JOURNAL, TABLE, analyse_files
-from scarnode.durable import LinkError, make_folder, open_to_append, replace_durably, write_durably
-from scarnode.errors import InputError, ScarnodeError
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.study_process import Order
+from scarnode.batch.archive import JOURNAL, TABLE, analyse_files
+from scarnode.batch.process import BatchOptions
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.util.durable import LinkError, make_folder, open_to_append, replace_durably, write_durably
+from scarnode.util.errors import InputError, ScarnodeError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -118,7 +118,7 @@ def study(tmp_path_factory):
 
 def test_segment_writes_for_its_owner_and_follows_no_link(tmp_path, study):
     out, victims = tmp_path / "out", tmp_path / "victims"
-    [first] = analyse_files([study], Order(out)).stacks
+    [first] = analyse_files([study], BatchOptions(out)).stacks
     assert open_to_others(out) == []
     victims.mkdir()
     sheet, seg = Path(first.png), Path(first.seg)
@@ -128,7 +128,7 @@ def test_segment_writes_for_its_owner_and_follows_no_link(tmp_path, study):
         place.unlink()
         place.symlink_to(victim)
     (out / JOURNAL).unlink()
-    analyse_files([study], Order(out))
+    analyse_files([study], BatchOptions(out))
     assert {victim.read_text() for victim in victims.iterdir()} == {"mine"}
     assert not sheet.is_symlink()
     assert open_to_others(out) == []
@@ -138,7 +138,7 @@ def test_segment_writes_for_its_owner_and_follows_no_link(tmp_path, study):
     (out / JOURNAL).unlink()
     (out / JOURNAL).symlink_to(victims / "journal")
     with pytest.raises(InputError, match="symbolic link"):
-        analyse_files([study], Order(out))
+        analyse_files([study], BatchOptions(out))
     assert (victims / "journal").read_text() == journal
 
     (out / JOURNAL).unlink()
@@ -147,7 +147,7 @@ def test_segment_writes_for_its_owner_and_follows_no_link(tmp_path, study):
     sheet.parent.rmdir()
     (tmp_path / "elsewhere").mkdir()
     sheet.parent.symlink_to(tmp_path / "elsewhere")
-    outcome = analyse_files([study], Order(out))
+    outcome = analyse_files([study], BatchOptions(out))
     assert "symbolic link" in outcome.rejected[0].detail
     assert not list((tmp_path / "elsewhere").iterdir())
 
@@ -156,8 +156,8 @@ def test_config_init_writes_for_its_owner(tmp_path, scarnode):
     config = tmp_path / "etc" / "config.ini"
     scarnode("config", "init", config)
     assert mode(config) == 0o600
-    scarnode("config", "unit", tmp_path / "scarnode.service")
-    assert mode(tmp_path / "scarnode.service") == 0o644
+    scarnode("config", "unit", tmp_path / "scarnode.node.service")
+    assert mode(tmp_path / "scarnode.node.service") == 0o644
     (tmp_path / "dangling").symlink_to(tmp_path / "planted")
     scarnode("config", "init", tmp_path / "dangling", code=2)
     assert not (tmp_path / "planted").exists()
@@ -234,19 +234,19 @@ def test_codes_of_the_log_in_follow_no_link(tmp_path):
 WRITERS = {"write_text", "write_bytes", "savefig", "savez", "savez_compressed", "save_as", "tofile", "save", "dump"}
 MODES = set("wax+")
 HARMLESS = {
-    "scarnode/lab/checkpoint.py": "weights of a run",
-    "scarnode/lab/pack.py": "the licence of weights",
+    "scarnode/training/checkpoint.py": "weights of a run",
+    "scarnode/training/export.py": "the licence of weights",
     "scarnode/lab/phantom": "synthetic",
-    "scarnode/lab/run.py": "the curve of a run",
-    "scarnode/lab/train.py": "steps and losses of a run",
-    "scarnode/segment/weights.py": "weights and their card",
+    "scarnode/training/run.py": "the curve of a run",
+    "scarnode/training/train.py": "steps and losses of a run",
+    "scarnode/pipeline/segment/weights.py": "weights and their card",
     "scarnode/doctor/selftest.py": "a synthetic study in a folder of its own",
-    "scarnode/jobs/memory.py": "a number for the kernel",
-    "scarnode/deliver/push.py": "in a temporary folder, which is private",
-    "scarnode/query/retrieve.py": "in a temporary folder, which is private",
+    "scarnode/node/memory.py": "a number for the kernel",
+    "scarnode/dicom/scu/push.py": "in a temporary folder, which is private",
+    "scarnode/dicom/query/retrieve.py": "in a temporary folder, which is private",
     "scarnode/cli/jobs.py": "a device that the person names",
     "scarnode/audit/associations.py": "a file that it made private just before",
-    "scarnode/receive/spool.py": "the lock, which is empty",
+    "scarnode/dicom/spool/spool.py": "the lock, which is empty",
 }
 IN_MEMORY = {"buffer", "encoded", "picture", "text"}
 

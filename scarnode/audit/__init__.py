@@ -1,7 +1,8 @@
 """audit: who did what with whose images, as audit messages by DICOM PS3.15 Annex A.5, sent to an audit repository.
 
-`AuditTrail` keeps messages and sends them. `AssociationAudit` makes those of the listener, `tell_sending` and
-`tell_sent` those of a delivery, `tell_deleted` those of a deletion; `events` holds all others. Without a repository in
+`AuditTrail` keeps messages and sends them. `AssociationAudit` makes those of the listener, `record_sending` and
+`record_sent` those of a delivery, `record_deleted` those of a deletion; `events` holds all others. Without a
+repository in
 config.ini all of them do nothing. The messages hold patient data: they go to the repository and to a folder that the
 node's user alone can read.
 """
@@ -9,7 +10,7 @@ node's user alone can read.
 from scarnode.audit import events
 from scarnode.audit.associations import AssociationAudit
 from scarnode.audit.model import Participant, Source, Subject, subjects
-from scarnode.audit.results import tell_deleted, tell_sending, tell_sent
+from scarnode.audit.results import record_deleted, record_sending, record_sent
 from scarnode.audit.syslog import Repository
 from scarnode.audit.trail import AuditTrail
 
@@ -21,8 +22,8 @@ __all__ = [
     "Source",
     "Subject",
     "events",
+    "record_deleted",
+    "record_sending",
+    "record_sent",
     "subjects",
-    "tell_deleted",
-    "tell_sending",
-    "tell_sent",
 ]

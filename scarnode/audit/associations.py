@@ -21,12 +21,12 @@ from scarnode.audit.folder import give_to_owner, make_private
 from scarnode.audit.model import Outcome, Participant, Subject
 from scarnode.audit.subject import read_subject
 from scarnode.audit.trail import AuditTrail
-from scarnode.receive.refusals import Reason, Refusal
+from scarnode.dicom.scp.rejection import Reason, Rejection
 
 if TYPE_CHECKING:  # not for a command that only reads the ledger
     from pynetdicom.association import Association
 
-    from scarnode.receive.incoming import Incoming
+    from scarnode.dicom.spool.incoming import Incoming
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ class AssociationAudit:
             log.debug("a refused instance does not say whose it is")
         self._note(association, {"status": status, "sop_class": incoming.sop_class_uid, "subject": asdict(subject)})
 
-    def turned_away(self, refusal: Refusal) -> None:
-        """Tell of a peer that was not let in, at once; of many refusals in a short time, once."""
+    def turned_away(self, refusal: Rejection) -> None:
+        """Record a rejected peer, at once; of many refusals in a short time, once."""
         if refusal.reason in NO_ALERT:
             return
         why = refusal.reason.words + (f" ({refusal.detail})" if refusal.detail else "")
@@ -230,7 +230,7 @@ class AssociationAudit:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Give a journal's lines; one may be cut off, where the node was killed or the disk was full."""
+    """Return a journal's lines; one may be cut off, where the node was killed or the disk was full."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:

@@ -209,7 +209,9 @@ def exported(
     outcome: Outcome = Outcome.SUCCESS,
     description: str = "",
 ) -> Iterator[Message]:
-    """Data Export (A.5.3.4): a person writes studies' numbers or images to a file; as many messages as it takes."""
+    """Record a Data Export (A.5.3.4): a person writes studies' numbers or images to a file; as many messages as it
+    takes.
+    """
     participants = (
         replace(person, requestor=True, roles=(SOURCE,)),
         replace(source.process(), roles=(SOURCE,)),

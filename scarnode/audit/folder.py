@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from scarnode.durable import make_folder, write_durably
+from scarnode.util.durable import make_folder, write_durably
 
 
 class MessageFolder:
@@ -51,7 +51,7 @@ class MessageFolder:
         give_to_owner(self.root / name)
 
     def waiting(self) -> list[Path]:
-        """Give the messages, the oldest first."""
+        """Return the messages, the oldest first."""
         names = [entry.name for entry in os.scandir(self.root) if entry.name.endswith(".msg")]
         return [self.root / name for name in sorted(names)]
 

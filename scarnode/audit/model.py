@@ -72,7 +72,7 @@ class Subject:
 
 
 def subjects(rows: Iterable[Any]) -> list[Subject]:
-    """Give whose data rows of jobs, studies, series or files are; a row need not know the patient's name."""
+    """Return whose data rows of jobs, studies, series or files are; a row need not know the patient's name."""
     return [
         Subject(row.study_instance_uid, row.patient_id, getattr(row, "patient_name", ""), row.accession_number)
         for row in rows
@@ -152,7 +152,7 @@ class Source:
         return socket.gethostname()
 
     def process(self, requestor: bool = False) -> Participant:
-        """Give this process as a participant."""
+        """Return this process as a participant."""
         return Participant(
             user_id=str(os.getpid()),
             requestor=requestor,

@@ -11,17 +11,17 @@ from scarnode.audit import events
 from scarnode.audit.model import Outcome, Participant, Subject
 from scarnode.audit.subject import read_subject
 from scarnode.audit.trail import AuditTrail
-from scarnode.deliver import Destination, WebDestination
-from scarnode.deliver import Outcome as Delivered
+from scarnode.dicom.scu import Destination, WebDestination
+from scarnode.dicom.scu import Outcome as Delivered
 
 
-def tell_sending(
+def record_sending(
     trail: AuditTrail,
     paths: Sequence[Path],
     destination: Destination | WebDestination,
     person: Participant | None = None,
 ) -> None:
-    """Tell that files are about to go to a destination.
+    """Record that files are about to go to a destination.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def tell_sending(
             tell(events.sending(trail.source, _peer(destination), subject, sop_classes, person))
 
 
-def tell_sent(
+def record_sent(
     trail: AuditTrail,
     outcomes: Sequence[Delivered],
     destination: Destination | WebDestination,
     last: Sequence[bool],
     person: Participant | None = None,
 ) -> None:
-    """Tell what became of files: what was taken in one message, what was not in another (Table A.5.2-1).
+    """Return what became of files: what was taken in one message, what was not in another (Table A.5.2-1).
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def tell_sent(
             trail.note(events.sent(trail.source, _peer(destination), subject, sop_classes, result, why, person))
 
 
-def tell_deleted(trail: AuditTrail, paths: Sequence[Path], person: Participant | None = None) -> None:
-    """Tell that received files are about to be deleted.
+def record_deleted(trail: AuditTrail, paths: Sequence[Path], person: Participant | None = None) -> None:
+    """Record that received files are about to be deleted.
 
     Parameters
     ----------

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scarnode.audit.model import Subject
-from scarnode.part10 import read
-from scarnode.values import read_value
+from scarnode.dicom.part10 import read
+from scarnode.dicom.values import read_value
 
 TAGS = ["SpecificCharacterSet", "SOPClassUID", "StudyInstanceUID", "PatientID", "PatientName", "AccessionNumber"]
 
 
 def read_subject(file: Path | BinaryIO) -> tuple[Subject, str]:
-    """Give study and patient of a DICOM file, and its SOP Class UID; what can not be read is empty, not raised.
+    """Return study and patient of a DICOM file, and its SOP Class UID; what can not be read is empty, not raised.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from scarnode.audit.encode import to_xml
 from scarnode.audit.model import Message, Outcome, Source
-from scarnode.tls import Identity, client_context, explain
+from scarnode.dicom.tls import Identity, client_context, explain
 
 SECURITY_FACILITY = 10
 NOTICE, WARNING = 5, 4
@@ -78,7 +78,7 @@ class Transmission:
 
 
 def parse_url(url: str) -> tuple[str, str, int]:
-    """Give scheme, host and port of a repository's address.
+    """Return scheme, host and port of a repository's address.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def parse_url(url: str) -> tuple[str, str, int]:
 
 
 def envelope(message: Message, source: Source) -> bytes:
-    """Give the SYSLOG-MSG (RFC 5424) that carries an audit message.
+    """Return the SYSLOG-MSG (RFC 5424) that carries an audit message.
 
     Facility 10 (security/authorization); severity 5 (notice), of what failed 4 (warning): PS3.15 A.6.
     """
@@ -146,7 +146,7 @@ def transmit(messages: Sequence[bytes], repository: Repository) -> Transmission:
 
 
 def _words(error: OSError | ValueError, timeout: float) -> str:
-    """Say why nothing was sent, in our own words."""
+    """Describe why nothing was sent, in our own words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return explain(error)
     if isinstance(error, ssl.SSLError):
@@ -180,7 +180,7 @@ def _over_tls(messages: Sequence[bytes], repository: Repository) -> Transmission
 
 
 def _was_read(raw: socket.socket, answered: bool, timeout: float) -> bool:
-    """Say whether a peer that ends a TCP connection had read all we sent.
+    """Describe whether a peer that ends a TCP connection had read all we sent.
 
     Its kernel tells: a close with bytes unread is a reset instead of an end, and so is the answer to bytes that come
     after the close. What is left is an end, with all that we sent acknowledged before.

@@ -12,8 +12,8 @@ from scarnode.audit import events
 from scarnode.audit.folder import MessageFolder
 from scarnode.audit.model import Message, Source
 from scarnode.audit.syslog import Repository, envelope, transmit
-from scarnode.deliver import next_delay
-from scarnode.errors import AuditError
+from scarnode.dicom.scu import next_delay
+from scarnode.util.errors import AuditError
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from scarnode import RESEARCH_USE, __version__
 from scarnode.cli import admin, doctor, jobs, learn, pull, run, series, shipped, transfer, web
 from scarnode.cli.guide import ROOT, add_examples
 from scarnode.cli.terms import out, say_error
-from scarnode.errors import ScarnodeError
-from scarnode.logs import keep_quiet_about_patients
+from scarnode.util.errors import ScarnodeError
+from scarnode.util.logs import keep_quiet_about_patients
 
 app = typer.Typer(
     help=f"Measures scar in late-gadolinium-enhancement short-axis stacks, as a DICOM node. {RESEARCH_USE}.",

@@ -33,16 +33,16 @@ def config_check(
         bool, typer.Option("--echo", help="Also ask every destination whether it is there (C-ECHO, or QIDO-RS).")
     ] = False,
 ) -> None:
-    """Say whether config.ini can be used, and if not, every reason why.
+    """Describe whether config.ini can be used, and if not, every reason why.
 
     Warns of secrets that others on this machine can read. With --echo exit code 1: a destination did not answer as it
     should.
     """
-    from scarnode import deliver
     from scarnode.config import read_settings
     from scarnode.config.exposed import exposed_secrets
-    from scarnode.tls import check_identity
-    from scarnode.watch.notifier import CHANNELS, channel_of
+    from scarnode.dicom import scu
+    from scarnode.dicom.tls import check_identity
+    from scarnode.monitoring.notifier import CHANNELS, channel_of
 
     settings = read_settings(config)
     for exposed, todo in exposed_secrets(config):
@@ -61,10 +61,10 @@ def config_check(
     told = " and ".join(name for name in CHANNELS if channel_of(settings, name))
     out.print(f"alarms are told by {told}" if told else "nobody is told of alarms ([notify])", soft_wrap=True)
     if echo:
-        from scarnode.logs import keep_quiet_about_patients
+        from scarnode.util.logs import keep_quiet_about_patients
 
         keep_quiet_about_patients()
-        answers = [(peer.name, deliver.echo(peer, settings.node.ae_title)) for peer in peers]
+        answers = [(peer.name, scu.echo(peer, settings.node.ae_title)) for peer in peers]
         for name, answer in answers:
             out.print(f"destination {name}: {'good' if answer.ok else 'NOT GOOD'}. {answer.detail}", soft_wrap=True)
         raise typer.Exit(0 if all(answer.ok for _, answer in answers) else 1)
@@ -74,7 +74,7 @@ def config_check(
 def db_upgrade(config: ConfigOption = CONFIG) -> None:
     """Bring the ledger's schema up to this version's (`serve` does so too); refused while a node runs on it."""
     from scarnode.config import read_settings
-    from scarnode.jobs.ledger import upgrade_ledger
+    from scarnode.ledger.ledger import upgrade_ledger
 
     upgrade_ledger(read_settings(config).ledger.url, f"command line, user {user()}")
     out.print("the ledger is up to date")
@@ -93,7 +93,7 @@ def alarms(
 
     With --test nothing is listed, and exit code 1: the message could not be sent.
     """
-    from scarnode.jobs import queries
+    from scarnode.ledger import queries
 
     if test:
         raise typer.Exit(0 if _test_channels(config) else 1)
@@ -119,8 +119,8 @@ def _test_channels(config: Path) -> bool:
     import socket
 
     from scarnode.config import read_settings
-    from scarnode.watch import Message
-    from scarnode.watch.notifier import CHANNELS, channel_of
+    from scarnode.monitoring import Message
+    from scarnode.monitoring.notifier import CHANNELS, channel_of
 
     settings = read_settings(config)
     channels = {name: channel for name in CHANNELS if (channel := channel_of(settings, name))}

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, out, print_json
-from scarnode.terminal import printable
+from scarnode.util.terminal import printable
 
 app = typer.Typer()
 
@@ -28,7 +28,7 @@ def doctor(
     Run it as the node's user. Exit code 0: it works (there may be warnings). 1: something does not.
     """
     from scarnode.doctor import examine
-    from scarnode.logs import keep_quiet_about_patients
+    from scarnode.util.logs import keep_quiet_about_patients
 
     keep_quiet_about_patients()
     findings = []

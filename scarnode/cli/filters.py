@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scarnode.cli.when import days, moment
-from scarnode.errors import ScarnodeError
+from scarnode.util.errors import ScarnodeError
 
 if TYPE_CHECKING:
-    from scarnode.jobs.queries import JobFilter, SeriesFilter
+    from scarnode.ledger.queries import JobFilter, SeriesFilter
 
 PatientOption = Annotated[str, typer.Option(help="Patient ID.")]
 AccessionOption = Annotated[str, typer.Option(help="Accession number.")]
@@ -29,8 +29,8 @@ def job_filter(
     patient: str, accession: str, study: str, date: str, since: str, until: str, calling_ae: str, state: str
 ) -> JobFilter:
     """Read the options of `jobs list` and `jobs export`."""
-    from scarnode.jobs import JobState
-    from scarnode.jobs.queries import JobFilter
+    from scarnode.ledger import JobState
+    from scarnode.ledger.queries import JobFilter
 
     _one_of(state, "--state", [known.value for known in JobState])
     return JobFilter(**_study(patient, accession, study, date, since, until, calling_ae), state=state)
@@ -49,8 +49,8 @@ def series_filter(
     reason: str,
 ) -> SeriesFilter:
     """Read the options of `series list` and `series show`."""
-    from scarnode.jobs.queries import SeriesFilter
-    from scarnode.stack import REASONS, Verdict
+    from scarnode.ledger.queries import SeriesFilter
+    from scarnode.pipeline.stack import REASONS, Verdict
 
     _one_of(verdict, "--verdict", [known.value for known in Verdict])
     _one_of(reason, "--reason", list(REASONS))

@@ -75,11 +75,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "web login": ("scarnode web login", "scarnode web login -c config.ini"),
     "web user": ("scarnode web user anna", "scarnode web user ben --role admin --password-file ben.txt"),
 }
-"""By command: lines that parse (tests/test_help.py)."""
+"""By command: lines that parse (tests/cli/test_help.py)."""
 
 
 def add_examples(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
-    """Give every command of an app, and of the groups in it, its examples and exit codes.
+    """Return every command of an app, and of the groups in it, its examples and exit codes.
 
     Parameters
     ----------

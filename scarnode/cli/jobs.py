@@ -37,20 +37,20 @@ from scarnode.cli.terms import (
     person_of,
     plain,
     print_json,
+    record_access,
     say_error,
     show,
-    tell_access,
     time_of,
 )
-from scarnode.clock import span
-from scarnode.durable import replace_durably
-from scarnode.errors import ScarnodeError
-from scarnode.tables import to_csv
-from scarnode.terminal import printable
+from scarnode.util.clock import span
+from scarnode.util.durable import replace_durably
+from scarnode.util.errors import ScarnodeError
+from scarnode.util.tables import to_csv
+from scarnode.util.terminal import printable
 
 if TYPE_CHECKING:
-    from scarnode.jobs.queries import DeliveryRow, JobSummary
-    from scarnode.jobs.story import Step
+    from scarnode.ledger.queries import DeliveryRow, JobSummary
+    from scarnode.ledger.story import Step
 
 app = typer.Typer(help="Ask and move the ledger's jobs.", no_args_is_help=True)
 
@@ -91,12 +91,12 @@ def jobs_list(
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, the newest first. A terminal of 110 or 140 columns shows more of each; a pipe gets everything."""
-    from scarnode.jobs import queries
+    from scarnode.ledger import queries
 
     wanted = job_filter(patient, accession, study, date, since, until, calling_ae, state)
     settings, ledger = open_ledger(config)
     rows = queries.list_jobs(ledger, wanted, limit)
-    tell_access(settings, rows)
+    record_access(settings, rows)
     if as_json:
         print_json(rows)
         return
@@ -112,13 +112,13 @@ def jobs_list(
 
 @app.command("show")
 def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """Tell a job's whole story, from its study's first image to the last storage commitment."""
-    from scarnode.jobs import queries
-    from scarnode.jobs.story import tell_story
+    """Print a job's history, from its study's first image to the last storage commitment."""
+    from scarnode.ledger import queries
+    from scarnode.ledger.story import tell_story
 
     settings, ledger = open_ledger(config)
     summary = queries.get_job(ledger, job)
-    tell_access(settings, [summary])
+    record_access(settings, [summary])
     deliveries, story = queries.list_deliveries(ledger, job), tell_story(ledger, job)
     if as_json:
         events = queries.list_events(ledger, job)
@@ -185,8 +185,8 @@ def jobs_cancel(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: Json
 
 
 def _asking(action: str, config: Path) -> Callable[[int], str]:
-    """Give a function that asks something of a job, in the user's name, and gives its new state."""
-    from scarnode.jobs.asked import ask
+    """Return a function that asks something of a job, in the user's name, and gives its new state."""
+    from scarnode.ledger.actions import ask
 
     settings, ledger = open_ledger(config)
     trail = settings.audit_trail()
@@ -225,7 +225,7 @@ def jobs_export(
     as_json: JsonOption = False,
 ) -> None:
     """Write jobs with their numbers as CSV (--json: as JSON). Holds patient data: the file is readable by you alone."""
-    from scarnode.jobs import queries
+    from scarnode.ledger import queries
 
     wanted = job_filter(patient, accession, study, date, since, until, calling_ae, state)
     settings, ledger = open_ledger(config)

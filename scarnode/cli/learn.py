@@ -10,12 +10,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scarnode import RESEARCH_USE
-from scarnode.cli.terms import (
-    err,
-    out,
-)
-from scarnode.errors import ScarnodeError
-from scarnode.terminal import Table
+from scarnode.cli.terms import err, out
+from scarnode.util.errors import ScarnodeError
+from scarnode.util.terminal import Table
 
 app = typer.Typer()
 
@@ -47,7 +44,7 @@ def train(
 
     Ctrl-C stops it, the same command goes on. A GPU is used when there is one.
     """
-    from scarnode.lab.run import plan, train_and_pack
+    from scarnode.training.run import plan, train_and_pack
 
     options: dict[str, Any] = {
         "emidec": emidec,
@@ -79,7 +76,7 @@ def train(
 
 
 def _print_metrics(weights: Path) -> None:
-    from scarnode.segment.card import read_card
+    from scarnode.pipeline.segment.card import read_card
 
     card = read_card(weights)
     columns = {
@@ -127,14 +124,14 @@ def evaluate(
     from rich.progress import track
 
     if corrections is not None:
-        from scarnode.lab.corrections import evaluate_corrections
+        from scarnode.evaluation.corrections import evaluate_corrections
 
         out.print(f"{evaluate_corrections(corrections, output)} · {RESEARCH_USE}", soft_wrap=True)
     if not cases:
         if corrections is None:
             raise ScarnodeError("no case is given", "evaluate", "give folders of cases, or --corrections FOLDER")
         return
-    from scarnode.lab.evaluation import LOOK_NAMES, EvaluationSettings, run
+    from scarnode.evaluation.run import LOOK_NAMES, EvaluationSettings, run
 
     looks = LOOK_NAMES if "all" in (look or ()) else tuple(look or ())
     command = shlex.join(["scarnode", *sys.argv[1:]])

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, exporting, open_ledger, out, plain, tell_access
+from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, exporting, open_ledger, out, plain, record_access
 from scarnode.cli.transfer import stopped_by_ctrl_c
-from scarnode.errors import ScarnodeError
-from scarnode.terminal import Table
+from scarnode.util.errors import ScarnodeError
+from scarnode.util.terminal import Table
 
 if TYPE_CHECKING:
     from scarnode.config import Settings
-    from scarnode.jobs import Ledger
-    from scarnode.jobs.cohort import Cohort
-    from scarnode.query import FoundSeries, FoundStudy, Link, PulledStudy, SubOperations
+    from scarnode.dicom.query import FoundSeries, FoundStudy, Link, PulledStudy, SubOperations
+    from scarnode.ledger import Ledger
+    from scarnode.ledger.cohort import Cohort
 
 app = typer.Typer()
 
@@ -54,9 +54,9 @@ def pull(
     Exit code 0: all is here. 1: something did not come. 2: unusable input, or the archive can not be asked. 3: nothing
     was found. 130: Ctrl-C (the archive is told to stop).
     """
-    from scarnode.logs import keep_quiet_about_patients
-    from scarnode.ourselves import make_link
-    from scarnode.query import Wanted, choose_series, find_studies, read_period
+    from scarnode.config.local_node import make_link
+    from scarnode.dicom.query import Wanted, choose_series, find_studies, read_period
+    from scarnode.util.logs import keep_quiet_about_patients
 
     keep_quiet_about_patients()
     settings, ledger = open_ledger(config)
@@ -73,7 +73,7 @@ def pull(
         todo = "Give --accession, --patient, --study or --date"
         raise ScarnodeError("this would be the whole archive", str(link.source), todo)
     found = find_studies(link.source, wanted, link.calling_ae_title)
-    tell_access(settings, found)
+    record_access(settings, found)
     if len(found) > limit and not dry_run:
         raise ScarnodeError(
             f"{len(found)} studies were found", "--limit", f"Narrow the question, or give --limit {len(found)}"
@@ -93,7 +93,7 @@ def pull(
 
 
 def choose_source(settings: Settings, name: str) -> str:
-    """Give a source's name; without one, that of the only one there is."""
+    """Return a source's name; without one, that of the only one there is."""
     if not name and len(settings.sources) == 1:
         [name] = settings.sources
     if name not in settings.sources:
@@ -106,7 +106,7 @@ def pull_all(
     link: Link, plans: list[tuple[FoundStudy, list[FoundSeries]]], ledger: Ledger, stopping: threading.Event
 ) -> list[PulledStudy]:
     """Pull studies one after the other, with bars, and note those that came."""
-    from scarnode.query import pull_study
+    from scarnode.dicom.query import pull_study
 
     _need_node(link)
     pulled: list[PulledStudy] = []
@@ -132,7 +132,7 @@ def pull_all(
 
 
 def _need_node(link: Link) -> None:
-    from scarnode.deliver import echo
+    from scarnode.dicom.scu import echo
 
     answer = echo(link.node, link.calling_ae_title)
     if not answer.ok:
@@ -141,8 +141,8 @@ def _need_node(link: Link) -> None:
 
 def run_one(settings: Settings, ledger: Ledger, name: str) -> int:
     """Run a nightly rule now; give the exit code."""
-    from scarnode.jobs.nightly import run_rule
-    from scarnode.ourselves import make_link
+    from scarnode.config.local_node import make_link
+    from scarnode.node.tasks.nightly import run_rule
 
     rules = settings.pull_rules()
     if name not in rules:
@@ -150,7 +150,7 @@ def run_one(settings: Settings, ledger: Ledger, name: str) -> int:
     link = make_link(settings, ledger.arrived, rules[name].source)
     _need_node(link)
     with stopped_by_ctrl_c() as stopping:
-        run = run_rule(rules[name], link, ledger, stopping, tell=lambda study: tell_access(settings, [study]))
+        run = run_rule(rules[name], link, ledger, stopping, tell=lambda study: record_access(settings, [study]))
     out.print(f"rule {name}: {run.pulled} studies pulled, {run.failed} failed, {run.left_over} left", soft_wrap=True)
     if run.detail:
         out.print(run.detail, soft_wrap=True)
@@ -164,8 +164,8 @@ def pull_cohort(
 
     The same command goes on where it was stopped, and adds what came meanwhile.
     """
-    from scarnode.jobs.cohort import read_cohort, studies_of
-    from scarnode.query import Wanted, choose_series, find_studies
+    from scarnode.dicom.query import Wanted, choose_series, find_studies
+    from scarnode.ledger.cohort import read_cohort, studies_of
 
     cohort = read_cohort(table)
     troubles = [""] * len(cohort.members)
@@ -178,7 +178,7 @@ def pull_cohort(
                 wanted = Wanted(member.study_uid, "" if member.study_uid else member.accession, modality=modality)
                 found = find_studies(link.source, wanted, link.calling_ae_title)
                 plans = [(one, choose_series(link, one, modality)) for one in found]
-                tell_access(settings, found)
+                record_access(settings, found)
                 done = pull_all(link, [(one, series) for one, series in plans if series], ledger, stopping)
                 lost = [one.detail for one in done if not one.ok]
                 troubles[place] = "; ".join(lost) if done else "the archive has no such study"
@@ -199,7 +199,7 @@ def _write_cohort(
     settings: Settings, ledger: Ledger, cohort: Cohort, troubles: list[str], results: Path, told: set[str]
 ) -> tuple[list[tuple[str, ...]], int]:
     """Write the numbers of a cohort, each study after an audit message; gives them, and how many are awaited."""
-    from scarnode.jobs.cohort import collect, subjects_of, write_results
+    from scarnode.ledger.cohort import collect, subjects_of, write_results
 
     studies = [study for study in subjects_of(ledger, cohort) if study.study_instance_uid not in told]
     rows, waiting = collect(ledger, cohort, troubles)

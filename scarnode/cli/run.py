@@ -13,15 +13,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scarnode import RESEARCH_USE
-from scarnode.cli.terms import (
-    CONFIG,
-    ConfigOption,
-    JsonOption,
-    err,
-    number,
-    out,
-)
-from scarnode.terminal import Table
+from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, number, out
+from scarnode.util.terminal import Table
 
 app = typer.Typer()
 
@@ -43,7 +36,7 @@ def serve(
     ] = None,
 ) -> None:
     """Run the node until SIGTERM; SIGHUP has it read config.ini again."""
-    from scarnode.service import serve as run
+    from scarnode.node.service import serve as run
 
     run(config, [one.value for one in role or Roles])
 
@@ -67,11 +60,11 @@ def segment(
 
     Exit code 0: at least one stack was analysed. 3: nothing is a short-axis LGE stack. 2: unusable input.
     """
-    from scarnode.backfill import analyse_files
-    from scarnode.study_process import Order
+    from scarnode.batch.archive import analyse_files
+    from scarnode.batch.process import BatchOptions
 
     kinds = tuple(kind for word in objects.split(",") if (kind := word.strip()))
-    order = Order(output, weights, device, kinds, workers)
+    order = BatchOptions(output, weights, device, kinds, workers)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), TextColumn("to go"), console=err, transient=True) as bar:
         try:
@@ -127,7 +120,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("scarnode-demo"),
 ) -> None:
     """Show the whole walk on this machine: a synthetic LGE study goes in over DICOM, SEG and SR come back."""
-    from scarnode.demo import run
+    from scarnode.cli.demo import run
 
     raise typer.Exit(run(output, out))
 
@@ -141,7 +134,7 @@ def phantom(
     published: Annotated[bool, typer.Option("--published", help="207 patients of 7 sites, as published.")] = False,
 ) -> None:
     """Write synthetic LGE series as DICOM, with their true segmentation."""
-    from scarnode.lab.phantom import write_cohort, write_published_test_set
+    from scarnode.phantom import write_cohort, write_published_test_set
 
     written = write_published_test_set(output) if published else write_cohort(output, count, seed, vendor)
     out.print(f"{len(written)} synthetic patients written to {output}")

@@ -36,16 +36,16 @@ from scarnode.cli.terms import (
     person_of,
     plain,
     print_json,
+    record_access,
     show,
-    tell_access,
     time_of,
 )
-from scarnode.errors import ScarnodeError
-from scarnode.terminal import printable
+from scarnode.util.errors import ScarnodeError
+from scarnode.util.terminal import printable
 
 if TYPE_CHECKING:
-    from scarnode.jobs.queries import SeriesRow, UnreadableRow
-    from scarnode.receive import ReceivedInstance
+    from scarnode.dicom.scp import ReceivedInstance
+    from scarnode.ledger.queries import SeriesRow, UnreadableRow
 
 app = typer.Typer(help="Why does a series have, or lack, a result?", no_args_is_help=True)
 
@@ -66,13 +66,13 @@ def series_list(
     as_json: JsonOption = False,
 ) -> None:
     """List every series received and what became of it; then, where nothing is looked for, what could not be read."""
-    from scarnode.jobs import queries
+    from scarnode.ledger import queries
 
     wanted = series_filter("", patient, accession, study, date, since, until, calling_ae, verdict, reason)
     settings, ledger = open_ledger(config)
     rows = queries.list_series(ledger, wanted, limit)
     unreadable = queries.list_unreadable(ledger) if wanted == queries.SeriesFilter() else []
-    tell_access(settings, rows)
+    record_access(settings, rows)
     if as_json:
         print(json.dumps({"series": plain(rows), "unreadable": plain(unreadable)}))
         return
@@ -138,8 +138,8 @@ def series_show(
     as_json: JsonOption = False,
 ) -> None:
     """Explain the verdict on one series, or on those that the options find."""
-    from scarnode.jobs import queries
-    from scarnode.stack import REASONS
+    from scarnode.ledger import queries
+    from scarnode.pipeline.stack import REASONS
 
     wanted = series_filter(series, patient, accession, study, date, since, until, calling_ae, verdict, reason)
     if wanted == queries.SeriesFilter():
@@ -152,7 +152,7 @@ def series_show(
             series or "these options",
             "It may still be arriving, or never came: see scarnode series list",
         )
-    tell_access(settings, rows)
+    record_access(settings, rows)
     if as_json:
         print(json.dumps([{**plain(row), "meaning": REASONS.get(row.reason, "")} for row in rows]))
         return
@@ -169,8 +169,8 @@ def series_files(
     as_json: JsonOption = False,
 ) -> None:
     """List a study's files in the spool, each with its patient: which is the wrong one?"""
-    from scarnode.jobs import queries
-    from scarnode.receive import describe
+    from scarnode.dicom.scp import describe
+    from scarnode.ledger import queries
 
     settings, ledger = open_ledger(config)
     spool = settings.spool.path
@@ -179,7 +179,7 @@ def series_files(
     ]
     if not rows:
         raise ScarnodeError("no file of this study lies in the spool", study, "See: scarnode series list")
-    tell_access(settings, rows)
+    record_access(settings, rows)
     if as_json:
         print_json(rows)
         return
@@ -215,9 +215,9 @@ def series_take_out(
     as_json: JsonOption = False,
 ) -> None:
     """Move the images of another patient out of a study (PATIENT_MISMATCH); the rest of it is searched again."""
-    from scarnode.audit import tell_deleted
-    from scarnode.jobs import queries
-    from scarnode.jobs.takeout import files_of, take_out
+    from scarnode.audit import record_deleted
+    from scarnode.ledger import queries
+    from scarnode.ledger.patient_removal import files_of, take_out
 
     settings, ledger = open_ledger(config)
     spool = settings.spool.path
@@ -225,7 +225,7 @@ def series_take_out(
     trail = settings.audit_trail()
     paths = [spool / one.path for one in taken]
     with exporting(settings, taken, output):
-        take_out(ledger, spool, taken, left[0], output, lambda: tell_deleted(trail, paths, person_of(trail)))
+        take_out(ledger, spool, taken, left[0], output, lambda: record_deleted(trail, paths, person_of(trail)))
     if as_json:
         print(json.dumps({"study": study, "moved": len(taken), "left": len(left), "folder": str(output.absolute())}))
         return

@@ -11,7 +11,7 @@ import typer
 
 from scarnode.cli.admin import config_app
 from scarnode.cli.terms import CONFIG, out
-from scarnode.errors import ScarnodeError
+from scarnode.util.errors import ScarnodeError
 
 UNITS = Path("/etc/systemd/system")
 
@@ -46,7 +46,7 @@ def config_unit(
     """Write the systemd unit that runs this scarnode. A file that is there is never changed."""
     from scarnode.config.shipped import shipped_unit
 
-    path = path or UNITS / ("scarnode@.service" if roles else "scarnode.service")
+    path = path or UNITS / ("scarnode@.service" if roles else "scarnode.node.service")
     if _write(shipped_unit(roles), path):
         service = "scarnode@receive (@work, @deliver)" if roles else "scarnode"
         out.print(f"{path} written. Then: systemctl daemon-reload && systemctl enable --now {service}", soft_wrap=True)
@@ -82,7 +82,7 @@ def _write(text: str, path: Path, secret: bool = False) -> bool:
 
 
 def _node_user() -> tuple[int, int] | None:
-    """Give user and group of the account that the systemd unit names; None where there is none."""
+    """Return user and group of the account that the systemd unit names; None where there is none."""
     try:
         account = pwd.getpwnam("scarnode")
     except KeyError:

@@ -16,13 +16,13 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 
-from scarnode.errors import ScarnodeError
-from scarnode.terminal import Table, printable
+from scarnode.util.errors import ScarnodeError
+from scarnode.util.terminal import Table, printable
 
 if TYPE_CHECKING:
     from scarnode.audit import AuditTrail, Participant
     from scarnode.config import Settings
-    from scarnode.jobs import Ledger
+    from scarnode.ledger import Ledger
 
 AS_IT_IS: dict[str, Any] = {"markup": False, "highlight": False}
 """What stands in square brackets, a section of config.ini above all, is no markup."""
@@ -42,13 +42,13 @@ LONGEST_LINE = 20_000
 def open_ledger(config: Path) -> tuple[Settings, Ledger]:
     """Read config.ini and open its ledger; what is changed there is changed in the user's name."""
     from scarnode.config import read_settings
-    from scarnode.jobs.ledger import open_beside_node
+    from scarnode.ledger.ledger import open_beside_node
 
     settings = read_settings(config)
     return settings, open_beside_node(settings.ledger.url, f"command line, user {user()}")
 
 
-def tell_access(settings: Settings, rows: Sequence[Any], file: Path | None = None) -> None:
+def record_access(settings: Settings, rows: Sequence[Any], file: Path | None = None) -> None:
     """Record who was shown whose data, or wrote it to a file, before it happens: there is no access without a trace."""
     from scarnode.audit import events, subjects
 
@@ -69,7 +69,7 @@ def exporting(settings: Settings, rows: Sequence[Any], file: Path) -> Iterator[N
     from scarnode.audit import events, subjects
     from scarnode.audit.model import Outcome
 
-    tell_access(settings, rows, file)
+    record_access(settings, rows, file)
     try:
         yield
     except (ScarnodeError, OSError, SQLAlchemyError) as error:
@@ -83,7 +83,7 @@ def exporting(settings: Settings, rows: Sequence[Any], file: Path) -> Iterator[N
 
 
 def person_of(trail: AuditTrail) -> Participant:
-    """Give who runs the command, as audit messages name them."""
+    """Return who runs the command, as audit messages name them."""
     from scarnode.audit import Participant
 
     name, host = user(), trail.source.host

@@ -17,11 +17,11 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, out, person_of
-from scarnode.errors import ScarnodeError
-from scarnode.terminal import Table
+from scarnode.util.errors import ScarnodeError
+from scarnode.util.terminal import Table
 
 if TYPE_CHECKING:
-    from scarnode.deliver import Destination
+    from scarnode.dicom.scu import Destination
 
 app = typer.Typer()
 
@@ -42,23 +42,23 @@ def send(
 
     Exit code 0: all were stored. 1: some were refused. 2: unusable input. 130: Ctrl-C.
     """
-    from scarnode.audit import tell_sending, tell_sent
+    from scarnode.audit import record_sending, record_sent
+    from scarnode.batch.study import list_files
     from scarnode.config import read_settings
-    from scarnode.deliver.push import push
-    from scarnode.offline import list_files
+    from scarnode.dicom.scu.push import push
 
     peer, title = _peer(to, calling, config)
     files = list_files(paths)
     trail = read_settings(config).audit_trail() if os.access(config, os.R_OK) else None
     person = person_of(trail) if trail else None
     if trail:
-        tell_sending(trail, files, peer, person)
+        record_sending(trail, files, peer, person)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with stopped_by_ctrl_c() as stopping, Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
         task = bar.add_task("Sending", total=None)
         pushed = push(files, peer, title, lambda done, total: bar.update(task, completed=done, total=total), stopping)
     if trail:
-        tell_sent(trail, pushed.outcomes, peer, [True] * len(pushed.outcomes), person)
+        record_sent(trail, pushed.outcomes, peer, [True] * len(pushed.outcomes), person)
     if not pushed.outcomes:
         where = ", ".join(map(str, paths))
         raise ScarnodeError("there is no DICOM object", where, "Give DICOM files (PS3.10), or folders with some")
@@ -85,10 +85,10 @@ def send(
 
 
 def _peer(to: str, calling: str, config: Path) -> tuple[Destination, str]:
-    """Give who is sent to, and under which AE title."""
+    """Return who is sent to, and under which AE title."""
     from scarnode.config import read_settings
-    from scarnode.deliver import Destination
-    from scarnode.ourselves import own_node
+    from scarnode.config.local_node import own_node
+    from scarnode.dicom.scu import Destination
 
     match = _ADDRESS.fullmatch(to)
     if match:
@@ -111,7 +111,7 @@ def _peer(to: str, calling: str, config: Path) -> tuple[Destination, str]:
 
 @contextmanager
 def stopped_by_ctrl_c() -> Iterator[threading.Event]:
-    """Give an event that the first Ctrl-C sets; the second one ends the program as usual."""
+    """Return an event that the first Ctrl-C sets; the second one ends the program as usual."""
     stopping = threading.Event()
     former = signal.getsignal(signal.SIGINT)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scarnode.cli.terms import CONFIG, ConfigOption, err, out, user
-from scarnode.errors import ScarnodeError
+from scarnode.util.errors import ScarnodeError
 from scarnode.web import Role
 
 app = typer.Typer(help="Log in to the node's web pages.", no_args_is_help=True)

@@ -6,7 +6,7 @@ import re
 import time
 from datetime import datetime, timedelta
 
-from scarnode.errors import ScarnodeError
+from scarnode.util.errors import ScarnodeError
 
 _DAY = r"(\d{4})-?(\d{2})-?(\d{2})"
 _SPAN = re.compile(rf"(?:{_DAY})?(-)?(?:{_DAY})?")

@@ -13,15 +13,10 @@ from pydantic import (
 )
 
 from scarnode.config.sections import PeerSection, TlsSection
-from scarnode.config.types import (
-    CertificatesFile,
-    Kinds,
-    Seconds,
-    Section,
-)
-from scarnode.deliver import Destination, WebDestination
-from scarnode.deliver.model import check_url
-from scarnode.report import USUAL
+from scarnode.config.types import CertificatesFile, Kinds, Seconds, Section
+from scarnode.dicom.scu import Destination, WebDestination
+from scarnode.dicom.scu.destination import check_url
+from scarnode.pipeline.report import USUAL
 
 
 class DestinationSection(PeerSection):
@@ -32,7 +27,7 @@ class DestinationSection(PeerSection):
     """Whether it is asked to commit itself to keep what it was sent."""
 
     def peer(self, name: str, tls: TlsSection = TlsSection()) -> Destination:  # noqa: B008 (frozen)
-        """Give the destination as the deliver room takes it."""
+        """Return the destination as the deliver room takes it."""
         return Destination(
             name,
             self.host,
@@ -77,7 +72,7 @@ class WebDestinationSection(Section):
         return token
 
     def peer(self, name: str, tls: TlsSection = TlsSection()) -> WebDestination:  # noqa: B008 (frozen)
-        """Give the destination as the deliver room takes it."""
+        """Return the destination as the deliver room takes it."""
         password, token = self.password.get_secret_value(), self.token.get_secret_value()
         return WebDestination(
             name,

@@ -15,7 +15,7 @@ _WITH_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def exposed_secrets(path: Path) -> Iterator[tuple[str, str]]:
-    """Give what others can read, and what to do about it, both in words.
+    """Return what others can read, and what to do about it, both in words.
 
     Parameters
     ----------
@@ -47,7 +47,9 @@ def _is_secret(key: str, value: str) -> bool:
 
 
 def _read_by_others(path: Path, group: bool) -> bool:
-    """Tell whether more than the owner can read a file; a group by which we ourselves read it is none of the others."""
+    """Return whether more than the owner can read a file; a group by which we ourselves read it is none of the
+    others.
+    """
     status = path.stat()
     ours = status.st_uid == os.geteuid()
     return bool(status.st_mode & (stat.S_IROTH | (stat.S_IRGRP if group and ours else 0)))

@@ -23,7 +23,7 @@ All others, [recognition] and every [destination:NAME] are taken over.
 
 
 def merge(running: Settings, read: Settings) -> tuple[Settings, tuple[str, ...]]:
-    """Give the settings a running node can take over, and what it can not.
+    """Return the settings a running node can take over, and what it can not.
 
     A section in which a key changed that needs a restart is kept whole: half of it would be something that nobody wrote
     (a port for TLS without the authority by which callers are checked, for example).

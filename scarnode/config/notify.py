@@ -20,7 +20,7 @@ def _mail_server(url: str) -> str:
 
 
 def _parse_mail_server(url: str) -> tuple[str, str, int]:
-    """Give scheme, host and port of a mail server's address."""
+    """Return scheme, host and port of a mail server's address."""
     wanted = "an address like starttls://mail.example.org:587, smtps://mail.example.org:465 or smtp://localhost:25"
     try:
         parts = urlsplit(url)
@@ -98,7 +98,7 @@ class NotifySection(Section):
         return value
 
     def mail(self) -> MailServer | None:
-        """Give the way by mail, where there is one."""
+        """Return the way by mail, where there is one."""
         if not self.mail_server:
             return None
         scheme, host, port = _parse_mail_server(self.mail_server)
@@ -106,6 +106,6 @@ class NotifySection(Section):
         return MailServer(scheme, host, port, self.mail_from, self.mail_to, self.mail_user, secret, self.ca_file)
 
     def webhook(self) -> Webhook | None:
-        """Give the way by webhook, where there is one."""
+        """Return the way by webhook, where there is one."""
         secret = self.webhook_secret.get_secret_value()
         return Webhook(self.webhook_url, secret, self.ca_file) if self.webhook_url else None

@@ -18,8 +18,8 @@ from scarnode.config.destinations import DestinationSection, WebDestinationSecti
 from scarnode.config.settings import Settings
 from scarnode.config.sources import PullSection, SourceSection
 from scarnode.config.types import Section
-from scarnode.errors import ConfigError
-from scarnode.stack import Rules
+from scarnode.pipeline.stack import Rules
+from scarnode.util.errors import ConfigError
 
 SECTIONS = {
     name: field.annotation
@@ -84,14 +84,14 @@ def read_settings(path: Path) -> Settings:
 
 
 def _kind(prefix: str, items: dict[str, str]) -> type[Section]:
-    """Give the type of a named section."""
+    """Return the type of a named section."""
     if prefix == "destination:":
         return WebDestinationSection if items.get("url") else DestinationSection
     return SourceSection if prefix == "source:" else PullSection
 
 
 def parse_file(path: Path) -> dict[str, dict[str, str]]:
-    """Give the sections of a config.ini with their keys and values as text, without the environment's.
+    """Return the sections of a config.ini with their keys and values as text, without the environment's.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, An
 
 
 def _listed(items: dict[str, str]) -> dict[str, Any]:
-    """Give Rules' patterns one element per line: a pattern may hold commas."""
+    """Return Rules' patterns one element per line: a pattern may hold commas."""
     lists = {field.name for field in dataclasses.fields(Rules) if str(field.type).startswith("tuple")}
     return {
         key: tuple(filter(None, map(str.strip, value.splitlines()))) if key in lists else value
@@ -145,7 +145,7 @@ def _listed(items: dict[str, str]) -> dict[str, Any]:
 
 
 def _validated(kind: Any, section: str, items: dict[str, Any], path: Path, faults: list[str]) -> Any:
-    """Give the section as its type, or None after noting each fault."""
+    """Return the section as its type, or None after noting each fault."""
     allowed = [field.name for field in dataclasses.fields(Rules)] if kind is Rules else list(kind.model_fields)
     known = {key: value for key, value in items.items() if key in allowed}
     faults += [

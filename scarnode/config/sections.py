@@ -27,9 +27,9 @@ from scarnode.config.types import (
     checked_repository,
     split_words,
 )
-from scarnode.disk import Floor
-from scarnode.receive.limits import Limits
-from scarnode.tls import Identity, IdentityError, Protection, check_identity
+from scarnode.dicom.scp.limits import Limits
+from scarnode.dicom.tls import Identity, IdentityError, Protection, check_identity
+from scarnode.util.disk import FreeSpaceLimit
 
 
 class NodeSection(Section):
@@ -52,7 +52,7 @@ class NodeSection(Section):
     """Images take the short way from the line into the spool; no: through pynetdicom, like all other messages."""
 
     def limits(self) -> Limits:
-        """Give what a peer may take, as the receive room wants it."""
+        """Return what a peer may take, as the receive room wants it."""
         return Limits(
             max_associations=self.max_associations,
             max_associations_per_address=self.max_associations_per_address,
@@ -107,7 +107,7 @@ class TlsSection(Section):
         return only
 
     def identity(self) -> Identity | None:
-        """Give what the node shows of itself, where there is something."""
+        """Return what the node shows of itself, where there is something."""
         return Identity(self.certificate, self.private_key) if self.certificate and self.private_key else None
 
 
@@ -119,9 +119,9 @@ class SpoolSection(Section):
     min_free_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
     """The floor of free space is the smaller of the two; holds for the disks of results and ledger too. 0: none."""
 
-    def floor(self) -> Floor:
-        """Give the floor as the spool wants it."""
-        return Floor(self.min_free_percent, self.min_free_gigabytes)
+    def floor(self) -> FreeSpaceLimit:
+        """Return the floor as the spool wants it."""
+        return FreeSpaceLimit(self.min_free_percent, self.min_free_gigabytes)
 
 
 class ResultsSection(Section):
@@ -220,7 +220,7 @@ class AuditSection(Section):
     """AuditEnterpriseSiteID; empty: none."""
 
     def repository(self, tls: TlsSection) -> Repository | None:
-        """Give the repository as the audit room takes it."""
+        """Return the repository as the audit room takes it."""
         return Repository(*parse_url(self.url), tls.identity(), self.ca_file or tls.ca_file) if self.url else None
 
 
@@ -251,5 +251,5 @@ class PeerSection(Section):
         return value
 
     def protection(self, tls: TlsSection) -> Protection | None:
-        """Give how the peer is spoken to by TLS, where it is."""
+        """Return how the peer is spoken to by TLS, where it is."""
         return Protection(tls.identity(), self.ca_file or tls.ca_file, self.tls_name) if self.tls else None

@@ -31,10 +31,10 @@ from scarnode.config.sections import (
 )
 from scarnode.config.sources import PullSection, SourceSection
 from scarnode.config.web import WebSection
-from scarnode.deliver import Destination, WebDestination
-from scarnode.query.model import Archive, PullRule
-from scarnode.report import KINDS, USUAL
-from scarnode.stack import Rules
+from scarnode.dicom.query.model import Archive, PullRule
+from scarnode.dicom.scu import Destination, WebDestination
+from scarnode.pipeline.report import KINDS, USUAL
+from scarnode.pipeline.stack import Rules
 
 _RULES = TypeAdapter(Rules)
 
@@ -65,38 +65,38 @@ class Settings(BaseModel):
     pulls: dict[str, PullSection] = {}
 
     def digest(self) -> str:
-        """Give the hex digest of the settings that change a result (not where it is stored or sent)."""
+        """Return the hex digest of the settings that change a result (not where it is stored or sent)."""
         return hashlib.sha256(_RULES.dump_json(self.recognition)).hexdigest()
 
     def peers(self) -> dict[str, Destination | WebDestination]:
-        """Give the destinations as the deliver room takes them."""
+        """Return the destinations as the deliver room takes them."""
         return {name: section.peer(name, self.tls) for name, section in self.destinations.items()}
 
     def archives(self) -> dict[str, Archive]:
-        """Give the sources as the query room takes them."""
+        """Return the sources as the query room takes them."""
         return {name: section.archive(name, self.tls) for name, section in self.sources.items()}
 
     def pull_rules(self) -> dict[str, PullRule]:
-        """Give the nightly rules as the query room takes them."""
+        """Return the nightly rules as the query room takes them."""
         return {name: section.rule(name) for name, section in self.pulls.items()}
 
     def folders(self) -> dict[str, Path]:
-        """Give the folders of spool, results and, where it is a file, the ledger."""
+        """Return the folders of spool, results and, where it is a file, the ledger."""
         folders = {"spool": self.spool.path, "results": self.results.path}
         if self.ledger.url.startswith("sqlite:///"):
             folders["ledger"] = Path(self.ledger.url.removeprefix("sqlite:///")).absolute().parent
         return folders
 
     def objects(self) -> dict[str, tuple[str, ...]]:
-        """Give the kinds of result object that each destination takes."""
+        """Return the kinds of result object that each destination takes."""
         return {name: destination.objects for name, destination in self.destinations.items()}
 
     def audit_trail(self) -> AuditTrail:
-        """Give the audit trail that all processes of this node write to."""
+        """Return the audit trail that all processes of this node write to."""
         source = Source(self.node.ae_title, self.audit.source_id, self.audit.enterprise_site_id)
         return AuditTrail(self.audit.repository(self.tls), source, self.spool.path / "audit")
 
     def kinds(self) -> tuple[str, ...]:
-        """Give the kinds of result object to make: the usual ones, and what any destination takes."""
+        """Return the kinds of result object to make: the usual ones, and what any destination takes."""
         wanted = {*USUAL, *(kind for kinds in self.objects().values() for kind in kinds)}
         return tuple(kind for kind in KINDS if kind in wanted)

@@ -12,7 +12,7 @@ _PROGRAM = "/opt/scarnode/bin/scarnode"
 
 
 def shipped_config(data: Path | None = None) -> str:
-    """Give the commented config.ini.
+    """Return the commented config.ini.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def shipped_config(data: Path | None = None) -> str:
 
 
 def shipped_unit(roles: bool = False) -> str:
-    """Give the systemd unit, with the path of the scarnode that runs this where it is not that of the guide.
+    """Return the systemd unit, with the path of the scarnode that runs this where it is not that of the guide.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def shipped_unit(roles: bool = False) -> str:
         The template for one role of several machines.
     """
     program = Path(sys.prefix, "bin", "scarnode")
-    text = _text("systemd/scarnode@.service" if roles else "systemd/scarnode.service")
+    text = _text("systemd/scarnode@.service" if roles else "systemd/scarnode.node.service")
     return text.replace(_PROGRAM, str(program)) if program.exists() else text
 
 

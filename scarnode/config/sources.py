@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from scarnode.config.sections import PeerSection, TlsSection
 from scarnode.config.types import Section
-from scarnode.deliver import Destination
-from scarnode.query.model import CHARACTER_SETS, Archive, PullRule
+from scarnode.dicom.query.model import CHARACTER_SETS, Archive, PullRule
+from scarnode.dicom.scu import Destination
 
 
 def _since(value: Any) -> Any:
@@ -51,7 +51,7 @@ class SourceSection(PeerSection):
     """Answers after which the archive stops without a word; 0: it says so."""
 
     def archive(self, name: str, tls: TlsSection = TlsSection()) -> Archive:  # noqa: B008 (frozen)
-        """Give the archive as the query room takes it."""
+        """Return the archive as the query room takes it."""
         peer = Destination(
             name, self.host, self.port, self.ae_title, timeout=self.timeout_seconds, tls=self.protection(tls)
         )
@@ -73,7 +73,7 @@ class PullSection(Section):
     """Between two studies."""
 
     def rule(self, name: str) -> PullRule:
-        """Give the rule as the query room takes it."""
+        """Return the rule as the query room takes it."""
         return PullRule(
             name, self.source, self.modality, self.description, self.since, self.at, self.limit, self.pause_seconds
         )

@@ -14,9 +14,9 @@ from pydantic import (
 )
 
 from scarnode.audit.syslog import parse_url
-from scarnode.receive.peers import Caller, check_ae_title, read_caller
-from scarnode.report import KINDS
-from scarnode.tls import check_authorities
+from scarnode.dicom.scp.peers import AllowedPeer, check_ae_title, parse_allowed_peer
+from scarnode.dicom.tls import check_authorities
+from scarnode.pipeline.report import KINDS
 
 
 def split_words(value: Any) -> Any:
@@ -28,7 +28,7 @@ def split_words(value: Any) -> Any:
 
 def _callers(value: Any) -> Any:
     """Read a list of TITLE or TITLE@ADDRESS."""
-    return tuple(read_caller(word) for word in split_words(value)) if isinstance(value, str) else value
+    return tuple(parse_allowed_peer(word) for word in split_words(value)) if isinstance(value, str) else value
 
 
 def _certificates(path: Path) -> Path:
@@ -46,7 +46,7 @@ def checked_repository(url: str) -> str:
 
 AETitle = Annotated[str, AfterValidator(check_ae_title)]
 Words = Annotated[tuple[str, ...], BeforeValidator(split_words)]
-Callers = Annotated[tuple[Caller, ...], BeforeValidator(_callers)]
+Callers = Annotated[tuple[AllowedPeer, ...], BeforeValidator(_callers)]
 CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
+from scarnode.config.accounts import Account, read_account
 from scarnode.config.types import Section, Words
-from scarnode.web.accounts import Account, read_account
 
 
 def _address(value: str) -> str:
@@ -69,5 +69,5 @@ class WebSection(Section):
 
     @property
     def secure(self) -> bool:
-        """Whether browsers reach it by https."""
+        """Return whether browsers reach it by https."""
         return self.tls or bool(self.proxy)

@@ -33,7 +33,7 @@ def examine(config: Path, try_out: bool = True, say: Callable[[str], None] = lam
     """
     from scarnode.config import read_settings
     from scarnode.doctor import machine, peers
-    from scarnode.errors import ScarnodeError
+    from scarnode.util.errors import ScarnodeError
 
     try:
         settings = read_settings(config)
@@ -51,8 +51,8 @@ def examine(config: Path, try_out: bool = True, say: Callable[[str], None] = lam
     yield machine.check_clock(settings)
     yield machine.check_fonts()
     yield from machine.check_certificate(settings)
-    from scarnode.deliver import echo
-    from scarnode.ourselves import own_node
+    from scarnode.config.local_node import own_node
+    from scarnode.dicom.scu import echo
 
     here = echo(own_node(settings, timeout=5.0), settings.node.ae_title).ok
     if not settings.tls.only:

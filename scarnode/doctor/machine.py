@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from scarnode.config.exposed import exposed_secrets
-from scarnode.disk import Floor
+from scarnode.dicom.tls import check_identity
 from scarnode.doctor.model import Finding, fail, ok, warning
-from scarnode.durable import check_writable
-from scarnode.errors import LedgerError, ScarnodeError
-from scarnode.jobs import database, schema
-from scarnode.tls import check_identity
+from scarnode.ledger import database, schema
+from scarnode.util.disk import FreeSpaceLimit
+from scarnode.util.durable import check_writable
+from scarnode.util.errors import LedgerError, ScarnodeError
 
 if TYPE_CHECKING:
     from scarnode.config import Settings
@@ -106,7 +106,7 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
         yield _check_folder(f"folder of {name}", path, settings.spool.floor())
 
 
-def _check_folder(what: str, path: Path, floor: Floor) -> Finding:  # noqa: PLR0911 (one for each answer)
+def _check_folder(what: str, path: Path, floor: FreeSpaceLimit) -> Finding:  # noqa: PLR0911 (one for each answer)
     if not path.exists():
         above = next(parent for parent in path.parents if parent.exists())
         if os.access(above, os.W_OK):
@@ -138,7 +138,7 @@ def _give(path: Path) -> str:
 
 def check_weights(settings: Settings) -> Finding:
     """Compare the weight file with its card."""
-    from scarnode.segment import read_identity
+    from scarnode.pipeline.segment import read_identity
 
     try:
         identity = read_identity(settings.segment.weights)
@@ -151,7 +151,7 @@ def check_device(settings: Settings) -> Finding:
     """Look at what the network will run on; how fast it is, the self-test tells."""
     import torch
 
-    from scarnode.segment.engine import best_dtype
+    from scarnode.pipeline.segment.engine import best_dtype
 
     what, wanted = "device", settings.segment.device
     if torch.cuda.is_available():
@@ -207,8 +207,8 @@ def check_port(what: str, host: str, port: int, answers: bool) -> Finding:
 
 
 def is_open(host: str, port: int) -> bool:
-    """Tell whether something listens on a port of this machine."""
-    from scarnode.ourselves import own_address
+    """Return whether something listens on a port of this machine."""
+    from scarnode.config.local_node import own_address
 
     try:
         with socket.create_connection((own_address(host), port), timeout=2):
@@ -224,7 +224,7 @@ def check_certificate(settings: Settings) -> Iterator[Finding]:
 
 
 def certificate_finding(what: str, ends: float) -> Finding:
-    """Say when a certificate ends."""
+    """Describe when a certificate ends."""
     day = time.strftime("%Y-%m-%d", time.gmtime(ends))
     if ends < time.time() + SOON:
         return warning(what, f"ends on {day}", "Have it renewed; the node reads it when it starts")
@@ -235,7 +235,7 @@ def check_fonts() -> Finding:
     """Look whether names in other scripts can be drawn."""
     from PIL import ImageFont
 
-    from scarnode.report.fonts import NAME_FACES
+    from scarnode.pipeline.report.fonts import NAME_FACES
 
     found = []
     for face in NAME_FACES:

@@ -29,15 +29,15 @@ class Finding:
 
 
 def ok(what: str, detail: str) -> Finding:
-    """Give a finding about what is well."""
+    """Return a finding about what is well."""
     return Finding(what, "ok", detail)
 
 
 def warning(what: str, detail: str, todo: str) -> Finding:
-    """Give a finding about what works, and should be seen to."""
+    """Return a finding about what works, and should be seen to."""
     return Finding(what, "warning", detail, todo)
 
 
 def fail(what: str, detail: str, todo: str) -> Finding:
-    """Give a finding about what does not work."""
+    """Return a finding about what does not work."""
     return Finding(what, "fail", detail, todo)

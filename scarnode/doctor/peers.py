@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import build_context
 
-from scarnode.deliver import Destination, WebDestination, echo
-from scarnode.deliver.line import Line, association
+from scarnode.dicom.query import Archive, Wanted, find_studies
+from scarnode.dicom.query.retrieve import GET, MOVE
+from scarnode.dicom.scu import Destination, WebDestination, echo
+from scarnode.dicom.scu.association import ClientAssociation, association
 from scarnode.doctor.machine import certificate_finding
 from scarnode.doctor.model import Finding, fail, ok
-from scarnode.errors import ScarnodeError
-from scarnode.query import Archive, Wanted, find_studies
-from scarnode.query.retrieve import GET, MOVE
+from scarnode.util.errors import ScarnodeError
 
 if TYPE_CHECKING:
     from scarnode.config import Settings
@@ -62,8 +62,8 @@ def _check_contexts(what: str, peer: Destination, title: str) -> Iterator[Findin
         yield from _certificate(what, line)
 
 
-def _certificate(what: str, line: Line) -> Iterator[Finding]:
-    """Tell when the certificate that a peer showed us ends."""
+def _certificate(what: str, line: ClientAssociation) -> Iterator[Finding]:
+    """Return when the certificate that a peer showed us ends."""
     held = line.link.dul.socket.socket if line.link and line.link.dul.socket else None
     if isinstance(held, ssl.SSLSocket) and (shown := held.getpeercert()):
         yield certificate_finding(f"{what}, its certificate", ssl.cert_time_to_seconds(str(shown["notAfter"])))

@@ -14,16 +14,16 @@ from pydicom.uid import generate_uid
 from sqlalchemy import func, select
 
 from scarnode import RESEARCH_USE
-from scarnode.deliver.push import push
+from scarnode.config.local_node import own_node
+from scarnode.dicom.scu.push import push
 from scarnode.doctor.model import Finding, fail, ok
-from scarnode.errors import ScarnodeError
-from scarnode.jobs import Ledger
-from scarnode.jobs.ledger import open_beside_node
-from scarnode.jobs.tables import FINAL, Delivery, Event, Job, JobState, Result, Study
-from scarnode.jobs.tables import Series as SeriesRow
-from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
-from scarnode.ourselves import own_node
-from scarnode.segment.model import Tissue
+from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import open_beside_node
+from scarnode.ledger.tables import FINAL, Delivery, Event, Job, JobState, Result, Study
+from scarnode.ledger.tables import Series as SeriesRow
+from scarnode.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
+from scarnode.pipeline.segment.model import Tissue
+from scarnode.util.errors import ScarnodeError
 
 if TYPE_CHECKING:
     from scarnode.config import Settings
@@ -55,7 +55,7 @@ class Truth:
 
     @property
     def lge_percent(self) -> float:
-        """Give 100 x scar / (scar + healthy myocardium)."""
+        """Return 100 x scar / (scar + healthy myocardium)."""
         return 100 * self.scar / self.myocardium
 
 
@@ -145,9 +145,9 @@ def _send_and_check(
 
 def in_process(settings: Settings) -> Iterator[Finding]:
     """Analyse the study here, where no node runs: everything but receiving, the ledger and delivering."""
-    from scarnode.analyse import analyse, provenance_now, write_objects
-    from scarnode.segment import Segmenter
-    from scarnode.stack import find_stacks
+    from scarnode.pipeline.analyse import analyse, provenance_now, write_objects
+    from scarnode.pipeline.segment import Segmenter
+    from scarnode.pipeline.stack import find_stacks
 
     with tempfile.TemporaryDirectory(prefix="scarnode-self-test-") as folder:
         _, paths, truth = write_study(Path(folder))
@@ -212,7 +212,7 @@ def _job(ledger: Ledger, uid: str) -> Job | None:
 
 
 def _verdict(ledger: Ledger, uid: str) -> str:
-    """Give why the series is no stack, once the study was searched and no job was made.
+    """Return why the series is no stack, once the study was searched and no job was made.
 
     Both in one question: a stack that is found between two questions has a reason too, why it was taken.
     """
@@ -224,14 +224,14 @@ def _verdict(ledger: Ledger, uid: str) -> str:
 
 
 def _times(ledger: Ledger, job: Job) -> tuple[float, float]:
-    """Give when a job began to run, and when it ended."""
+    """Return when a job began to run, and when it ended."""
     with ledger.reading() as session:
         events = select(Event.at).where(Event.job_id == job.id, Event.to_state == JobState.RUNNING.value)
         return session.scalar(events.order_by(Event.id)) or job.created_at, job.finished_at or 0.0
 
 
 def _results(ledger: Ledger, job: Job, folder: Path) -> tuple[set[str], int]:
-    """Give the kinds of object that lie in the results folder, and how many deliveries there are."""
+    """Return the kinds of object that lie in the results folder, and how many deliveries there are."""
     with ledger.reading() as session:
         made = session.execute(select(Result.kind, Result.path).where(Result.job_id == job.id)).all()
         planned = session.scalar(select(func.count()).select_from(Delivery).where(Delivery.job_id == job.id)) or 0

@@ -3,7 +3,7 @@
 `WebServer` serves the app that `scarnode.web.app.make_app` builds. Nothing here loads FastAPI or uvicorn before that.
 """
 
-from scarnode.web.accounts import Account, Role, make_account, read_account
+from scarnode.config.accounts import Account, Role, make_account, read_account
 from scarnode.web.server import WebServer, serve_web
 
 __all__ = ["Account", "Role", "WebServer", "make_account", "read_account", "serve_web"]

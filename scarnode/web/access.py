@@ -10,9 +10,9 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, HTTPException, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from scarnode.jobs.asked import tell_forbidden
-from scarnode.web.accounts import NAME, NOBODY, Role
-from scarnode.web.desk import Desk
+from scarnode.config.accounts import NAME, NOBODY, Role
+from scarnode.ledger.actions import tell_forbidden
+from scarnode.web.app_state import AppState
 from scarnode.web.links import drop_old_codes, link_folder, use_code
 from scarnode.web.sessions import LONGEST_SECONDS, Session
 from scarnode.web.throttle import AT_WORK_SECONDS, network_of
@@ -39,13 +39,13 @@ class RefusedError(Exception):
         super().__init__(f"Too many wrong log-ins: wait {wait} s." if wait else "Wrong name or password.")
 
 
-def desk_of(request: Request) -> Desk:
-    """Give what the parts of the app share."""
-    return request.app.state.desk
+def app_state_of(request: Request) -> AppState:
+    """Return what the parts of the app share."""
+    return request.app.state.app_state
 
 
 def viewer(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Session:
-    """Give who asks; 401 for anybody who has not logged in."""
+    """Return who asks; 401 for anybody who has not logged in."""
     session = find_session(request, bearer.credentials if bearer else "")
     if session is None:
         raise LogInError
@@ -53,40 +53,42 @@ def viewer(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | No
 
 
 def admin(session: Annotated[Session, Depends(viewer)], request: Request) -> Session:
-    """Give who asks; 403 for anybody who is no administrator, of which the audit trail knows where it was a change."""
+    """Return who asks; 403 for anybody who is no administrator, of which the audit trail knows where it was a
+    change.
+    """
     if session.role is not Role.ADMIN:
         job, action = request.path_params.get("job", ""), request.url.path.rpartition("/")[2]
         if job.isdecimal():
-            desk = desk_of(request)
-            tell_forbidden(desk.ledger, int(job), action, desk.trail, desk.person(session))
+            app_state = app_state_of(request)
+            tell_forbidden(app_state.ledger, int(job), action, app_state.trail, app_state.person(session))
         raise HTTPException(403, "Only an administrator may do that.")
     return session
 
 
-DeskOf = Annotated[Desk, Depends(desk_of)]
+DeskOf = Annotated[AppState, Depends(app_state_of)]
 Viewer = Annotated[Session, Depends(viewer)]
 Admin = Annotated[Session, Depends(admin)]
 
 
 def find_session(request: Request, token: str = "") -> Session | None:
-    """Give the session of a token, else of the request's cookie."""
-    desk = desk_of(request)
-    token = token or request.cookies.get(cookie_name(desk), "")
+    """Return the session of a token, else of the request's cookie."""
+    app_state = app_state_of(request)
+    token = token or request.cookies.get(cookie_name(app_state), "")
     renews = request.headers.get("x-scarnode-renews") == "1"  # the page, not the person: nobody stays logged in by it
-    return desk.sessions.find(token, click=not renews) if token else None
+    return app_state.sessions.find(token, click=not renews) if token else None
 
 
-def cookie_name(desk: Desk) -> str:
-    """Give the cookie's name: with https the browser itself holds it to this host and to https."""
-    return "__Host-scarnode" if desk.settings.web.secure else "scarnode"
+def cookie_name(app_state: AppState) -> str:
+    """Return the cookie's name: with https the browser itself holds it to this host and to https."""
+    return "__Host-scarnode" if app_state.settings.web.secure else "scarnode"
 
 
 def address_of(request: Request) -> str:
-    """Give where a request came from."""
+    """Return where a request came from."""
     return request.client.host if request.client else ""
 
 
-async def log_in_by_password(desk: Desk, name: str, password: str, address: str) -> str:
+async def log_in_by_password(app_state: AppState, name: str, password: str, address: str) -> str:
     """Check a password and give a token; takes as long for a name that there is not.
 
     Raises
@@ -95,24 +97,24 @@ async def log_in_by_password(desk: Desk, name: str, password: str, address: str)
     """
     known = name if NAME.fullmatch(name) else "(invalid name)"  # some type their password there
     counted = (("name", known), ("address", network_of(address)))
-    threads, users = desk.password_threads, desk.settings.web.users
+    threads, users = app_state.password_threads, app_state.settings.web.users
     if threads.statistics().tasks_waiting >= MOST_WAITING:
         raise RefusedError(AT_WORK_SECONDS)
-    if wait := desk.throttle.begin(counted, [("name", user.name) for user in users]):
+    if wait := app_state.throttle.begin(counted, [("name", user.name) for user in users]):
         raise RefusedError(wait)
     account = next((one for one in users if one.name == name), NOBODY)
     right = False
     try:
         right = await run_sync(account.knows, password, limiter=threads) and account is not NOBODY
     finally:
-        desk.throttle.end(counted, right)
-    await run_sync(desk.tell_login, known, address, right, limiter=threads)
+        app_state.throttle.end(counted, right)
+    await run_sync(app_state.tell_login, known, address, right, limiter=threads)
     if not right:
         raise RefusedError(0)
-    return desk.sessions.open(name, account.role, address)
+    return app_state.sessions.open(name, account.role, address)
 
 
-async def log_in_by_code(desk: Desk, code: str, address: str) -> str:
+async def log_in_by_code(app_state: AppState, code: str, address: str) -> str:
     """Use a code of `scarnode web login` and give a token.
 
     A valid code is looked at first, whatever else was tried: its 256 bits are not guessed, so wrong ones are counted
@@ -122,43 +124,43 @@ async def log_in_by_code(desk: Desk, code: str, address: str) -> str:
     ------
     RefusedError
     """
-    return await run_sync(_log_in_by_code, desk, code, address, limiter=desk.code_threads)
+    return await run_sync(_log_in_by_code, app_state, code, address, limiter=app_state.code_threads)
 
 
-def _log_in_by_code(desk: Desk, code: str, address: str) -> str:
-    folder = link_folder(desk.settings)
+def _log_in_by_code(app_state: AppState, code: str, address: str) -> str:
+    folder = link_folder(app_state.settings)
     name = use_code(folder, code)
     if name is not None:
-        desk.tell_login(name, address, ok=True)
-        return desk.sessions.open(name, Role.ADMIN, address)
+        app_state.tell_login(name, address, ok=True)
+        return app_state.sessions.open(name, Role.ADMIN, address)
     counted = (("code", network_of(address)),)
-    if wait := desk.throttle.begin(counted):
+    if wait := app_state.throttle.begin(counted):
         raise RefusedError(wait)
-    desk.throttle.end(counted, right=False)
+    app_state.throttle.end(counted, right=False)
     drop_old_codes(folder)
-    desk.tell_login("(code)", address, ok=False)
+    app_state.tell_login("(code)", address, ok=False)
     raise RefusedError(0)
 
 
-def set_cookie(answer: Response, desk: Desk, token: str) -> None:
-    """Have the browser keep a token, or (empty) forget it."""
+def set_cookie(answer: Response, app_state: AppState, token: str) -> None:
+    """Make the browser keep a token, or (empty) forget it."""
     answer.set_cookie(
-        cookie_name(desk),
+        cookie_name(app_state),
         token,
         max_age=int(LONGEST_SECONDS) if token else 0,
         httponly=True,
         samesite="strict",
-        secure=desk.settings.web.secure,
+        secure=app_state.settings.web.secure,
         path="/",
     )
 
 
 def local_path(path: str) -> str:
-    """Give a path of this app to go on to, and the dashboard for anything else."""
+    """Return a path of this app to go on to, and the dashboard for anything else."""
     return path if _LOCAL.fullmatch(path) else "/"
 
 
 def login_address(request: Request) -> str:
-    """Give the log-in's address, which goes on to where the person wanted to go."""
+    """Return the log-in's address, which goes on to where the person wanted to go."""
     path = request.url.path
     return f"/login?next={quote(path)}" if request.method == "GET" and path != "/" else "/login"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from fastapi import HTTPException
 
-from scarnode.errors import LedgerError
-from scarnode.jobs import asked, queries
-from scarnode.web.desk import Desk
+from scarnode.ledger import actions, queries
+from scarnode.util.errors import LedgerError
+from scarnode.web.app_state import AppState
 from scarnode.web.queries import NotThereError, studies_of
 from scarnode.web.sessions import Session
 
@@ -22,8 +22,8 @@ class Asked:
     says: str
 
 
-def ask(desk: Desk, session: Session, job: int, action: str) -> Asked:
-    """Do one of `scarnode.jobs.asked.ACTIONS`; a ledger that refuses answers 409 with its reason.
+def ask(app_state: AppState, session: Session, job: int, action: str) -> Asked:
+    """Do one of `scarnode.ledger.actions.ACTIONS`; a ledger that refuses answers 409 with its reason.
 
     Raises
     ------
@@ -34,12 +34,12 @@ def ask(desk: Desk, session: Session, job: int, action: str) -> Asked:
     AuditError
         It could not be recorded; nothing was done.
     """
-    if not studies_of(desk.ledger, [job]):
+    if not studies_of(app_state.ledger, [job]):
         raise NotThereError("There is no such job.")
-    destinations, person = desk.settings.objects(), desk.person(session)
+    destinations, person = app_state.settings.objects(), app_state.person(session)
     try:
-        asked.ask(desk.ledger_of(session), job, action, destinations, desk.trail, person)
+        actions.ask(app_state.ledger_of(session), job, action, destinations, app_state.trail, person)
     except LedgerError as refused:
         raise HTTPException(409, f"The job {refused.what}. {refused.todo}.") from None
-    after = queries.get_job(desk.ledger, job)
+    after = queries.get_job(app_state.ledger, job)
     return Asked(job, after.state, after.reason)

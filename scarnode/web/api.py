@@ -9,18 +9,18 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from scarnode.audit import subjects
-from scarnode.jobs.queries import JobSummary
-from scarnode.jobs.tables import JobState
+from scarnode.ledger.queries import JobSummary
+from scarnode.ledger.tables import JobState
 from scarnode.web import access
 from scarnode.web.access import Admin, DeskOf, Viewer
 from scarnode.web.actions import Asked, ask
-from scarnode.web.explain import Explanation, explain
+from scarnode.web.config_view import SectionView, shown_settings
+from scarnode.web.job_view import JobStory, tell_story
 from scarnode.web.overview import Overview, overview
 from scarnode.web.pictures import GoneError
 from scarnode.web.queries import StudyRow, find_studies, job_parts, jobs_of
 from scarnode.web.sessions import LONGEST_SECONDS, Session
-from scarnode.web.shown import SectionView, shown_settings
-from scarnode.web.story import JobStory, tell_story
+from scarnode.web.study_status import Explanation, explain
 
 Number = Annotated[int, Path(ge=1, le=2**53)]
 Responses = dict[int | str, dict[str, Any]]
@@ -52,15 +52,15 @@ class Words(BaseModel):
 
 
 def login_router() -> APIRouter:
-    """Give the one request that needs no log-in."""
+    """Return the one request that needs no log-in."""
     router = APIRouter(prefix=access.API, tags=["log-in"])
 
     @router.post("/login", responses={401: {"description": "Wrong."}, 429: {"description": "Too many wrong ones."}})
-    async def log_in(credentials: Credentials, desk: DeskOf, request: Request) -> Token:
+    async def log_in(credentials: Credentials, app_state: DeskOf, request: Request) -> Token:
         """Log in by password."""
         try:
             address = access.address_of(request)
-            token = await access.log_in_by_password(desk, credentials.name, credentials.password, address)
+            token = await access.log_in_by_password(app_state, credentials.name, credentials.password, address)
         except access.RefusedError as refused:
             headers = {"Retry-After": str(refused.wait)} if refused.wait else {"WWW-Authenticate": "Bearer"}
             raise HTTPException(429 if refused.wait else 401, str(refused), headers) from None
@@ -70,7 +70,7 @@ def login_router() -> APIRouter:
 
 
 def api_router() -> APIRouter:
-    """Give the requests, each of which needs a log-in."""
+    """Return the requests, each of which needs a log-in."""
     router = APIRouter(prefix=access.API, responses=GUARDED)
 
     @router.get("", include_in_schema=False)
@@ -78,28 +78,28 @@ def api_router() -> APIRouter:
         return JSONResponse(request.app.openapi())
 
     @router.get("/overview")
-    def get_overview(_session: Viewer, desk: DeskOf) -> Overview:
+    def get_overview(_session: Viewer, app_state: DeskOf) -> Overview:
         """How the node does; no patient data."""
-        return overview(desk)
+        return overview(app_state)
 
     @router.get("/jobs")
     def get_jobs(
         session: Viewer,
-        desk: DeskOf,
+        app_state: DeskOf,
         state: JobState | None = None,
         before: Annotated[int, Query(ge=0, le=2**53, description="Older than this job.")] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> list[JobSummary]:
         """Jobs, newest first."""
-        rows = jobs_of(desk.ledger, None, state.value if state else "", before, limit)
-        desk.tell_access(session, subjects(rows))
+        rows = jobs_of(app_state.ledger, None, state.value if state else "", before, limit)
+        app_state.record_access(session, subjects(rows))
         return rows
 
     @router.get("/jobs/{job}", responses=GONE)
-    def get_job(job: Number, session: Viewer, desk: DeskOf) -> JobStory:
+    def get_job(job: Number, session: Viewer, app_state: DeskOf) -> JobStory:
         """Everything there is to say of a job."""
-        story = tell_story(desk, job)
-        desk.tell_access(session, subjects([story.study]))
+        story = tell_story(app_state, job)
+        app_state.record_access(session, subjects([story.study]))
         return story
 
     @router.get("/jobs/{job}/slices/{index}.png", responses={**PNG, **GONE}, response_class=Response)
@@ -107,79 +107,79 @@ def api_router() -> APIRouter:
         job: Number,
         index: Annotated[int, Path(ge=0, le=100_000, description="Counted from 0 at the base.")],
         session: Viewer,
-        desk: DeskOf,
+        app_state: DeskOf,
         outlines: bool = True,
     ) -> Response:
-        """A slice, with outlines or without."""
-        return picture(desk, session, job, f"slice {index} {int(outlines)}")
+        """Return a slice, with outlines or without."""
+        return picture(app_state, session, job, f"slice {index} {int(outlines)}")
 
     @router.get("/jobs/{job}/bullseye.png", responses={**PNG, **GONE}, response_class=Response)
-    def get_bullseye(job: Number, session: Viewer, desk: DeskOf) -> Response:
-        """The 17 segments."""
-        return picture(desk, session, job, "bullseye")
+    def get_bullseye(job: Number, session: Viewer, app_state: DeskOf) -> Response:
+        """Return the 17 segments."""
+        return picture(app_state, session, job, "bullseye")
 
     @router.get("/jobs/{job}/page.png", responses={**PNG, **GONE}, response_class=Response)
-    def get_page(job: Number, session: Viewer, desk: DeskOf) -> Response:
-        """The report page."""
-        return picture(desk, session, job, "page")
+    def get_page(job: Number, session: Viewer, app_state: DeskOf) -> Response:
+        """Return the report page."""
+        return picture(app_state, session, job, "page")
 
     @router.post("/jobs/{job}/retry", responses={**GONE, **REFUSED})
-    def retry(job: Number, session: Admin, desk: DeskOf) -> Asked:
+    def retry(job: Number, session: Admin, app_state: DeskOf) -> Asked:
         """Analyse again what has no result; send what has one (release, send again)."""
-        return ask(desk, session, job, "retry")
+        return ask(app_state, session, job, "retry")
 
     @router.post("/jobs/{job}/hold", responses={**GONE, **REFUSED})
-    def hold(job: Number, session: Admin, desk: DeskOf) -> Asked:
+    def hold(job: Number, session: Admin, app_state: DeskOf) -> Asked:
         """Stop sending."""
-        return ask(desk, session, job, "hold")
+        return ask(app_state, session, job, "hold")
 
     @router.post("/jobs/{job}/cancel", responses={**GONE, **REFUSED})
-    def cancel(job: Number, session: Admin, desk: DeskOf) -> Asked:
+    def cancel(job: Number, session: Admin, app_state: DeskOf) -> Asked:
         """End a job for good."""
-        return ask(desk, session, job, "cancel")
+        return ask(app_state, session, job, "cancel")
 
     @router.post("/studies/search")
-    def search(words: Words, session: Viewer, desk: DeskOf) -> list[StudyRow]:
+    def search(words: Words, session: Viewer, app_state: DeskOf) -> list[StudyRow]:
         """Studies by what a person knows of them; not by GET, for addresses end up in logs."""
-        rows = find_studies(desk.ledger, words.words)
-        desk.tell_access(session, subjects(rows))
+        rows = find_studies(app_state.ledger, words.words)
+        app_state.record_access(session, subjects(rows))
         return rows
 
     @router.get("/studies/{study}", responses=GONE)
-    def get_study(study: Number, session: Viewer, desk: DeskOf) -> Explanation:
+    def get_study(study: Number, session: Viewer, app_state: DeskOf) -> Explanation:
         """Why a study has, or lacks, a result."""
-        found = explain(desk.ledger, study, desk.settings.study.quiet_seconds)
-        desk.tell_access(session, subjects([found.study]))
+        found = explain(app_state.ledger, study, app_state.settings.study.quiet_seconds)
+        app_state.record_access(session, subjects([found.study]))
         return found
 
     @router.get("/settings")
-    def get_settings(_session: Admin, desk: DeskOf) -> list[SectionView]:
+    def get_settings(_session: Admin, app_state: DeskOf) -> list[SectionView]:
         """config.ini as it was read, without its secrets."""
-        return shown_settings(desk.settings)
+        return shown_settings(app_state.settings)
 
     return router
 
 
-def picture(desk: DeskOf, session: Session, job: int, what: str) -> Response:
-    """Give a picture of a job; with its page it is one view for the audit repository.
+def picture(app_state: DeskOf, session: Session, job: int, what: str) -> Response:
+    """Return a picture of a job; with its page it is one view for the audit repository.
 
     Parameters
     ----------
     what : str
         ``bullseye``, ``page``, or ``slice INDEX OUTLINED``.
     """
-    parts = job_parts(desk.ledger, job)
+    parts = job_parts(app_state.ledger, job)
     if not session.was_told(parts.stack.study_instance_uid):
-        desk.tell_access(session, subjects(jobs_of(desk.ledger, [parts.study_id], limit=1)))
-        session.note_told(parts.stack.study_instance_uid)
+        app_state.record_access(session, subjects(jobs_of(app_state.ledger, [parts.study_id], limit=1)))
+        session.mark_notified(parts.stack.study_instance_uid)
     try:
         if what == "bullseye":
-            drawn = desk.pictures.bullseye(job, parts)
+            drawn = app_state.pictures.bullseye(job, parts)
         elif what == "page":
-            drawn = desk.pictures.page(parts)
+            drawn = app_state.pictures.page(parts)
         else:
             index, outlined = map(int, what.split()[1:])
-            drawn = desk.pictures.slice(job, parts, index, bool(outlined))
+            drawn = app_state.pictures.slice(job, parts, index, bool(outlined))
     except GoneError as gone:
         raise HTTPException(404, f"Nothing to show: {gone}.") from None
     return Response(drawn, media_type="image/png")

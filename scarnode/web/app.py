@@ -1,4 +1,4 @@
-"""The web app: its parts put together. Every part is a router; what they share, `Desk` holds."""
+"""The web app: its parts put together. Every part is a router; what they share, `AppState` holds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from scarnode import RESEARCH_USE, __version__
 from scarnode.config import Settings
-from scarnode.errors import ScarnodeError
-from scarnode.jobs import Ledger
+from scarnode.ledger import Ledger
+from scarnode.util.errors import ScarnodeError
 from scarnode.web import access
 from scarnode.web.api import api_router, login_router
-from scarnode.web.desk import Desk
+from scarnode.web.app_state import AppState
 from scarnode.web.guard import Guard
 from scarnode.web.pages import login_pages, page_router
 from scarnode.web.pictures import Pictures
@@ -85,7 +85,7 @@ def make_app(
         lifespan=live,
     )
     pictures = Pictures(settings.spool.path, settings.results.path)
-    app.state.desk = Desk(settings, ledger, settings.audit_trail(), pictures, engines)
+    app.state.app_state = AppState(settings, ledger, settings.audit_trail(), pictures, engines)
     for router in open_routers:
         app.include_router(router)
     for part in PARTS:
@@ -110,12 +110,12 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _not_there(request: Request, error: Exception) -> Response:
-    """Say that the ledger has no such job or study."""
+    """Answer that the ledger has no such job or study."""
     return _says(request, 404, str(error))
 
 
 def _misunderstood(request: Request, error: Exception) -> Response:
-    """Say what of a request is wrong, without the values: they may be a patient's."""
+    """Describe what of a request is wrong, without the values: they may be a patient's."""
     if _is_api(request):
         errors = cast(RequestValidationError, error).errors()
         faults = [{key: fault[key] for key in ("type", "loc", "msg")} for fault in errors]
@@ -124,7 +124,7 @@ def _misunderstood(request: Request, error: Exception) -> Response:
 
 
 def _impossible(request: Request, error: Exception) -> Response:
-    """Say that the ledger or the audit trail can not be had now."""
+    """Answer that the ledger or the audit trail can not be had now."""
     log.error("a page could not be made (%s)", type(error).__name__)
     says = str(error) if isinstance(error, ScarnodeError) else "The ledger can not be read or written now."
     return _says(request, 503, says)

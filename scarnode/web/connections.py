@@ -22,7 +22,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from scarnode.sockets import hang_up
+from scarnode.dicom.sockets import close_socket
 from scarnode.web.throttle import network_of
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Place:
     connection: Connection | None = None
 
     def waits(self) -> tuple[float, float] | None:
-        """Give since when the peer keeps us waiting, and until when it may; None: it waits for us."""
+        """Return since when the peer keeps us waiting, and until when it may; None: it waits for us."""
         if self.connection is None:
             return self.began, self.began + HANDSHAKE_SECONDS
         return self.connection.waits()
@@ -59,7 +59,7 @@ class Place:
     def end(self) -> None:
         """End the connection at once."""
         if self.connection is None:
-            hang_up(self.socket)
+            close_socket(self.socket)
         else:
             self.connection.transport.abort()
 
@@ -87,7 +87,7 @@ class Connection(H11Protocol):
         self._place.connection = self
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Return the place back."""
         super().connection_lost(exc)
         self._ended(self._place)
 
@@ -110,7 +110,7 @@ class Connection(H11Protocol):
             self._asked = time.monotonic()
 
     def waits(self) -> tuple[float, float] | None:
-        """Give since when the peer keeps us waiting, and until when it may; None: it waits for us."""
+        """Return since when the peer keeps us waiting, and until when it may; None: it waits for us."""
         now, left = time.monotonic(), self.transport.get_write_buffer_size()
         if left == 0 or left < self._left:
             self._taken = now
@@ -190,7 +190,7 @@ class Acceptor:
                 await asyncio.sleep(FULL_SECONDS)
 
     def _take(self, connection: socket.socket, address: str) -> None:
-        """Give an accepted connection its place, or close it."""
+        """Return an accepted connection its place, or close it."""
         if not self._has_room(address):
             connection.close()
             return

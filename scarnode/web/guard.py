@@ -109,7 +109,7 @@ class Guard:
         return name in self._names or _is_address(name)
 
     def _came_right(self, client: str, scope: Scope) -> bool:
-        """Tell whether a request came by TLS through the proxy (uvicorn has put its word in place), or from here."""
+        """Return whether a request came by TLS through the proxy (uvicorn has put its word in place), or from here."""
         return scope["scheme"] == "https" or (_is_address(client) and ipaddress.ip_address(client).is_loopback)
 
 
@@ -122,7 +122,7 @@ def _is_address(text: str) -> bool:
 
 
 def _same_origin(headers: Headers, scheme: str, host: str) -> bool:
-    """Tell whether no other site's page asks: what it says of itself it can not choose.
+    """Return whether no other site's page asks: what it says of itself it can not choose.
 
     A bearer token is never sent by a browser on its own, so whoever sends one means it.
     """

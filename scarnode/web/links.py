@@ -10,15 +10,15 @@ import time
 from pathlib import Path
 
 from scarnode.config import Settings
-from scarnode.durable import replace_durably
-from scarnode.errors import ScarnodeError
+from scarnode.util.durable import replace_durably
+from scarnode.util.errors import ScarnodeError
 
 VALID_SECONDS = 300.0
 _CODE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def link_folder(settings: Settings) -> Path:
-    """Give the folder of the codes: beside the ledger, or with the results where that is no file."""
+    """Return the folder of the codes: beside the ledger, or with the results where that is no file."""
     return settings.folders().get("ledger", settings.results.path) / "web-login"
 
 
@@ -47,7 +47,7 @@ def make_code(folder: Path, name: str) -> str:
 
 
 def use_code(folder: Path, code: str) -> str | None:
-    """Give who made a code, and make it useless; None where it is not known, used or too old."""
+    """Return who made a code, and make it useless; None where it is not known, used or too old."""
     if not _CODE.fullmatch(code):
         return None
     path = folder / _digest(code)

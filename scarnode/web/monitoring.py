@@ -40,13 +40,15 @@ def monitoring_router(
 
     @router.get("/healthz", response_class=PlainTextResponse, responses={503: {"description": "The ledger is gone"}})
     async def tell_health() -> PlainTextResponse:
-        """Whether the process lives, and on its ledger; 503 where that was deleted or replaced: a person must act."""
+        """Return whether the process lives, and on its ledger; 503 where that was deleted or replaced: a person must
+        act.
+        """
         trouble = await run_sync(ledger_trouble, limiter=threads())
         return PlainTextResponse(f"{trouble or 'ok'}\n", 503 if trouble else 200)
 
     @router.get("/readyz", response_class=PlainTextResponse, responses={503: {"description": "One reason a line"}})
     async def tell_readiness() -> PlainTextResponse:
-        """Whether images can be taken and analysed; 503 with the reasons where not."""
+        """Return whether images can be taken and analysed; 503 with the reasons where not."""
         reasons = await run_sync(why_not_ready, limiter=threads())
         return PlainTextResponse("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200)
 

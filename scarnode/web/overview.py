@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from scarnode.disk import Room
-from scarnode.jobs import queries
-from scarnode.jobs.queries import AlarmRow
-from scarnode.web.desk import Desk
+from scarnode.ledger import queries
+from scarnode.ledger.queries import AlarmRow
+from scarnode.util.disk import DiskUsage
+from scarnode.web.app_state import AppState
 from scarnode.web.queries import (
     Backlog,
     LastResult,
@@ -74,28 +74,28 @@ class Overview:
     alarms: tuple[AlarmRow, ...]
 
 
-def overview(desk: Desk) -> Overview:
+def overview(app_state: AppState) -> Overview:
     """Ask the ledger and the disks how the node does."""
-    ledger, settings = desk.ledger, desk.settings
+    ledger, settings = app_state.ledger, app_state.settings
     return Overview(
         ae_title=settings.node.ae_title,
         states=queries.count_jobs(ledger),
         arriving=count_arriving(ledger),
         throughput=throughput(ledger),
-        results=tuple(Shown(one, desk.pictures.synthetic(one.study_id, ledger)) for one in last_results(ledger)),
+        results=tuple(Shown(one, app_state.pictures.synthetic(one.study_id, ledger)) for one in last_results(ledger)),
         senders=tuple(senders(ledger)),
         destinations=tuple(backlogs(ledger, list(settings.destinations))),
-        disks=_disks(desk),
-        engines=tuple(desk.engines()),
+        disks=_disks(app_state),
+        engines=tuple(app_state.engines()),
         alarms=tuple(queries.list_alarms(ledger)),
     )
 
 
-def _disks(desk: Desk) -> tuple[Disk, ...]:
-    """Give every file system once."""
-    settings = desk.settings
+def _disks(app_state: AppState) -> tuple[Disk, ...]:
+    """Return every file system once."""
+    settings = app_state.settings
     names: dict[int, list[str]] = {}
-    rooms: dict[int, Room] = {}
+    rooms: dict[int, DiskUsage] = {}
     for name, folder in settings.folders().items():
         with suppress(OSError):  # it is away: an alarm says so
             device = folder.stat().st_dev

@@ -9,22 +9,22 @@ from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from scarnode.audit import subjects
-from scarnode.jobs.tables import JobState
-from scarnode.measure.model import EXTENSIVE
-from scarnode.report import codes
+from scarnode.config.accounts import Role
+from scarnode.ledger.tables import JobState
+from scarnode.pipeline.measure.model import EXTENSIVE
+from scarnode.pipeline.report import codes
 from scarnode.web import access
 from scarnode.web.access import Admin, DeskOf, Viewer
-from scarnode.web.accounts import Role
 from scarnode.web.actions import ask
 from scarnode.web.api import Number, picture
-from scarnode.web.desk import Desk
-from scarnode.web.explain import explain
+from scarnode.web.app_state import AppState
+from scarnode.web.config_view import shown_settings
+from scarnode.web.job_view import JobStory, tell_story
 from scarnode.web.overview import overview
 from scarnode.web.queries import find_studies, jobs_of, studies_of, unreadable_of
 from scarnode.web.render import page
 from scarnode.web.sessions import Session
-from scarnode.web.shown import shown_settings
-from scarnode.web.story import JobStory, tell_story
+from scarnode.web.study_status import explain
 
 PER_PAGE = 50
 SEGMENT_NAMES = tuple(
@@ -35,7 +35,7 @@ Code = Annotated[str, Query(max_length=64)]
 
 
 def login_pages() -> APIRouter:
-    """Give the pages that need no log-in."""
+    """Return the pages that need no log-in."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/login")
@@ -47,7 +47,7 @@ def login_pages() -> APIRouter:
     @router.post("/login")
     async def log_in(
         request: Request,
-        desk: DeskOf,
+        app_state: DeskOf,
         name: Annotated[str, Form(max_length=64)] = "",
         password: Annotated[str, Form(max_length=1024)] = "",
         code: Annotated[str, Form(max_length=64)] = "",
@@ -56,34 +56,34 @@ def login_pages() -> APIRouter:
         address = access.address_of(request)
         try:
             if code:
-                token = await access.log_in_by_code(desk, code, address)
+                token = await access.log_in_by_code(app_state, code, address)
             else:
-                token = await access.log_in_by_password(desk, name, password, address)
+                token = await access.log_in_by_password(app_state, name, password, address)
         except access.RefusedError as refused:
             says = str(refused)
             if code and not refused.wait:
                 says = "This address was used already, or is too old. Make another: scarnode web login"
             return _login_page(request, to, "", says, 429 if refused.wait else 401)
         answer = _go(access.local_path(to))
-        access.set_cookie(answer, desk, token)
+        access.set_cookie(answer, app_state, token)
         return answer
 
     @router.post("/logout")
-    def log_out(request: Request, desk: DeskOf) -> Response:
-        token = request.cookies.get(access.cookie_name(desk), "")
-        session = desk.sessions.find(token)
+    def log_out(request: Request, app_state: DeskOf) -> Response:
+        token = request.cookies.get(access.cookie_name(app_state), "")
+        session = app_state.sessions.find(token)
         if session is not None:
-            desk.sessions.close(token)
-            desk.tell_login(session.name, session.address, ok=True, out=True)
+            app_state.sessions.close(token)
+            app_state.tell_login(session.name, session.address, ok=True, out=True)
         answer = _go("/login")
-        access.set_cookie(answer, desk, "")
+        access.set_cookie(answer, app_state, "")
         return answer
 
     return router
 
 
 def page_router() -> APIRouter:
-    """Give the pages, each of which needs a log-in."""
+    """Return the pages, each of which needs a log-in."""
     router = APIRouter(include_in_schema=False)
     _dashboard(router)
     _jobs(router)
@@ -95,23 +95,23 @@ def page_router() -> APIRouter:
 
 def _dashboard(router: APIRouter) -> None:
     @router.get("/")
-    def dashboard(request: Request, session: Viewer, desk: DeskOf) -> Response:
-        return page(request, "dashboard.html", session, seen=overview(desk))
+    def dashboard(request: Request, session: Viewer, app_state: DeskOf) -> Response:
+        return page(request, "dashboard.html", session, seen=overview(app_state))
 
     @router.get("/dashboard/part")
-    def dashboard_part(request: Request, session: Viewer, desk: DeskOf) -> Response:
-        return page(request, "dashboard_part.html", session, seen=overview(desk))
+    def dashboard_part(request: Request, session: Viewer, app_state: DeskOf) -> Response:
+        return page(request, "dashboard_part.html", session, seen=overview(app_state))
 
     @router.get("/dashboard/news")
-    def dashboard_news(request: Request, session: Viewer, desk: DeskOf) -> Response:
-        return page(request, "dashboard_news.html", session, seen=overview(desk))
+    def dashboard_news(request: Request, session: Viewer, app_state: DeskOf) -> Response:
+        return page(request, "dashboard_news.html", session, seen=overview(app_state))
 
 
 def _jobs(router: APIRouter) -> None:
     @router.post("/find")
     def find(
         session: Viewer,
-        desk: DeskOf,
+        app_state: DeskOf,
         to: Annotated[Literal["jobs", "studies"], Form()],
         words: Annotated[str, Form(max_length=200)] = "",
         state: Annotated[JobState | Literal[""], Form()] = "",
@@ -119,7 +119,7 @@ def _jobs(router: APIRouter) -> None:
         """Keep the words with the session: in an address they would end up in the logs of proxies."""
         words = words.strip()
         if to == "studies" and words:
-            found = find_studies(desk.ledger, words)
+            found = find_studies(app_state.ledger, words)
             if len(found) == 1:
                 return _go(f"/studies/{found[0].id}")
         given = {"find": session.keep_search(words) if words else "", "state": JobState(state).value if state else ""}
@@ -129,19 +129,19 @@ def _jobs(router: APIRouter) -> None:
     def jobs(
         request: Request,
         session: Viewer,
-        desk: DeskOf,
+        app_state: DeskOf,
         state: JobState | Literal[""] = "",
         find: Key = "",
         before: Annotated[int, Query(ge=0, le=2**53)] = 0,
     ) -> Response:
         sought = session.searches.get(find, "")
-        studies = [study.id for study in find_studies(desk.ledger, sought)] if sought else None
+        studies = [study.id for study in find_studies(app_state.ledger, sought)] if sought else None
         wanted = JobState(state).value if state else ""
-        rows = jobs_of(desk.ledger, studies, wanted, before, PER_PAGE + 1)
+        rows = jobs_of(app_state.ledger, studies, wanted, before, PER_PAGE + 1)
         more, rows = len(rows) > PER_PAGE, rows[:PER_PAGE]
-        desk.tell_access(session, subjects(rows))
+        app_state.record_access(session, subjects(rows))
         given = {"find": find if sought else "", "state": wanted}
-        owners = studies_of(desk.ledger, [row.job for row in rows])
+        owners = studies_of(app_state.ledger, [row.job for row in rows])
         return page(
             request,
             "jobs.html",
@@ -153,14 +153,14 @@ def _jobs(router: APIRouter) -> None:
             before=before,
             first=_address("/jobs", **given),
             older=_address("/jobs", before=str(rows[-1].job), **given) if more else "",
-            synthetic={job: desk.pictures.synthetic(study, desk.ledger) for job, study in owners.items()},
+            synthetic={job: app_state.pictures.synthetic(study, app_state.ledger) for job, study in owners.items()},
         )
 
 
 def _job(router: APIRouter) -> None:
     @router.get("/jobs/{job}")
-    def job_page(request: Request, job: Number, session: Viewer, desk: DeskOf) -> Response:
-        story = _told(desk, session, job)
+    def job_page(request: Request, job: Number, session: Viewer, app_state: DeskOf) -> Response:
+        story = _told(app_state, session, job)
         return page(
             request,
             "job.html",
@@ -171,29 +171,29 @@ def _job(router: APIRouter) -> None:
         )
 
     @router.get("/jobs/{job}/part")
-    def job_part(request: Request, job: Number, session: Viewer, desk: DeskOf) -> Response:
-        return page(request, "job_part.html", session, **_standing(session, _told(desk, session, job, anew=False)))
+    def job_part(request: Request, job: Number, session: Viewer, app_state: DeskOf) -> Response:
+        return page(request, "job_part.html", session, **_standing(session, _told(app_state, session, job, anew=False)))
 
     @router.get("/jobs/{job}/slices/{index}-outlined.png")
-    def outlined_slice(job: Number, index: int, session: Viewer, desk: DeskOf) -> Response:
-        return picture(desk, session, job, f"slice {index} 1")
+    def outlined_slice(job: Number, index: int, session: Viewer, app_state: DeskOf) -> Response:
+        return picture(app_state, session, job, f"slice {index} 1")
 
     @router.get("/jobs/{job}/slices/{index}.png")
-    def plain_slice(job: Number, index: int, session: Viewer, desk: DeskOf) -> Response:
-        return picture(desk, session, job, f"slice {index} 0")
+    def plain_slice(job: Number, index: int, session: Viewer, app_state: DeskOf) -> Response:
+        return picture(app_state, session, job, f"slice {index} 0")
 
     @router.get("/jobs/{job}/bullseye.png")
-    def bullseye(job: Number, session: Viewer, desk: DeskOf) -> Response:
-        return picture(desk, session, job, "bullseye")
+    def bullseye(job: Number, session: Viewer, app_state: DeskOf) -> Response:
+        return picture(app_state, session, job, "bullseye")
 
     @router.get("/jobs/{job}/page.png")
-    def report_page(job: Number, session: Viewer, desk: DeskOf) -> Response:
-        return picture(desk, session, job, "page")
+    def report_page(job: Number, session: Viewer, app_state: DeskOf) -> Response:
+        return picture(app_state, session, job, "page")
 
     @router.post("/jobs/{job}/{action}")
-    def act(job: Number, action: Literal["retry", "hold", "cancel"], session: Admin, desk: DeskOf) -> Response:
+    def act(job: Number, action: Literal["retry", "hold", "cancel"], session: Admin, app_state: DeskOf) -> Response:
         try:
-            asked = ask(desk, session, job, action)
+            asked = ask(app_state, session, job, action)
             session.flash = f"Asked. The job is {asked.state}: {asked.says}."
         except HTTPException as refused:
             session.flash = f"Not done. {refused.detail}"
@@ -202,33 +202,33 @@ def _job(router: APIRouter) -> None:
 
 def _studies(router: APIRouter) -> None:
     @router.get("/studies")
-    def studies(request: Request, session: Viewer, desk: DeskOf, find: Key = "") -> Response:
+    def studies(request: Request, session: Viewer, app_state: DeskOf, find: Key = "") -> Response:
         sought = session.searches.get(find, "")
-        found = find_studies(desk.ledger, sought)
-        desk.tell_access(session, subjects(found))
+        found = find_studies(app_state.ledger, sought)
+        app_state.record_access(session, subjects(found))
         return page(
             request,
             "studies.html",
             session,
             sought=sought,
             studies=found,
-            lost=unreadable_of(desk.ledger, None),
-            port=desk.settings.node.port,
+            lost=unreadable_of(app_state.ledger, None),
+            port=app_state.settings.node.port,
         )
 
     @router.get("/studies/{study}")
-    def study_page(request: Request, study: Number, session: Viewer, desk: DeskOf) -> Response:
-        told = explain(desk.ledger, study, desk.settings.study.quiet_seconds)
-        desk.tell_access(session, subjects([told.study]))
-        synthetic = desk.pictures.synthetic(study, desk.ledger)
-        quiet = desk.settings.study.quiet_seconds
+    def study_page(request: Request, study: Number, session: Viewer, app_state: DeskOf) -> Response:
+        told = explain(app_state.ledger, study, app_state.settings.study.quiet_seconds)
+        app_state.record_access(session, subjects([told.study]))
+        synthetic = app_state.pictures.synthetic(study, app_state.ledger)
+        quiet = app_state.settings.study.quiet_seconds
         return page(request, "study.html", session, told=told, synthetic=synthetic, quiet_seconds=quiet)
 
 
 def _about(router: APIRouter) -> None:
     @router.get("/settings")
-    def settings_page(request: Request, session: Admin, desk: DeskOf) -> Response:
-        return page(request, "settings.html", session, sections=shown_settings(desk.settings))
+    def settings_page(request: Request, session: Admin, app_state: DeskOf) -> Response:
+        return page(request, "settings.html", session, sections=shown_settings(app_state.settings))
 
     @router.get("/help/api")
     def api_page(request: Request, session: Viewer) -> Response:
@@ -240,12 +240,12 @@ def _about(router: APIRouter) -> None:
         return page(request, "api.html", session, requests=rows)
 
 
-def _told(desk: Desk, session: Session, job: int, anew: bool = True) -> JobStory:
-    """Give a job's story to a person, with the trace that it leaves; one that renews itself is one view."""
-    story = tell_story(desk, job)
+def _told(app_state: AppState, session: Session, job: int, anew: bool = True) -> JobStory:
+    """Return a job's story to a person, with the trace that it leaves; one that renews itself is one view."""
+    story = tell_story(app_state, job)
     if anew or not session.was_told(story.study.study_instance_uid):
-        desk.tell_access(session, subjects([story.study]))
-        session.note_told(story.study.study_instance_uid)
+        app_state.record_access(session, subjects([story.study]))
+        session.mark_notified(story.study.study_instance_uid)
     return story
 
 

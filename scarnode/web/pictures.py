@@ -1,6 +1,7 @@
 """Pictures and numbers of a job's result, read from disk when somebody looks at them, and kept for a moment.
 
-Slices are drawn by `scarnode.report.tiles` and the 17 segments by `scarnode.report.bullseye`, as on the report page.
+Slices are drawn by `scarnode.pipeline.report.tiles` and the 17 segments by `scarnode.pipeline.report.bullseye`, as
+on the report page.
 Outlines come from the SEG as it was sent (or the person's that was measured), numbers from the SR.
 """
 
@@ -17,18 +18,18 @@ from typing import Generic, TypeVar
 import numpy as np
 from PIL import Image
 
-from scarnode.correct.outline import paint, read_seg
-from scarnode.correct.recognise import tissue_of
-from scarnode.errors import InputError
-from scarnode.jobs import Ledger
-from scarnode.jobs.model import FAILURE
-from scarnode.jobs.results import anchored
-from scarnode.part10 import read
-from scarnode.report.bullseye import draw_bullseye
-from scarnode.report.frame import is_synthetic
-from scarnode.report.readback import ReportNumbers, read_numbers
-from scarnode.report.tiles import View, choose_view, draw_pair
-from scarnode.stack import read_volume
+from scarnode.dicom.part10 import read
+from scarnode.ledger import Ledger
+from scarnode.ledger.model import FAILURE
+from scarnode.ledger.results import anchored
+from scarnode.pipeline.correct.outline import paint, read_seg
+from scarnode.pipeline.correct.recognise import tissue_of
+from scarnode.pipeline.report.bullseye import draw_bullseye
+from scarnode.pipeline.report.page_header import is_synthetic
+from scarnode.pipeline.report.readback import ReportNumbers, read_numbers
+from scarnode.pipeline.report.tiles import View, choose_view, draw_pair
+from scarnode.pipeline.stack import read_volume
+from scarnode.util.errors import InputError
 from scarnode.web.queries import JobParts, files_of
 
 SIDE = 480
@@ -67,10 +68,10 @@ class Pictures:
 
     def __init__(self, spool: Path, results: Path) -> None:
         self._spool, self._results = spool, results
-        self._slices: _Shelf[_Slices] = _Shelf(KEPT_VOLUMES, lambda kept: kept.grey.nbytes + kept.labels.nbytes)
-        self._drawn: _Shelf[bytes] = _Shelf(KEPT_PICTURES, len)
-        self._numbers: _Shelf[ReportNumbers] = _Shelf(64, lambda _: 1)
-        self._said: _Shelf[bool] = _Shelf(5000, lambda _: 1)
+        self._slices: _Cache[_Slices] = _Cache(KEPT_VOLUMES, lambda kept: kept.grey.nbytes + kept.labels.nbytes)
+        self._drawn: _Cache[bytes] = _Cache(KEPT_PICTURES, len)
+        self._numbers: _Cache[ReportNumbers] = _Cache(64, lambda _: 1)
+        self._said: _Cache[bool] = _Cache(5000, lambda _: 1)
 
     def slice(self, job: int, parts: JobParts, index: int, outlined: bool) -> bytes:
         """Draw a slice as PNG, `SIDE` pixels wide and high.
@@ -116,7 +117,7 @@ class Pictures:
         )
 
     def page(self, parts: JobParts) -> bytes:
-        """Give the report page (of the result, else of the failure) as PNG.
+        """Return the report page (of the result, else of the failure) as PNG.
 
         Raises
         ------
@@ -133,7 +134,7 @@ class Pictures:
         return _png(Image.fromarray(pixels if pixels.ndim == 3 else pixels[0]))
 
     def numbers(self, job: int, parts: JobParts) -> ReportNumbers | None:
-        """Give what the SR says; None where there is none on this machine."""
+        """Return what the SR says; None where there is none on this machine."""
         part = parts.result("sr")
         if part is None:
             return None
@@ -143,7 +144,7 @@ class Pictures:
             return None
 
     def can_show(self, parts: JobParts) -> str:
-        """Say why the slices can not be shown; empty where they can."""
+        """Describe why the slices can not be shown; empty where they can."""
         try:
             self._check(parts)
         except GoneError as why:
@@ -151,7 +152,8 @@ class Pictures:
         return ""
 
     def synthetic(self, study_id: int, ledger: Ledger) -> bool:
-        """Tell whether a study says of itself that it is synthetic: by an image that is still there, else by a result.
+        """Return whether a study says of itself that it is synthetic: by an image that is still there, else by a
+        result.
 
         Where neither is left, by the phantom's name for its patients.
         """
@@ -178,7 +180,7 @@ class Pictures:
             raise GoneError("there are no outlines on this machine")
 
     def _outlined_by(self, parts: JobParts) -> Path | None:
-        """Give the SEG that was measured."""
+        """Return the SEG that was measured."""
         if parts.correction is not None:
             path = self._spool / parts.correction.path
         elif (part := parts.result("seg")) is not None:
@@ -201,7 +203,7 @@ class Pictures:
         return _Slices(grey.round().astype(np.uint8), labels, View(view.field, (0.0, 255.0)))
 
 
-class _Shelf(Generic[T]):
+class _Cache(Generic[T]):
     """Keeps what was asked for last, up to a size in all; makes one thing at a time.
 
     Parameters
@@ -216,7 +218,7 @@ class _Shelf(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Give what is kept under a key, else make it."""
+        """Return what is kept under a key, else make it."""
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = make()

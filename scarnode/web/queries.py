@@ -1,4 +1,4 @@
-"""What the pages ask of the ledger, beyond `scarnode.jobs.queries`: read only, each a few milliseconds."""
+"""What the pages ask of the ledger, beyond `scarnode.ledger.queries`: read only, each a few milliseconds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.engine import Row
 
-from scarnode.correct.model import ReceivedSeg
-from scarnode.jobs import Ledger
-from scarnode.jobs.planning import SEG_JSON, STACK_JSON
-from scarnode.jobs.queries import JobSummary
-from scarnode.jobs.tables import Job, Result
-from scarnode.stack import Stack
+from scarnode.ledger import Ledger
+from scarnode.ledger.planning import SEG_JSON, STACK_JSON
+from scarnode.ledger.queries import JobSummary
+from scarnode.ledger.tables import Job, Result
+from scarnode.pipeline.correct.model import ReceivedSeg
+from scarnode.pipeline.stack import Stack
 
 
 class NotThereError(LookupError):
@@ -150,12 +150,12 @@ class JobParts:
     results: tuple[ResultPart, ...]
 
     def result(self, kind: str) -> ResultPart | None:
-        """Give the object of a kind that is still on this machine."""
+        """Return the object of a kind that is still on this machine."""
         return next((part for part in self.results if part.kind == kind and part.removed_at is None), None)
 
 
 def throughput(ledger: Ledger, now: float | None = None) -> Throughput:
-    """Give how many of the newest jobs were done in the last hour and day."""
+    """Return how many of the newest jobs were done in the last hour and day."""
     now = time.time() if now is None else now
     query = """
         SELECT finished_at, seconds FROM
@@ -172,7 +172,7 @@ def throughput(ledger: Ledger, now: float | None = None) -> Throughput:
 
 
 def last_results(ledger: Ledger, limit: int = 10) -> list[LastResult]:
-    """Give the newest jobs that have come to a result, or to none for good."""
+    """Return the newest jobs that have come to a result, or to none for good."""
     query = """
         SELECT id AS job, state, COALESCE(finished_at, created_at) AS at, slices, lge_percent, scar_volume_cm3, flags,
                seconds, study_id
@@ -183,13 +183,13 @@ def last_results(ledger: Ledger, limit: int = 10) -> list[LastResult]:
 
 
 def count_arriving(ledger: Ledger) -> int:
-    """Give how many studies have images that were not searched yet."""
+    """Return how many studies have images that were not searched yet."""
     query = "SELECT count(*) AS number FROM study WHERE newest_instance > searched_instance"
     return _rows(ledger, query)[0].number
 
 
 def senders(ledger: Ledger) -> list[Sender]:
-    """Give who sent the first image of any study, the latest first."""
+    """Return who sent the first image of any study, the latest first."""
     # from one sender to the next, and of each the end of its rows: grouping would go through all studies there are
     query = """
         WITH RECURSIVE sender (calling_ae) AS (
@@ -206,7 +206,7 @@ def senders(ledger: Ledger) -> list[Sender]:
 
 
 def backlogs(ledger: Ledger, destinations: Sequence[str]) -> list[Backlog]:
-    """Give what waits for each destination."""
+    """Return what waits for each destination."""
     return [_backlog(ledger, name) for name in destinations]
 
 
@@ -233,7 +233,7 @@ def _backlog(ledger: Ledger, name: str) -> Backlog:
 
 
 def find_studies(ledger: Ledger, words: str) -> list[StudyRow]:
-    """Give the studies that a person means, newest first.
+    """Return the studies that a person means, newest first.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def find_studies(ledger: Ledger, words: str) -> list[StudyRow]:
 
 
 def get_studies(ledger: Ledger, ids: Sequence[int]) -> list[StudyRow]:
-    """Give studies by their ids in the ledger; those that are none are left out."""
+    """Return studies by their ids in the ledger; those that are none are left out."""
     query = text(
         """
         SELECT id, study_instance_uid, patient_id, patient_name, accession_number, study_date, calling_ae,
@@ -275,7 +275,7 @@ def get_studies(ledger: Ledger, ids: Sequence[int]) -> list[StudyRow]:
 def jobs_of(
     ledger: Ledger, studies: Sequence[int] | None = None, state: str = "", before: int = 0, limit: int = 50
 ) -> list[JobSummary]:
-    """Give jobs, newest first.
+    """Return jobs, newest first.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def jobs_of(
 
 
 def job_parts(ledger: Ledger, job_id: int) -> JobParts:
-    """Give what a job was made from and into.
+    """Return what a job was made from and into.
 
     Raises
     ------
@@ -329,7 +329,7 @@ def job_parts(ledger: Ledger, job_id: int) -> JobParts:
 
 
 def unsearched_series(ledger: Ledger, study_id: int) -> list[WaitingSeries]:
-    """Give the series of a study of which images came after its last search."""
+    """Return the series of a study of which images came after its last search."""
     query = """
         SELECT series_instance_uid, count(*) AS images, max(received_at) AS last_received_at
         FROM instance JOIN study ON study.id = instance.study_id
@@ -340,7 +340,7 @@ def unsearched_series(ledger: Ledger, study_id: int) -> list[WaitingSeries]:
 
 
 def unreadable_of(ledger: Ledger, study_id: int | None, limit: int = 100) -> list[UnreadableFile]:
-    """Give the files of a study that can not be used; None: those that name no study, newest first."""
+    """Return the files of a study that can not be used; None: those that name no study, newest first."""
     whose = "study_id IS NULL" if study_id is None else "study_id = :study"
     query = f"""
         SELECT received_at, calling_ae, sop_instance_uid, problem, path FROM instance
@@ -350,7 +350,7 @@ def unreadable_of(ledger: Ledger, study_id: int | None, limit: int = 100) -> lis
 
 
 def files_of(ledger: Ledger, study_id: int) -> tuple[list[str], list[str], str]:
-    """Give a few files of a study that are on this machine, sources and results, and its patient's name."""
+    """Return a few files of a study that are on this machine, sources and results, and its patient's name."""
     sources = """
         SELECT path FROM instance WHERE study_id = :study AND removed_at IS NULL AND problem = '' ORDER BY id LIMIT 2"""
     results = """
@@ -365,14 +365,14 @@ def files_of(ledger: Ledger, study_id: int) -> tuple[list[str], list[str], str]:
 
 
 def studies_of(ledger: Ledger, jobs: Collection[int]) -> dict[int, int]:
-    """Give the id of each job's study; jobs that there are none of are left out."""
+    """Return the id of each job's study; jobs that there are none of are left out."""
     with ledger.reading() as session:
         rows = session.execute(select(Job.id, Job.study_id).where(Job.id.in_(jobs)))
         return {row.id: row.study_id for row in rows}
 
 
 def split_flags(flags: str) -> tuple[str, ...]:
-    """Give the flags of a job's row."""
+    """Return the flags of a job's row."""
     return tuple(flag for flag in flags.split(",") if flag)
 
 

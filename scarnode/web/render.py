@@ -11,12 +11,12 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scarnode import RESEARCH_USE, __version__
-from scarnode.clock import span
-from scarnode.web.access import desk_of
-from scarnode.web.accounts import Role
-from scarnode.web.explain import age
+from scarnode.config.accounts import Role
+from scarnode.util.clock import span
+from scarnode.web.access import app_state_of
 from scarnode.web.queries import split_flags
 from scarnode.web.sessions import Session
+from scarnode.web.study_status import age
 
 FOLDER = Path(__file__).parent
 PLACES = (("/", "Dashboard"), ("/jobs", "Jobs"), ("/studies", "Why no result?"), ("/help/api", "API"))
@@ -73,7 +73,7 @@ def page(request: Request, template: str, session: Session | None, status: int =
     if session is not None and not template.endswith(("_part.html", "_news.html")):
         flash, session.flash = session.flash, ""
     text = _environment.get_template(template).render(
-        ae_title=desk_of(request).settings.node.ae_title,
+        ae_title=app_state_of(request).settings.node.ae_title,
         flash=flash,
         here=request.url.path,
         places=PLACES + (FOR_ADMINS if session is not None and session.role is Role.ADMIN else ()),

@@ -10,15 +10,15 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from scarnode.errors import ConfigError
-from scarnode.tls import server_context
+from scarnode.dicom.tls import server_context
+from scarnode.util.errors import ConfigError
 
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import APIRouter, FastAPI
 
     from scarnode.config import Settings
-    from scarnode.jobs import Ledger
+    from scarnode.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class WebServer:
         """The port that is listened on."""
         return self._socket.getsockname()[1]
 
-    def take_over(self, settings: Settings) -> None:
+    def reload_settings(self, settings: Settings) -> None:
         """Go on by other settings from the next request on; of [web] those that need no restart.
 
         A renewed certificate is shown from the next connection on.
@@ -82,9 +82,9 @@ class WebServer:
         identity = settings.tls.identity()
         if self._context is not None and identity is not None:
             self._context.load_cert_chain(identity.certificate, identity.private_key)
-        desk = getattr(self._app.state, "desk", None)
-        if desk is not None:
-            desk.take_over(settings)
+        app_state = getattr(self._app.state, "desk", None)
+        if app_state is not None:
+            app_state.reload_settings(settings)
 
     def stop(self) -> None:
         """End within `STOP_SECONDS`: no new connection, answers that are being written may end."""
@@ -98,7 +98,7 @@ class WebServer:
 def _make_server(
     config: uvicorn.Config, listening: socket.socket, context: ssl.SSLContext | None, proxy: str
 ) -> uvicorn.Server:
-    """Give a server whose connections have limits, and that looks twice a second whether to stop, not ten times."""
+    """Return a server whose connections have limits, and that looks twice a second whether to stop, not ten times."""
     import uvicorn
 
     from scarnode.web.connections import Acceptor, Connection, Place

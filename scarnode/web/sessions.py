@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from scarnode.web.accounts import Role
+from scarnode.config.accounts import Role
 
 IDLE_SECONDS, LONGEST_SECONDS = 30 * 60.0, 12 * 3600.0
 """A session ends after so long without a click, and at the latest after so long."""
@@ -52,10 +52,10 @@ class Session:
         return key
 
     def was_told(self, study: str) -> bool:
-        """Tell whether the audit trail knows that this person looks at a study now."""
+        """Return whether the audit trail knows that this person looks at a study now."""
         return time.monotonic() - self.told.get(study, -TOLD_SECONDS) < TOLD_SECONDS
 
-    def note_told(self, study: str) -> None:
+    def mark_notified(self, study: str) -> None:
         """Note that the audit trail was told."""
         if len(self.told) > 1000:
             self.told.clear()
@@ -86,7 +86,7 @@ class Sessions:
         return token
 
     def find(self, token: str, click: bool = True) -> Session | None:
-        """Give the session of a token.
+        """Return the session of a token.
 
         Parameters
         ----------

@@ -72,7 +72,7 @@ class Throttle:
         return 0
 
     def end(self, keys: Collection[Key], right: bool) -> None:
-        """Say what became of a try that `begin` let pass."""
+        """Describe what became of a try that `begin` let pass."""
         now = self._clock()
         with self._lock:
             for key in keys:
@@ -107,7 +107,7 @@ class Throttle:
 
 
 def network_of(address: str) -> str:
-    """Give what counts as one address: of IPv6 the /64, all of which one machine may use; what is none is one too."""
+    """Return what counts as one address: of IPv6 the /64, all of which one machine may use; what is none is one too."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -16,18 +16,18 @@ from pynetdicom.sop_class import MRImageStorage, SecondaryCaptureImageStorage, V
 from scarnode.audit import AssociationAudit, AuditTrail, Repository, Source
 from scarnode.audit.syslog import parse_url
 from scarnode.config import DeliverSection, RetentionSection
-from scarnode.deliver import Destination, WebDestination
-from scarnode.jobs import Ledger, queries
-from scarnode.jobs.janitor import Janitor
-from scarnode.jobs.outbox import deliver_due
-from scarnode.reactor import held
-from scarnode.receive import Caller, Door, Limits, Spool, listen
+from scarnode.dicom.reactor import held
+from scarnode.dicom.scp import AccessPolicy, AllowedPeer, Limits, Spool, listen
+from scarnode.dicom.scu import Destination, WebDestination
+from scarnode.ledger import Ledger, queries
+from scarnode.node.tasks.janitor import Janitor
+from scarnode.node.tasks.outbox import deliver_due
 from tests.harness import Node, free_port, query, storescp, storescu, wait_until
 from tests.harness.peers import PATIENT, make_object
 from tests.harness.repository import Received, Rsyslog, assert_valid
 from tests.harness.web import http, web_server
-from tests.jobs.builders import TO_PACS, analysed, plan, received, verdict
-from tests.jobs.test_retention import House
+from tests.ledger.builders import TO_PACS, analysed, plan, received, verdict
+from tests.ledger.test_retention import House
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ class FaultyDisk(Spool):
 
 
 @contextmanager
-def listening(spool: Spool, associations: AssociationAudit, callers: tuple[Caller, ...] = (), places: int = 25):
-    door = Door(callers, Limits(max_associations=places), associations.turned_away)
-    listener = listen(spool, lambda path: None, "SCARNODE", "127.0.0.1", 0, door, observer=associations)
+def listening(spool: Spool, associations: AssociationAudit, callers: tuple[AllowedPeer, ...] = (), places: int = 25):
+    access_policy = AccessPolicy(callers, Limits(max_associations=places), associations.turned_away)
+    listener = listen(spool, lambda path: None, "SCARNODE", "127.0.0.1", 0, access_policy, observer=associations)
     try:
         yield listener.port
     finally:
@@ -164,7 +164,7 @@ def test_an_association_that_stays_open_is_told_when_it_is_quiet(tmp_path, serve
 def test_refused_associations_are_alerts_and_no_flood(tmp_path, server, trail):
     spool = Spool(tmp_path / "spool")
     associations = AssociationAudit(trail, spool.root)
-    with listening(spool, associations, (Caller("SCANNER"),), places=1) as port:
+    with listening(spool, associations, (AllowedPeer("SCANNER"),), places=1) as port:
         for _ in range(5):
             assert not send(port, [], "STRANGER", wait=True).is_established
         wrong = AE("SCANNER")
@@ -248,7 +248,7 @@ def test_a_study_that_retention_deletes_is_told(tmp_path, server, trail):
         house.results,
         house.disks,
         RetentionSection(sources_days=1e-9),
-        house.turns,
+        house.task_locks,
         trail,
     )
     time.sleep(0.01)

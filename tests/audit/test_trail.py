@@ -16,8 +16,8 @@ import pytest
 
 from scarnode.audit import AuditTrail, Participant, Repository, Source, events
 from scarnode.audit.syslog import envelope, parse_url, transmit
-from scarnode.errors import AuditError
-from scarnode.tls import Identity
+from scarnode.dicom.tls import Identity
+from scarnode.util.errors import AuditError
 from tests.harness import free_port
 from tests.harness.certificates import Authority, Certificate
 from tests.harness.node import ROOT

@@ -15,15 +15,15 @@ import pytest
 from pydicom import dcmread
 
 from scarnode.doctor import selftest
-from scarnode.jobs import Ledger
-from scarnode.segment.card import shipped_weights
+from scarnode.ledger import Ledger
+from scarnode.pipeline.segment.card import shipped_weights
+from tests.dicom.query.archive import fake_archive
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node
 from tests.harness.orthanc import Orthanc
 from tests.harness.senders import small_studies
 from tests.harness.tools import free_port, wait_until
-from tests.query.archive import fake_archive
 
 
 def told(done) -> dict[str, dict]:

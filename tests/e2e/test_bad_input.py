@@ -16,13 +16,13 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pynetdicom import AE, build_context
 from pynetdicom.dsutils import split_dataset
 
-import scarnode.node
-import scarnode.segment
+import scarnode.node.node
+import scarnode.pipeline.segment
 from scarnode.config import read_settings
-from scarnode.deliver import Destination, Outcome, send
-from scarnode.errors import ConfigError, ScarnodeError
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_cine, write_dicom
-from scarnode.reactor import held
+from scarnode.dicom.reactor import held
+from scarnode.dicom.scu import Destination, Outcome, send
+from scarnode.phantom import PhantomSettings, make_phantom, write_cine, write_dicom
+from scarnode.util.errors import ConfigError, ScarnodeError
 from tests.harness import ledger as books
 from tests.harness.dcmtk import echoscu, storescu
 from tests.harness.node import Node
@@ -317,7 +317,7 @@ def test_serve_says_what_is_wrong_in_config_ini(tmp_path, scarnode):
 
 
 def shipped_weights() -> Path:
-    folder = Path(scarnode.segment.__file__).resolve().parents[2] / "model_weights"
+    folder = Path(scarnode.pipeline.segment.__file__).resolve().parents[2] / "model_weights"
     found = sorted(folder.glob("*.safetensors"))
     assert found, f"no weights in {folder}"
     return found[0]
@@ -326,7 +326,7 @@ def shipped_weights() -> Path:
 def refused(node: Node) -> str:
     """Give why a node does not start, asked in this process: `refusal` shows how `serve` tells it."""
     with pytest.raises(ScarnodeError) as error:
-        scarnode.node.Node(read_settings(node.write_config()))
+        scarnode.node.node.Node(read_settings(node.write_config()))
     return str(error.value)
 
 

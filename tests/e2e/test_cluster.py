@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from scarnode.jobs.members import LEASE
+from scarnode.ledger.nodes import LEASE
 from tests.harness.node import Node
 from tests.harness.orthanc import Orthanc
 from tests.harness.postgres import Postgres

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from scarnode.segment import Tissue
+from scarnode.pipeline.segment import Tissue
 from tests.e2e.test_walk import SC, SEG, SR, by_class, numbers, study
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu

@@ -10,8 +10,8 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.reactor import held
+from scarnode.dicom.reactor import held
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.disk import Inside, small_disk

@@ -17,9 +17,9 @@ from pydicom.uid import MRImageStorage, generate_uid
 from pynetdicom import AE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from scarnode.deliver import Destination, send
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.reactor import held
+from scarnode.dicom.reactor import held
+from scarnode.dicom.scu import Destination, send
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness import ledger as books
 from tests.harness.node import Node
 from tests.harness.tools import wait_until

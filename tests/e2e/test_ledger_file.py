@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from scarnode.deliver import Destination, send
+from scarnode.dicom.scu import Destination, send
 from scarnode.web import Role, make_account
 from tests.harness.commands import commands
 from tests.harness.crowd import run_commands

@@ -9,12 +9,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node
 from tests.harness.tools import wait_until
-from tests.jobs.test_poison import POISON
+from tests.node.test_poison import POISON
 
 REASONS = {
     "crash": "SIGSEGV: a crash in native code",

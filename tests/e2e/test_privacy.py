@@ -12,8 +12,8 @@ from pydicom import DataElement, Dataset, dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from scarnode.deliver import Destination, send
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.dicom.scu import Destination, send
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness import ledger as books
 from tests.harness.node import ROOT, Node
 from tests.harness.tools import wait_until

@@ -11,8 +11,8 @@ from urllib.error import HTTPError
 
 import pytest
 
-from scarnode.deliver import Destination, echo
-from scarnode.tls import Protection
+from scarnode.dicom.scu import Destination, echo
+from scarnode.dicom.tls import Protection
 from tests.harness.certificates import Authority
 from tests.harness.ledger import query
 from tests.harness.node import Node

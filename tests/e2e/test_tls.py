@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scarnode.deliver import Destination, echo
-from scarnode.tls import Identity, Protection
+from scarnode.dicom.scu import Destination, echo
+from scarnode.dicom.tls import Identity, Protection
 from tests.harness import Node, echoscu, free_port, storescp, wait_until
 from tests.harness.certificates import Authority
 

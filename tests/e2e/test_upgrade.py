@@ -13,7 +13,7 @@ from tests.harness.node import Node
 from tests.harness.orthanc import Orthanc
 from tests.harness.peers import make_object
 from tests.harness.tools import wait_until
-from tests.jobs.test_upgrade import restore
+from tests.ledger.test_upgrade import restore
 
 SPOOL = Path(__file__).parent.parent / "jobs" / "fixtures" / "spool_0001"
 

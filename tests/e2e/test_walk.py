@@ -13,9 +13,9 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from scarnode import RESEARCH_USE
-from scarnode.lab.evaluate import dice
-from scarnode.lab.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
-from scarnode.segment import Tissue
+from scarnode.evaluation.metrics import dice
+from scarnode.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
+from scarnode.pipeline.segment import Tissue
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node
@@ -170,7 +170,7 @@ def test_a_real_case_written_as_dicom(node, orthanc, tmp_path, real_data):
 
 def as_dicom(image: np.ndarray, folder: Path, spacing: float, distance: float) -> list[Path]:
     """Write a real case (slices base to apex or the other way: unknown) as an MR series of invented spacing."""
-    from tests.receive.builders import instance, write
+    from tests.dicom.scp.builders import instance, write
 
     study_uid = "2.25.330001"
     row, column = np.array([0.7132, 0.7010, 0.0]), np.array([-0.2987, 0.3039, -0.9047])

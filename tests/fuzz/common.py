@@ -29,7 +29,7 @@ LIMITS = ["-rss_limit_mb=2048", "-timeout=20", "-max_len=120000"]
 
 def images(folder: Path) -> list[Path]:
     """Small LGE stacks: classic images in several encodings, and an Enhanced one."""
-    from tests.stack.builders import Study, enhanced, save, slices
+    from tests.pipeline.stack.builders import Study, enhanced, save, slices
 
     study = Study()
     lge = {"description": "LGE SAX", "manufacturer": "GE MEDICAL SYSTEMS", "InversionTime": 280.0}

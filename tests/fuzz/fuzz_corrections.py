@@ -8,10 +8,10 @@ from pathlib import Path
 from common import atheris, fuzz
 
 with atheris.instrument_imports(include=["scarnode", "pydicom"]):
-    from scarnode.correct.read import read_correction
-    from scarnode.correct.recognise import NoCorrectionError, recognise
-    from scarnode.errors import InputError
-    from scarnode.stack import find_stacks
+    from scarnode.pipeline.correct.read import read_correction
+    from scarnode.pipeline.correct.recognise import NoCorrectionError, find_corrected_stack
+    from scarnode.pipeline.stack import find_stacks
+    from scarnode.util.errors import InputError
 
 IMAGES = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
@@ -20,11 +20,11 @@ def segs(folder: Path) -> list[Path]:
     """The node's own SEG of a phantom, of which a person takes half the scar away."""
     from datetime import datetime
 
-    from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-    from scarnode.measure import measure
-    from scarnode.report import Provenance, build_results
-    from scarnode.segment import ModelIdentity, Segmentation
-    from scarnode.stack import read_volume
+    from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+    from scarnode.pipeline.measure import measure
+    from scarnode.pipeline.report import Provenance, build_results
+    from scarnode.pipeline.segment import ModelIdentity, Segmentation
+    from scarnode.pipeline.stack import read_volume
     from tests.harness.viewer import edited, save
 
     phantom = make_phantom(2, PhantomSettings(matrix=(96, 96), slices=3, component="magnitude", scar_fraction=0.2))
@@ -43,7 +43,7 @@ def stacks_of_the_images() -> tuple:
 def target(path: Path) -> None:
     stacks = stacks_of_the_images()
     with contextlib.suppress(NoCorrectionError):
-        recognise(path, stacks)
+        find_corrected_stack(path, stacks)
     with contextlib.suppress(InputError, NoCorrectionError):
         read_correction(path, stacks[0])
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from common import atheris, fuzz, images
 
 with atheris.instrument_imports(include=["scarnode", "pydicom"]):
-    from scarnode.receive import Incoming, describe
-    from scarnode.receive.spool import _file_meta
+    from scarnode.dicom.scp import Incoming, describe
+    from scarnode.dicom.spool.spool import _file_meta
 
 SYNTAXES = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"]
 METAS = [_file_meta(Incoming("1.2.840.10008.5.1.4.1.1.4", "1.2.3", syntax, "A", "B", b"")) for syntax in SYNTAXES]

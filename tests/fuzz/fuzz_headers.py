@@ -3,6 +3,6 @@
 from common import atheris, fuzz, images
 
 with atheris.instrument_imports(include=["scarnode", "pydicom"]):
-    from scarnode.stack import find_stacks
+    from scarnode.pipeline.stack import find_stacks
 
 fuzz("headers", images, lambda path: find_stacks([path]))

@@ -5,10 +5,10 @@ from pathlib import Path
 from common import atheris, fuzz, images
 
 with atheris.instrument_imports(include=["scarnode", "pydicom"]):
-    from scarnode.errors import InputError
-    from scarnode.stack import Component, SourceFrame, Stack, read_volume
-    from scarnode.stack.headers import read_frames
-    from scarnode.stack.pixels import content_digests, stored_digest
+    from scarnode.pipeline.stack import Component, SourceFrame, Stack, read_volume
+    from scarnode.pipeline.stack.headers import read_frames
+    from scarnode.pipeline.stack.pixels import content_digests, stored_digest
+    from scarnode.util.errors import InputError
 
 
 def natives(folder: Path) -> list[Path]:

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from pydicom import dcmread
 
-from scarnode.jobs.deliveries import MOVES
-from scarnode.jobs.tables import FINAL, JobState
+from scarnode.ledger.deliveries import MOVES
+from scarnode.ledger.tables import FINAL, JobState
 from tests.harness.ledger import jobs, query
 from tests.harness.node import Node
 from tests.harness.orthanc import Orthanc

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 CROWD = """
 import json, os, sys
-import scarnode.audit, scarnode.config, scarnode.doctor, scarnode.jobs.ledger, scarnode.jobs.queries, scarnode.tls
+import scarnode.audit, scarnode.config, scarnode.dicom.tls, scarnode.doctor
+import scarnode.ledger.ledger, scarnode.ledger.queries
 from scarnode import cli
 
 def begin(words):

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from scarnode.deliver import Destination, echo
+from scarnode.dicom.scu import Destination, echo
 from tests.harness.tools import free_port, wait_until
 from tests.privacy import LOGS
 

@@ -18,9 +18,9 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import JPEGLSLossless, MRImageStorage
 from pynetdicom import AE
 
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.reactor import held
-from scarnode.uids import derived_uid
+from scarnode.dicom.reactor import held
+from scarnode.dicom.uids import derived_uid
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node
 

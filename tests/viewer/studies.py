@@ -11,12 +11,12 @@ import numpy as np
 from pydicom import dcmread
 
 from scarnode import __version__
-from scarnode.analyse import write_objects
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.measure import measure
-from scarnode.report import Provenance, ResultObjects, build_failure, build_results
-from scarnode.segment import Segmentation, Segmenter, Tissue
-from scarnode.stack import Stack, find_stacks, read_volume
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.pipeline.analyse import write_objects
+from scarnode.pipeline.measure import measure
+from scarnode.pipeline.report import Provenance, ResultObjects, build_failure, build_results
+from scarnode.pipeline.segment import Segmentation, Segmenter, Tissue
+from scarnode.pipeline.stack import Stack, find_stacks, read_volume
 
 
 @dataclass(frozen=True)

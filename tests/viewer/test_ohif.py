@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from scarnode.deliver import Destination, send
-from scarnode.report import codes
-from scarnode.segment import Segmenter, Tissue
+from scarnode.dicom.scu import Destination, send
+from scarnode.pipeline.report import codes
+from scarnode.pipeline.segment import Segmenter, Tissue
 from tests.harness.orthanc import Orthanc
 from tests.harness.tools import find_tool
 from tests.viewer.chromium import Chromium

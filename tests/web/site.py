@@ -14,18 +14,18 @@ import requests
 from fastapi import FastAPI
 from pydicom import dcmread
 
-from scarnode.analyse import job_key
 from scarnode.config import DestinationSection, LedgerSection, ResultsSection, Settings, SpoolSection, WebSection
-from scarnode.jobs import Ledger
-from scarnode.jobs.model import Analysed, PlannedJob
-from scarnode.jobs.results import provenance_of, write_results
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.measure import measure
-from scarnode.receive import ReceivedInstance
-from scarnode.report import build_results
-from scarnode.segment import Segmentation
-from scarnode.segment.model import ModelIdentity
-from scarnode.stack import Stack, find_stacks, input_digest, read_volume
+from scarnode.dicom.scp import ReceivedInstance
+from scarnode.ledger import Ledger
+from scarnode.ledger.model import Analysed, PlannedJob
+from scarnode.ledger.results import provenance_of, write_results
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.pipeline.analyse import job_key
+from scarnode.pipeline.measure import measure
+from scarnode.pipeline.report import build_results
+from scarnode.pipeline.segment import Segmentation
+from scarnode.pipeline.segment.model import ModelIdentity
+from scarnode.pipeline.stack import Stack, find_stacks, input_digest, read_volume
 from scarnode.web import Role, WebServer, make_account
 from scarnode.web.app import make_app
 from tests.harness.tools import free_port
@@ -56,7 +56,7 @@ class Site:
     def browser(self, who: tuple[str, str] = ADMIN) -> requests.Session:
         """Give a browser that is logged in, without the password's tenth of a second."""
         browser, role = self.anybody(), Role.ADMIN if who is ADMIN else Role.VIEWER
-        browser.cookies.set("scarnode", self.app.state.desk.sessions.open(who[0], role, "127.0.0.1"))
+        browser.cookies.set("scarnode", self.app.state.app_state.sessions.open(who[0], role, "127.0.0.1"))
         return browser
 
     def log_in(self, who: tuple[str, str] = ADMIN) -> requests.Session:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import requests
 
-from scarnode.jobs import queries
-from scarnode.web import accounts, links
-from scarnode.web.accounts import Role
+from scarnode.config import accounts
+from scarnode.config.accounts import Role
+from scarnode.ledger import queries
+from scarnode.web import links
 from scarnode.web.app import PARTS
 from scarnode.web.sessions import IDLE_SECONDS, LONGEST_SECONDS, Sessions
 from scarnode.web.throttle import MOST_BY_NAME, WINDOW_SECONDS
-from tests.jobs.builders import TO_PACS, finished_job
+from tests.ledger.builders import TO_PACS, finished_job
 from tests.web.site import ADMIN, VIEWER, Site, served
 
 OPEN = {"/login", "/logout", "/api/login"}
@@ -200,7 +201,7 @@ def test_whose_account_changed_is_logged_out(tmp_path: Path):
         vic, ada = site.browser(VIEWER), site.browser(ADMIN)
         promoted = accounts.make_account(VIEWER[0], Role.ADMIN, VIEWER[1])
         users = (site.settings.web.users[0], promoted)
-        site.server.take_over(
+        site.server.reload_settings(
             site.settings.model_copy(update={"web": site.settings.web.model_copy(update={"users": users})})
         )
         assert vic.get(site.address + "/", allow_redirects=False, timeout=20).status_code == 303

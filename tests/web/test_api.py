@@ -26,7 +26,7 @@ def hammer(site, examples: int) -> None:
     import schemathesis  # two seconds that nobody else needs
 
     checks = [schemathesis.checks.not_a_server_error, schemathesis.checks.response_schema_conformance]
-    token = site.app.state.desk.sessions.open("ada", Role.ADMIN, "127.0.0.1")
+    token = site.app.state.app_state.sessions.open("ada", Role.ADMIN, "127.0.0.1")
     headers = {"Authorization": f"Bearer {token}", "Host": "localhost"}
     schema = schemathesis.openapi.from_dict(site.app.openapi())
     schema.config.update(base_url=site.address)

@@ -16,8 +16,8 @@ import pytest
 import requests
 from fastapi import APIRouter, FastAPI
 
-from scarnode.config import Settings, TlsSection, WebSection
-from scarnode.web import WebServer, accounts, connections, links, throttle
+from scarnode.config import Settings, TlsSection, WebSection, accounts
+from scarnode.web import WebServer, connections, links, throttle
 from scarnode.web.app import make_app
 from scarnode.web.monitoring import monitoring_router
 from scarnode.web.throttle import LIMITS, MOST_BY_ADDRESS, MOST_BY_NAME, WINDOW_SECONDS, Throttle, network_of
@@ -168,7 +168,7 @@ def test_an_ipv6_network_is_one_address(tmp_path: Path, cheap):
 @contextmanager
 def node_pages(folder: Path, **web: object) -> Iterator[str]:
     """Serve pages with metrics and health, as the node does; give the address."""
-    from scarnode.jobs import Ledger
+    from scarnode.ledger import Ledger
 
     settings = site_settings(folder, **web)
     router = monitoring_router(lambda: b"scarnode_up 1\n", list)

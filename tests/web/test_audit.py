@@ -6,8 +6,8 @@ import pytest
 
 from scarnode.audit import AuditTrail
 from scarnode.config import AuditSection
-from scarnode.errors import AuditError
-from scarnode.jobs import queries
+from scarnode.ledger import queries
+from scarnode.util.errors import AuditError
 from tests.harness.tools import free_port
 from tests.web.site import VIEWER, served, site_settings, walked
 

@@ -14,8 +14,8 @@ import pytest
 from pydicom import dcmread
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from scarnode.lab.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.uids import derived_uid
+from scarnode.dicom.uids import derived_uid
+from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
 from scarnode.web import Role, make_account
 from tests.harness.ledger import query, wait_for_jobs
 from tests.harness.node import ROOT, Node

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from scarnode import RESEARCH_USE
-from scarnode.jobs import queries
-from scarnode.jobs.model import DeliveryReport
-from scarnode.jobs.reception import Reception
-from scarnode.stack import SeriesVerdict, Verdict
-from tests.jobs.builders import STUDY, received, verdict
+from scarnode.ledger import queries
+from scarnode.ledger.model import DeliveryReport
+from scarnode.ledger.reception import Reception
+from scarnode.pipeline.stack import SeriesVerdict, Verdict
+from tests.ledger.builders import STUDY, received, verdict
 from tests.web.site import Site, served, walked
 
 PATIENT, ACCESSION = "PHANTOM^SEED3", "SYN"
@@ -282,7 +282,7 @@ def test_many_jobs_are_paged(tmp_path):
 
 
 def many_jobs(site: Site, count: int) -> None:
-    from tests.jobs.builders import plan
+    from tests.ledger.builders import plan
 
     site.ledger.add_instances([received(number) for number in range(1, 4)])
     newest, _ = site.ledger.study_files(1)
@@ -297,7 +297,7 @@ def test_what_a_header_says_is_text(tmp_path):
         site.ledger.add_instances([replace(received(1), patient_name=evil, patient_id=evil, calling_ae=evil[:16])])
         newest, _ = site.ledger.study_files(1)
         bad = SeriesVerdict(STUDY, evil, Verdict.REJECTED, evil, evil, 0, 1, evil, evil)
-        from tests.jobs.builders import plan
+        from tests.ledger.builders import plan
 
         site.ledger.close_study(1, newest, [bad], [plan("a")])
         browser = site.browser()

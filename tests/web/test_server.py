@@ -9,7 +9,7 @@ import requests
 from fastapi import APIRouter, FastAPI
 
 from scarnode.config import Settings, WebSection, read_settings
-from scarnode.errors import ConfigError
+from scarnode.util.errors import ConfigError
 from scarnode.web import Role, WebServer, make_account, read_account
 from tests.harness.tools import free_port
 

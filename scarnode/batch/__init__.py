@@ -1,0 +1,1 @@
+"""Archives of files without a node: one study, many studies."""

@@ -1,0 +1,1 @@
+"""What speaks or writes DICOM and knows neither LGE nor the ledger."""

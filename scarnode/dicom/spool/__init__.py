@@ -1,0 +1,1 @@
+"""Received instances as durable files."""

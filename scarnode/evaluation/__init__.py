@@ -1,0 +1,1 @@
+"""Networks and intensity methods against an expert's contours."""

@@ -1,0 +1,165 @@
+"""Whether there is anything to look for in the ledger, at the price of one pragma: most seconds nothing happens."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, text
+
+from scarnode.ledger.database import files_of
+from scarnode.ledger.sqlite_file import LedgerFileError, copy_database
+from scarnode.util.clock import monotonic_time
+
+if TYPE_CHECKING:
+    from scarnode.ledger.ledger import Ledger
+
+SOON = 1.0
+"""Seconds within which what comes due has its task woken at that moment: a task looks once a second by itself."""
+
+AT_REST = float("inf")
+
+
+class DataVersion:
+    """Tells two states of a ledger apart, whichever process wrote to it.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        Of SQLite in a file; of any other database nothing can be told.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._files = files_of(engine)
+        self._file = self._files.database if self._files else None
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def version(self) -> int | None:
+        """Return a number that changes with every commit (``PRAGMA data_version``); None: it can not be told."""
+        try:
+            with self._lock:
+                return self._version()
+        except (sqlite3.Error, LedgerFileError):  # who looks into the ledger now meets the same, and says so
+            return None
+
+    def copy_to(self, copy: Path) -> int | None:
+        """Copy the ledger's committed content to a file, also where the ledger's own files were deleted.
+
+        Returns
+        -------
+        int or None
+            The version that was copied at least; None: there is no file to copy.
+
+        Raises
+        ------
+        OSError, sqlite3.Error
+            It can not be copied.
+        """
+        with self._lock:
+            version = self._version()
+            if self._connection is not None:
+                copy_database(self._connection, copy)
+            return version
+
+    def _version(self) -> int | None:
+        if not self._file or self._files is None:
+            return None
+        if self._connection is not None:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        # of its own: the pragma does not tell of commits on the same connection
+        self._files.check()
+        file = f"{self._file.as_uri()}?mode=ro"
+        self._connection = sqlite3.connect(file, timeout=0, check_same_thread=False, uri=True)
+        version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        self._files.remember_log()
+        return version
+
+    def close(self) -> None:
+        """Return the connection."""
+        with self._lock:
+            if self._connection is not None and self._files is not None:
+                self._files.forget_log()
+                self._connection.close()
+                self._connection = None
+
+
+class DueFilter:
+    """Keeps tasks from looking into a ledger in which nothing has changed since and nothing has come due.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    quiet_seconds : callable
+        Gives how long a study must be quiet.
+    wake : callable
+        ``Scheduler.wake``: runs a task in so many seconds.
+    """
+
+    def __init__(self, ledger: Ledger, quiet_seconds: Callable[[], float], wake: Callable[[str, float], None]) -> None:
+        self._ledger, self._quiet_seconds, self._wake = ledger, quiet_seconds, wake
+        self._lock = threading.Lock()
+        self._known: tuple[int, float, float] | None = None
+
+    def guard(self, name: str, task: Callable[[], bool | None]) -> Callable[[], None]:
+        """Return a task that runs only where it may find something.
+
+        Parameters
+        ----------
+        name : str
+            The scheduler's.
+        task : callable
+            What it has to do is in the ledger, and is due by a time that `next_due` knows. Where it raises, or gives
+            False, it is run again at its next time.
+        """
+        seen: int | None = None
+
+        def run() -> None:
+            nonlocal seen
+            version, due = self._state()
+            left = due - monotonic_time()
+            if version is None or version != seen or left <= 0:
+                seen = None
+                if task() is not False:
+                    seen = version  # of before: what came while it ran is looked at
+            if 0 < left < SOON:
+                self._wake(name, left)
+
+        return run
+
+    def _state(self) -> tuple[int | None, float]:
+        """Return the ledger's version, and when the first of what is written there comes due."""
+        with self._lock:
+            version, quiet = self._ledger.changes.version(), self._quiet_seconds()
+            if version is None:
+                return None, 0.0
+            if self._known is None or self._known[:2] != (version, quiet):
+                self._known = (version, quiet, next_due(self._ledger, quiet))
+            return version, self._known[2]
+
+
+def next_due(ledger: Ledger, quiet_seconds: float) -> float:
+    """Return when the first of what the ledger holds comes due, by `scarnode.util.clock.steady`; infinity: nothing
+    waits.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    quiet_seconds : float
+        How long a study must be quiet.
+    """
+    query = """
+        SELECT min(due) FROM (
+            SELECT min(last_received_at) + :quiet AS due FROM study WHERE newest_instance > searched_instance
+            UNION ALL SELECT min(due_at) FROM job WHERE state = 'queued'
+            UNION ALL SELECT min(lease_until) FROM job WHERE state = 'running'
+            UNION ALL SELECT min(delivery.due_at) FROM job JOIN delivery ON delivery.job_id = job.id
+                WHERE job.state IN ('delivering', 'failed') AND delivery.state = 'pending'
+            UNION ALL SELECT min(due_at) FROM commitment WHERE state IN ('pending', 'requested')
+        ) waiting"""
+    with ledger.reading() as session:
+        due = session.execute(text(query), {"quiet": quiet_seconds}).scalar()
+    return AT_REST if due is None else float(due)

@@ -1,0 +1,1 @@
+"""The running service: its roles, tasks, worker processes."""

@@ -1,0 +1,1 @@
+"""The tasks of a running node, each run by the scheduler."""

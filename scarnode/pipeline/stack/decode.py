@@ -1,0 +1,132 @@
+"""Stored pixel values of frames: native ones read here, compressed ones decoded in a process of their own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom.uid import UID
+
+from scarnode.dicom.part10 import NotPart10Error, open_file, read, skip_meta
+from scarnode.pipeline.stack.bits import stored_values
+from scarnode.pipeline.stack.codec_process import SECONDS_A_FRAME, SECONDS_TO_START
+from scarnode.util.errors import name_of, raise_system_fault
+
+
+class DecodeError(Exception):
+    """A frame can not be decoded.
+
+    Parameters
+    ----------
+    which : int
+        Its index among those that were asked for.
+    why : str
+        Without patient data.
+    """
+
+    def __init__(self, which: int, why: str) -> None:
+        super().__init__(why)
+        self.which = which
+
+
+def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
+    """Decode frames: stored values as HighBit and BitsStored say, without rescale.
+
+    JPEG, JPEG-LS, JPEG 2000 and RLE are decoded in a child process: codecs abort on some damaged streams, and what a
+    stream unpacks to is anybody's guess; neither must end a node. It costs the start of one Python for each call that
+    has such frames.
+
+    Parameters
+    ----------
+    wanted : sequence of (Path, int)
+        File, and index of the frame in it, from 0.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        Integer, each of shape (rows, columns) for a grey image, in the order asked for.
+
+    Raises
+    ------
+    DecodeError
+        For the first frame that can not be decoded; made from the OSError or MemoryError where the machine is to
+        blame.
+    SystemFaultError
+        No process can be started.
+    """
+    frames: list[np.ndarray] = [_NOTHING] * len(wanted)
+    by_path: dict[Path, list[int]] = defaultdict(list)
+    for which, (path, _) in enumerate(wanted):
+        by_path[path].append(which)
+    apart = []
+    for path, numbers in by_path.items():
+        which = numbers[0]
+        try:
+            if _needs_codec(path):
+                apart += numbers
+                continue
+            dataset = read(path, pixels=True)
+            for which in numbers:
+                frames[which] = np.array(stored_values(dataset, wanted[which][1]))
+        except Exception as error:  # whatever the parser meets
+            raise DecodeError(which, name_of(error)) from error
+    if apart:
+        for which, frame in zip(apart, _decode_apart([wanted[which] for which in apart], apart), strict=True):
+            frames[which] = frame
+    return frames
+
+
+_NOTHING = np.empty(0)
+
+
+def _needs_codec(path: Path) -> bool:
+    with open_file(path) as stream:
+        try:
+            syntax = UID(skip_meta(stream))
+        except NotPart10Error:
+            return False
+    # What is no known transfer syntax has no codec to crash.
+    return syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated
+
+
+def _decode_apart(wanted: list[tuple[Path, int]], numbers: list[int]) -> list[np.ndarray]:
+    request = json.dumps([[str(path.absolute()), index] for path, index in wanted]).encode()
+    command = [sys.executable, "-m", "scarnode.pipeline.stack.codec_process"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            command,
+            input=request,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            timeout=SECONDS_TO_START + SECONDS_A_FRAME * len(wanted),
+            check=False,
+        )
+        answer, end = done.stdout, f"the codec ended with code {done.returncode}"
+    except subprocess.TimeoutExpired as error:
+        answer, end = error.stdout or b"", "the codec took too long"
+    except OSError as error:  # no process, no pipe
+        raise_system_fault(error, "the process that decodes")
+        raise
+    stream = io.BytesIO(answer)
+    frames = []
+    for which in numbers:
+        mark = stream.read(1)
+        if mark == b"!":
+            number = int(stream.readline())
+            raise DecodeError(which, "it can not be read") from OSError(number, os.strerror(number))
+        if mark == b"-":
+            raise DecodeError(which, stream.readline().decode("ascii", "replace").strip())
+        try:
+            frames.append(np.load(stream, allow_pickle=False))
+        except (ValueError, EOFError, OSError) as error:
+            raise DecodeError(which, end) from error
+    return frames

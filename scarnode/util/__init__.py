@@ -1,0 +1,1 @@
+"""What every package may use: errors, time, disk, durable files, child processes, logs."""

@@ -1,0 +1,46 @@
+"""How long to wait before a destination that did not take a result is asked again."""
+
+import random
+
+_MOST_DOUBLINGS = 60
+"""Keeps 2**n a float; 2**60 seconds is beyond every cap."""
+
+
+def next_delay(attempt: int, base: float, cap: float, rng: random.Random) -> float:
+    """Return the delay after a failed attempt: exponential with "equal jitter".
+
+    With ``ceiling = min(cap, base * 2 ** (attempt - 1))`` the delay is drawn evenly from
+    ``[ceiling / 2, ceiling]``. The half that is fixed keeps a sick PACS from being asked again at once, the half that
+    is drawn keeps results that failed together from coming back together.
+
+    Parameters
+    ----------
+    attempt : int
+        Attempts that failed so far, from 1.
+    base : float
+        Ceiling of the first delay, seconds, above 0.
+    cap : float
+        No delay is longer, seconds, at least `base`.
+    rng : random.Random
+        Where the jitter comes from.
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Raises
+    ------
+    ValueError
+        If `attempt` is below 1, or not ``0 < base <= cap``.
+
+    References
+    ----------
+    M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    if attempt < 1:
+        raise ValueError(f"attempt is counted from 1, not {attempt}")
+    if not 0 < base <= cap:
+        raise ValueError(f"0 < base <= cap is needed, not base {base} and cap {cap}")
+    ceiling = min(cap, base * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS))
+    return rng.uniform(ceiling / 2, ceiling)

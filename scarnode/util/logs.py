@@ -1,0 +1,67 @@
+"""What a process of the node writes to its log: no patient data, whatever a library wants to quote."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+import threading
+import traceback
+import warnings
+from types import TracebackType
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class FramesOnly(logging.Formatter):
+    """Formats an exception as its type and where it happened: its text may quote a header's values.
+
+    A message is one line, whatever a peer put into what a library quotes: nobody can forge another line.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; an exception that is the message itself (``log.exception(error)``) is told by its type."""
+        if isinstance(record.msg, BaseException):
+            record = copy.copy(record)
+            record.msg, record.args = type(record.msg).__name__, None
+        return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
+        """Return the message with its control characters replaced."""
+        record.message = "".join(c if c.isprintable() else "?" for c in record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's own name)
+        """Return the frames of a traceback and the exception's type."""
+        kind, _, trace = ei
+        return "".join(traceback.format_tb(trace)) + kind.__name__
+
+
+def keep_quiet_about_patients() -> None:
+    """Silence what quotes header values or whole datasets: patient data has no place in a log."""
+    warnings.simplefilter("ignore")  # pydicom warns in its caller's name, with the value
+    for name in ("pydicom", "highdicom", "dicomweb_client", "retrying"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("pynetdicom", "alembic", "urllib3", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_to_stderr(level: str) -> None:
+    """Set up this process's log, and have exceptions that nobody caught written there too, without their text."""
+    keep_quiet_about_patients()
+    handler = logging.StreamHandler()
+    handler.setFormatter(FramesOnly("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    sys.excepthook = log_uncaught
+    threading.excepthook = lambda dead: log_uncaught(dead.exc_type, dead.exc_value, dead.exc_traceback)
+    sys.unraisablehook = lambda lost: log_uncaught(lost.exc_type, lost.exc_value, lost.exc_traceback)
+
+
+def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Log an exception that ended a thread (pynetdicom's, on some broken messages) as `FramesOnly` formats it.
+
+    Python itself would write its text to standard error, with whatever it quotes.
+    """
+    if error is not None and not isinstance(error, SystemExit):
+        log.error("nobody caught an error; its thread ended", exc_info=(kind, error, trace))
