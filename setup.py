@@ -10,7 +10,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("config.ini", "systemd/scarnode.node.service", "systemd/scarnode@.service")
+SHIPPED = ("config.ini", "systemd/scarnode.service", "systemd/scarnode@.service")
 
 
 class BuildPy(build_py):

@@ -58,7 +58,7 @@ def test_the_wheel_carries_everything(built):
         if path.is_file() and "__pycache__" not in path.parts
     ]
     wanted += [f"scarnode/model_weights/{path.name}" for path in (ROOT / "model_weights").iterdir() if path.is_file()]
-    shipped = ("config.ini", "scarnode.node.service", "scarnode@.service")
+    shipped = ("config.ini", "scarnode.service", "scarnode@.service")
     wanted += [f"scarnode/config/shipped/{name}" for name in shipped]
     info = f"scarnode-{__version__}.dist-info"
     wanted += [f"{info}/licenses/LICENSE", f"{info}/licenses/model_weights/LICENSE-weights.md"]
@@ -76,7 +76,7 @@ def test_the_sdist_makes_the_same_wheel(built):
         "LICENSE",
         "README.md",
         "CHANGELOG.md",
-        "systemd/scarnode.node.service",
+        "systemd/scarnode.service",
         "systemd/scarnode@.service",
         "constraints.txt",
     } <= names

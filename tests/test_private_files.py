@@ -156,8 +156,8 @@ def test_config_init_writes_for_its_owner(tmp_path, scarnode):
     config = tmp_path / "etc" / "config.ini"
     scarnode("config", "init", config)
     assert mode(config) == 0o600
-    scarnode("config", "unit", tmp_path / "scarnode.node.service")
-    assert mode(tmp_path / "scarnode.node.service") == 0o644
+    scarnode("config", "unit", tmp_path / "scarnode.service")
+    assert mode(tmp_path / "scarnode.service") == 0o644
     (tmp_path / "dangling").symlink_to(tmp_path / "planted")
     scarnode("config", "init", tmp_path / "dangling", code=2)
     assert not (tmp_path / "planted").exists()
@@ -236,7 +236,7 @@ MODES = set("wax+")
 HARMLESS = {
     "scarnode/training/checkpoint.py": "weights of a run",
     "scarnode/training/export.py": "the licence of weights",
-    "scarnode/lab/phantom": "synthetic",
+    "scarnode/phantom": "synthetic",
     "scarnode/training/run.py": "the curve of a run",
     "scarnode/training/train.py": "steps and losses of a run",
     "scarnode/pipeline/segment/weights.py": "weights and their card",

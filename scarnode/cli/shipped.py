@@ -46,7 +46,7 @@ def config_unit(
     """Write the systemd unit that runs this scarnode. A file that is there is never changed."""
     from scarnode.config.shipped import shipped_unit
 
-    path = path or UNITS / ("scarnode@.service" if roles else "scarnode.node.service")
+    path = path or UNITS / ("scarnode@.service" if roles else "scarnode.service")
     if _write(shipped_unit(roles), path):
         service = "scarnode@receive (@work, @deliver)" if roles else "scarnode"
         out.print(f"{path} written. Then: systemctl daemon-reload && systemctl enable --now {service}", soft_wrap=True)

@@ -32,7 +32,7 @@ def shipped_unit(roles: bool = False) -> str:
         The template for one role of several machines.
     """
     program = Path(sys.prefix, "bin", "scarnode")
-    text = _text("systemd/scarnode@.service" if roles else "systemd/scarnode.node.service")
+    text = _text("systemd/scarnode@.service" if roles else "systemd/scarnode.service")
     return text.replace(_PROGRAM, str(program)) if program.exists() else text
 
 

@@ -142,7 +142,8 @@ class DueFilter:
 
 
 def next_due(ledger: Ledger, quiet_seconds: float) -> float:
-    """Return when the first of what the ledger holds comes due, by `scarnode.util.clock.steady`; infinity: nothing
+    """Return when the first of what the ledger holds comes due, by `scarnode.util.clock.monotonic_time`; infinity:
+    nothing
     waits.
 
     Parameters

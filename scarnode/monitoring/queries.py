@@ -59,7 +59,7 @@ def oldest_queued(ledger: Ledger, before: float) -> Waiting | None:
 
 def oldest_unsearched(ledger: Ledger) -> float | None:
     """Return when the last instance came of the study that waits longest to be searched; by
-    `scarnode.util.clock.steady`.
+    `scarnode.util.clock.monotonic_time`.
     """
     row = _row(ledger, "SELECT min(last_received_at) FROM study WHERE newest_instance > searched_instance")
     return row[0]

@@ -27,7 +27,7 @@ def monotonic_time() -> float:
 
 
 def align(now: float) -> float:
-    """Set `steady` by a clock that several processes share; gives by how many seconds it went forward."""
+    """Set `monotonic_time` by a clock that several processes share; gives by how many seconds it went forward."""
     global _start
     former, _start = _start, now - time.monotonic()
     return _start - former

@@ -82,7 +82,7 @@ class WebServer:
         identity = settings.tls.identity()
         if self._context is not None and identity is not None:
             self._context.load_cert_chain(identity.certificate, identity.private_key)
-        app_state = getattr(self._app.state, "desk", None)
+        app_state = getattr(self._app.state, "app_state", None)
         if app_state is not None:
             app_state.reload_settings(settings)
 

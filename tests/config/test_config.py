@@ -292,8 +292,8 @@ def test_config_init_writes_the_shipped_file_and_never_changes_one(scarnode, tmp
 
 
 def test_config_unit_is_the_shipped_one(scarnode, tmp_path):
-    scarnode("config", "unit", tmp_path / "scarnode.node.service")
-    assert "serve --config /etc/scarnode/config.ini" in (tmp_path / "scarnode.node.service").read_text()
+    scarnode("config", "unit", tmp_path / "scarnode.service")
+    assert "serve --config /etc/scarnode/config.ini" in (tmp_path / "scarnode.service").read_text()
 
 
 def test_config_unit_gives_the_template_of_the_roles_too(scarnode):

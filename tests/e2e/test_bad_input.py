@@ -317,7 +317,7 @@ def test_serve_says_what_is_wrong_in_config_ini(tmp_path, scarnode):
 
 
 def shipped_weights() -> Path:
-    folder = Path(scarnode.pipeline.segment.__file__).resolve().parents[2] / "model_weights"
+    folder = Path(scarnode.pipeline.segment.__file__).resolve().parents[3] / "model_weights"
     found = sorted(folder.glob("*.safetensors"))
     assert found, f"no weights in {folder}"
     return found[0]

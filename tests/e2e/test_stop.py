@@ -20,7 +20,7 @@ from tests.harness.strace import workers
 from tests.harness.tools import wait_until
 
 UNIT_SECONDS = 60
-"""TimeoutStopSec of systemd/scarnode.node.service."""
+"""TimeoutStopSec of systemd/scarnode.service."""
 
 SMALL = {"study": {"quiet_seconds": 1, "hold_flags": "NONE"}, "segment": {"device": "cpu", "threads": 1}}
 

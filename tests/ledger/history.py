@@ -52,7 +52,7 @@ class Clock:
         with ExitStack() as stack:
             stack.enter_context(patch("time.time", self))
             for module in CLOCKS:
-                stack.enter_context(patch(f"scarnode.ledger.{module}.steady", self))
+                stack.enter_context(patch(f"scarnode.ledger.{module}.monotonic_time", self))
             yield
 
 

@@ -10,10 +10,9 @@ from sqlalchemy import text
 from scarnode.ledger import Ledger
 from scarnode.monitoring import queries
 from scarnode.monitoring.counters import Durations, LedgerCounts
+from tests.ledger.builders import open_ledger, received
 from tests.ledger.history import make_history
 from tests.ledger.questions import PERSON, WEB
-
-from .builders import open_ledger, received
 
 WATCH = {
     "jobs_in": lambda ledger: queries.jobs_in(ledger, "failed"),

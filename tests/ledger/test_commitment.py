@@ -21,8 +21,7 @@ from scarnode.ledger.tables import Commitment, Delivery
 from scarnode.node.tasks.outbox import ask_commitments, deliver_due, resend_delay
 from tests.harness import Orthanc, free_port, wait_until
 from tests.harness.archive import Archive
-
-from .builders import TO_PACS, finished_job, open_ledger
+from tests.ledger.builders import TO_PACS, finished_job, open_ledger
 
 pytestmark = pytest.mark.usefixtures("database")
 

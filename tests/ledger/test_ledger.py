@@ -20,8 +20,17 @@ from scarnode.ledger.model import DeliveryReport
 from scarnode.ledger.schema import MIGRATIONS, REVISIONS
 from scarnode.ledger.tables import Base
 from scarnode.util.errors import LedgerError
-
-from .builders import STUDY, TO_PACS, analysed, correction, failure_report, open_ledger, plan, received, verdict
+from tests.ledger.builders import (
+    STUDY,
+    TO_PACS,
+    analysed,
+    correction,
+    failure_report,
+    open_ledger,
+    plan,
+    received,
+    verdict,
+)
 
 
 @pytest.fixture
@@ -68,7 +77,7 @@ def test_the_walk_of_a_job(ledger):
 
 def test_a_study_is_quiet_only_after_its_last_instance(ledger, monkeypatch):
     now = 1000.0
-    monkeypatch.setattr("scarnode.ledger.reception.steady", lambda: now)
+    monkeypatch.setattr("scarnode.ledger.reception.monotonic_time", lambda: now)
     for now in (1000.0, 1095.0):
         ledger.add_instances([received(int(now))])
     now = 1100.0
@@ -328,8 +337,8 @@ def test_a_crash_of_the_node_is_not_the_jobs_fault_but_is_capped(ledger, monkeyp
     """The job waits longer after each crash: what flaps for minutes can not use up its chances."""
     close(ledger, plan("a"))
     now = start = time.time()
-    monkeypatch.setattr("scarnode.ledger.ledger.steady", lambda: now)
-    monkeypatch.setattr("scarnode.ledger.deliveries.steady", lambda: now)
+    monkeypatch.setattr("scarnode.ledger.ledger.monotonic_time", lambda: now)
+    monkeypatch.setattr("scarnode.ledger.deliveries.monotonic_time", lambda: now)
     waits = []
     while state(ledger) == "queued":
         before = now

@@ -6,8 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from scarnode.ledger import queries
-
-from .builders import open_ledger, plan, received, verdict
+from tests.ledger.builders import open_ledger, plan, received, verdict
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -8,8 +8,7 @@ from sqlalchemy import text
 from scarnode.ledger import queries
 from scarnode.ledger.redo import do_again
 from scarnode.pipeline.stack import SeriesVerdict, Verdict
-
-from .builders import TO_PACS, open_ledger, plan, received
+from tests.ledger.builders import TO_PACS, open_ledger, plan, received
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -28,8 +28,7 @@ from scarnode.pipeline.stack import SeriesVerdict, Verdict
 from scarnode.util.disk import NO_FLOOR, FreeSpaceLimit
 from scarnode.util.errors import LedgerError
 from tests.harness.tools import wait_until
-
-from .builders import MR_IMAGE, TO_PACS, analysed, open_ledger, plan, verdict
+from tests.ledger.builders import MR_IMAGE, TO_PACS, analysed, open_ledger, plan, verdict
 
 pytestmark = pytest.mark.usefixtures("database")
 

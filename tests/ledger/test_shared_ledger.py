@@ -17,8 +17,8 @@ from scarnode.ledger.nodes import LEASE
 from scarnode.ledger.task_locks import TaskLocks
 from scarnode.node.cluster.heartbeat import LOST, Heartbeat
 from scarnode.util import clock
+from tests.ledger.builders import TO_PACS, analysed, open_ledger, plan, received, verdict
 
-from .builders import TO_PACS, analysed, open_ledger, plan, received, verdict
 from .test_ledger import close, state
 
 
@@ -78,7 +78,7 @@ def test_the_jobs_of_a_process_that_gives_no_sign_of_life_are_given_to_others(le
     ledger.set_alarm("worker_0_host-1", "no memory")
     assert ledger.end_lost() == []
     later = clock.monotonic_time() + LEASE + 1
-    monkeypatch.setattr("scarnode.ledger.nodes.steady", lambda: later)
+    monkeypatch.setattr("scarnode.ledger.nodes.monotonic_time", lambda: later)
     ledger.beat("host-10", "work")
     assert ledgers[1].end_lost() == ["host-1"]
     assert ledgers[1].end_lost() == []
@@ -103,7 +103,7 @@ def test_a_dead_process_is_an_alarm_until_it_is_started_again(ledgers, monkeypat
     other = Heartbeat(ledger, "host-2", ["deliver"], None, lambda: 60.0)
     later = clock.monotonic_time() + LEASE + 1
     with monkeypatch.context() as future:
-        future.setattr("scarnode.ledger.nodes.steady", lambda: later)
+        future.setattr("scarnode.ledger.nodes.monotonic_time", lambda: later)
         other.beat()
     assert LOST in ledger.standing_alarms()
     Heartbeat(ledger, "host-3", ["work"], None, lambda: 60.0)

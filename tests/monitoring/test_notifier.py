@@ -47,7 +47,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("scarnode.ledger.notifications.steady", clock.monotonic_time)
+    monkeypatch.setattr("scarnode.ledger.notifications.monotonic_time", clock.monotonic_time)
     return clock
 
 
@@ -133,7 +133,7 @@ def test_a_crash_between_sending_and_noting_tells_it_again(ledger, channel, cloc
     ours = started(ledger)
     ledger.raise_alarm("disk_spool", "full")
     with monkeypatch.context() as crash:
-        crash.setattr(ledger, "note_told", lambda *_: (_ for _ in ()).throw(RuntimeError))
+        crash.setattr(ledger, "mark_notified", lambda *_: (_ for _ in ()).throw(RuntimeError))
         with pytest.raises(RuntimeError):
             ours.look()
     first = channel.messages[:]

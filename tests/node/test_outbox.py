@@ -19,8 +19,7 @@ from scarnode.node.tasks.outbox import deliver_due
 from tests.harness import free_port
 from tests.harness.peers import raw_peer
 from tests.harness.web import http, item, response, web_server
-
-from .builders import TO_PACS, finished_job, open_ledger
+from tests.ledger.builders import TO_PACS, finished_job, open_ledger
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -19,8 +19,7 @@ from scarnode.node.tasks.registrar import Registrar
 from tests.dicom.scp.builders import instance, write
 from tests.harness.senders import dataset_bytes
 from tests.harness.tools import wait_until
-
-from .builders import open_ledger
+from tests.ledger.builders import open_ledger
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -22,9 +22,8 @@ from scarnode.pipeline.segment import ModelIdentity, Segmentation
 from scarnode.pipeline.stack import Rules, find_stacks, read_volume
 from scarnode.util.errors import SystemFaultError
 from tests.harness.viewer import edited, save
+from tests.ledger.builders import open_ledger
 from tests.training.segs import foreign_seg
-
-from .builders import open_ledger
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
-UNITS = [FOLDER / "scarnode.node.service", FOLDER / "scarnode@.service"]
+UNITS = [FOLDER / "scarnode.service", FOLDER / "scarnode@.service"]
 
 
 @pytest.mark.parametrize("source", UNITS, ids=lambda path: path.name)

@@ -84,7 +84,7 @@ class Registrar:
         self._queue.put(stored)
 
     def caught_up_to(self) -> float:
-        """Return the time up to which all that was stored is in the ledger (of `scarnode.util.clock.steady`).
+        """Return the time up to which all that was stored is in the ledger (of `scarnode.util.clock.monotonic_time`).
 
         A study of which an image is still in hand looks quiet to the ledger, and is not.
         """

@@ -24,8 +24,7 @@ from pynetdicom.sop_class import (
 from scarnode.dicom.reactor import held
 from scarnode.dicom.scp import AccessPolicy, Limits, Spool, listen
 from scarnode.util.errors import ScarnodeError
-
-from .builders import instance, write
+from tests.dicom.scp.builders import instance, write
 
 
 @pytest.fixture

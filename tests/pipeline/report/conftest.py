@@ -1,9 +1,9 @@
 """Source studies and their results, built once for all tests of the room."""
 
 import pytest
-from sources import FAILED, MATRIX, MODEL, REASON, make_case
 
 from scarnode.pipeline.report import build_failure, build_results
+from tests.pipeline.report.sources import FAILED, MATRIX, MODEL, REASON, make_case
 
 
 @pytest.fixture(scope="session")

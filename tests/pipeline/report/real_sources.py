@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
-from sources import MADE_AT, MODEL
 
 from scarnode.pipeline.measure import measure
 from scarnode.pipeline.report import Provenance
 from scarnode.pipeline.segment.model import Segmentation, Tissue
 from scarnode.pipeline.stack.model import Component, SourceFrame, Stack
+from tests.pipeline.report.sources import MADE_AT, MODEL
 
 
 def enhanced_stacks(folder: Path):

@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw
 from pydicom import dcmread
 from pydicom.uid import EncapsulatedPDFStorage
 from scipy import ndimage
-from sources import MADE_AT, MATRIX, MODEL, Spec, make_case, render_sheet
 
 from scarnode import RESEARCH_USE
 from scarnode.pipeline.measure import AhaSegment, Burden, ThresholdMeasurement, Transmurality, measure
@@ -26,6 +25,7 @@ from scarnode.pipeline.report.style import MARGIN
 from scarnode.pipeline.report.tiles import CAPTION, LEGEND, draw_slices
 from scarnode.pipeline.segment.model import Tissue
 from scarnode.pipeline.stack.model import Component, Flag
+from tests.pipeline.report.sources import MADE_AT, MATRIX, MODEL, Spec, make_case, render_sheet
 
 WORDS_OF_ADVICE = re.compile(r"treat|therap|implant|defibrill|\bICD\b|recommend|should|consider", re.IGNORECASE)
 

@@ -2,9 +2,9 @@
 
 import pytest
 from pydicom import dcmread
-from sources import FAILED, MATRIX
 
 from scarnode.pipeline.report.readback import read_numbers
+from tests.pipeline.report.sources import FAILED, MATRIX
 
 
 @pytest.mark.parametrize("label", MATRIX)

@@ -7,7 +7,6 @@ from datetime import datetime
 import numpy as np
 import pytest
 from pydicom import dcmread
-from sources import make_case, small
 
 from scarnode.ledger.planning import STACK_JSON
 from scarnode.pipeline.correct.outline import paint, read_seg
@@ -18,6 +17,7 @@ from scarnode.pipeline.report.texts import flags_in_words
 from scarnode.pipeline.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.pipeline.stack import find_stacks, read_volume
 from tests.harness.tools import find_tool
+from tests.pipeline.report.sources import make_case, small
 from tests.pipeline.stack.builders import save
 from tests.pipeline.stack.test_grids import COLUMN, GRIDS, MIDDLE, ROW, places, stack_of
 

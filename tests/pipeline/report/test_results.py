@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.sr.coding import Code
-from sources import FAILED, MADE_AT, MODEL, REASON, Spec, make_case
 
 from scarnode import RESEARCH_USE
 from scarnode.pipeline.measure import measure, segment_map
@@ -21,6 +20,7 @@ from scarnode.pipeline.report import build_failure, build_results, codes, common
 from scarnode.pipeline.segment.model import Tissue
 from scarnode.pipeline.stack import Component, Flag, find_stacks, read_volume
 from scarnode.util.errors import InputError
+from tests.pipeline.report.sources import FAILED, MADE_AT, MODEL, REASON, Spec, make_case
 
 FORMS = (
     "one series",

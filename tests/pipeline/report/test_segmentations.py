@@ -8,11 +8,11 @@ import highdicom
 import numpy as np
 import pytest
 from pydicom import dcmread
-from sources import MATRIX, make_case
 
 from scarnode.pipeline.report import build_results
 from scarnode.pipeline.segment.model import Tissue
 from tests.harness.tools import find_tool
+from tests.pipeline.report.sources import MATRIX, make_case
 
 OPTIONS = ("labelmap", "probability")
 FORMS = ("one series", "series per slice", "enhanced mixed", "251 x 253", "no scar", "no heart")

@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from sources import Spec, make_case
 
 from scarnode.pipeline.report import build_results
+from tests.pipeline.report.sources import Spec, make_case
 
 
 @pytest.mark.bench

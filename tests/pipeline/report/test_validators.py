@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
-from sources import FAILED, MATRIX, NAMES, TYPE_2, Case, make_case, small
 
 from scarnode.pipeline.report import build_results
+from tests.pipeline.report.sources import FAILED, MATRIX, NAMES, TYPE_2, Case, make_case, small
 
 DCIODVFY = {
     "Warning - Dicom dataset contains attributes not present in standard DICOM IOD"
@@ -271,7 +271,7 @@ def test_no_warning_tells_a_name(tmp_path, recwarn, caplog):
 @pytest.mark.slow
 def test_results_of_real_headers(real_data, tmp_path):
     """Enhanced MR of Siemens and Philips with everything that real scanners write."""
-    from real_sources import enhanced_stacks
+    from tests.pipeline.report.real_sources import enhanced_stacks
 
     built = 0
     for stack, arguments in itertools.islice(enhanced_stacks(real_data / "dicom"), 3):
