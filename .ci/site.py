@@ -45,7 +45,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def link(found: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[1]))
         target = f"{target}/README.md" if target == "model_weights" else target
-        return f"]({OUTSIDE.get(target, posixpath.relpath(target, 'docs'))}{found[2] or ''})"
+        page_in_site = OUTSIDE.get(target) or posixpath.relpath(target, "docs")
+        return f"]({posixpath.relpath(page_in_site, posixpath.dirname(page.file.src_uri) or '.')}{found[2] or ''})"
 
     return re.sub(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)]*)?\)", link, markdown)
 

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 make = SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "make.py")))
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "model_weights/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 OTHERS = {
     "apt-get": "needs root; .ci/run installs the same packages",
@@ -266,7 +266,7 @@ def test_the_site_builds(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    pages = list((tmp_path / "site").glob("*.html"))
+    pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) >= len(PAGES) - 1
     for page in pages:
         loaded = re.findall(
