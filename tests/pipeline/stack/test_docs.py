@@ -19,11 +19,15 @@ def test_table_of_reasons_is_the_codes():
 def test_every_code_used_is_explained():
     """Each constant in the sources that looks like a code and stands where one is returned is a key of REASONS."""
     known = set(REASONS) | {flag.value for flag in Flag}
-    for path in (ROOT / "scarnode" / "stack").glob("*.py"):
+    seen = set()
+    for path in (ROOT / "scarnode" / "pipeline" / "stack").glob("*.py"):
         source = path.read_text(encoding="utf-8")
         codes = re.findall(r'(?:return |Verdict\.\w+, |\(|fault=)"([A-Z]+(?:_[A-Z]+)+)"', source)
         codes += re.findall(r'InputError\(f?"([A-Z_]{5,}):', source)
-        assert {code for code in codes if "_" in code and not code.startswith(("M_", "CR_", "R_", "I_"))} <= known, path
+        used = {code for code in codes if "_" in code and not code.startswith(("M_", "CR_", "R_", "I_"))}
+        assert used <= known, path
+        seen |= used
+    assert {"BAD_GEOMETRY", "NO_PIXEL_DATA", "NAME_UNCERTAIN"} <= seen
     assert set(NAMES_OF_OTHERS.values()) <= known
 
 
