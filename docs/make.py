@@ -20,7 +20,7 @@ ANSWERS = {"reject": "A-ASSOCIATE-RJ", "abort": "A-ABORT", "close": "the connect
 
 HEAD = """# Commands
 
-The same as `scarnode COMMAND --help`; made by `python docs/make.py`, and compared with the commands by a test.
+The same text as `scarnode COMMAND --help`. `python docs/make.py` writes this page, and a test compares it with the commands.
 
 """
 

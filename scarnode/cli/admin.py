@@ -30,13 +30,12 @@ db_app = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
 def config_check(
     config: ConfigOption = CONFIG,
     echo: Annotated[
-        bool, typer.Option("--echo", help="Also ask every destination whether it is there (C-ECHO, or QIDO-RS).")
+        bool, typer.Option("--echo", help="Also test the connection to every destination (C-ECHO, or QIDO-RS).")
     ] = False,
 ) -> None:
-    """Describe whether config.ini can be used, and if not, every reason why.
+    """Check config.ini and list every fault.
 
-    Warns of secrets that others on this machine can read. With --echo exit code 1: a destination did not answer as it
-    should.
+    Warns of secrets that others on this machine can read. With --echo exit code 1: a destination failed the test.
     """
     from scarnode.config import read_settings
     from scarnode.config.exposed import exposed_secrets
@@ -72,7 +71,7 @@ def config_check(
 
 @db_app.command("upgrade")
 def db_upgrade(config: ConfigOption = CONFIG) -> None:
-    """Bring the ledger's schema up to this version's (`serve` does so too); refused while a node runs on it."""
+    """Upgrade the ledger's schema to this version, as `serve` does. On SQLite no node may run on it."""
     from scarnode.config import read_settings
     from scarnode.ledger.ledger import upgrade_ledger
 
@@ -83,15 +82,15 @@ def db_upgrade(config: ConfigOption = CONFIG) -> None:
 @app.command()
 def alarms(
     config: ConfigOption = CONFIG,
-    past: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    past: Annotated[bool, typer.Option("--all", help="Also ended alarms.")] = False,
     test: Annotated[
         bool, typer.Option("--test", help="Send a test message by mail and webhook, as [notify] says.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List what needs an admin, e.g. a disk that is near full. Exit code 1: an alarm stands.
+    """List standing alarms, e.g. a disk that is almost full. Exit code 1: an alarm stands.
 
-    With --test nothing is listed, and exit code 1: the message could not be sent.
+    With --test nothing is listed. Exit code 1: a message could not be sent.
     """
     from scarnode.ledger import queries
 

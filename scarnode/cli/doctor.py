@@ -23,9 +23,9 @@ def doctor(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Check everything that the node needs, and send a synthetic study through it: nothing of that is sent anywhere.
+    """Check everything that the node needs, and send it a synthetic study. No destination gets the results.
 
-    Run it as the node's user. Exit code 0: it works (there may be warnings). 1: something does not.
+    Run it as the node's user. Exit code 0: nothing fails (there may be warnings). 1: a check failed.
     """
     from scarnode.doctor import examine
     from scarnode.util.logs import keep_quiet_about_patients

@@ -5,11 +5,11 @@ from __future__ import annotations
 import typer
 from typer.main import get_command_name
 
-USUAL_CODES = "Exit codes: 0: done. 2: it can not be done, one line on standard error says why."
+USUAL_CODES = "Exit codes: 0: done. 2: failed; one line on standard error says why."
 ROOT = (
     "Every command has a --help of its own, with examples. Most read config.ini: --config, else the environment "
     "variable SCARNODE_CONFIG, else /etc/scarnode/config.ini.\n\n"
-    "scarnode --install-completion makes the shell complete commands and options."
+    "scarnode --install-completion adds completion of commands and options to the shell."
 )
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "serve": ("scarnode serve --config /etc/scarnode/config.ini",),

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from scarnode.ledger.queries import DeliveryRow, JobSummary
     from scarnode.ledger.story import Step
 
-app = typer.Typer(help="Ask and move the ledger's jobs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, retry, cancel and export jobs.", no_args_is_help=True)
 
 JobArguments = Annotated[list[int], typer.Argument(metavar="JOB...", help="Numbers of jobs: see `scarnode jobs list`.")]
 
@@ -90,7 +90,7 @@ def jobs_list(
     limit: LimitOption = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """List jobs, the newest first. A terminal of 110 or 140 columns shows more of each; a pipe gets everything."""
+    """List jobs, the newest first. A terminal of 110 or 140 columns shows more columns; a pipe gets all."""
     from scarnode.ledger import queries
 
     wanted = job_filter(patient, accession, study, date, since, until, calling_ae, state)
@@ -174,13 +174,13 @@ def _show_story(story: Sequence[Step]) -> None:
 
 @app.command("retry")
 def jobs_retry(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """Analyse failed jobs again; release held ones; send results again. Exit code 2: one could not."""
+    """Analyse failed jobs again, release held jobs, send results again. Exit code 2: a job was not changed."""
     _each(jobs, _asking("retry", config), as_json)
 
 
 @app.command("cancel")
 def jobs_cancel(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """End jobs that have not ended; what was sent stays sent. Exit code 2: one could not."""
+    """Cancel jobs that have not ended. Sent objects stay sent. Exit code 2: a job was not cancelled."""
     _each(jobs, _asking("cancel", config), as_json)
 
 
@@ -224,7 +224,7 @@ def jobs_export(
     calling_ae: CallingOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Write jobs with their numbers as CSV (--json: as JSON). Holds patient data: the file is readable by you alone."""
+    """Write jobs with their numbers as CSV (--json: as JSON). Only you can read the file: it holds patient data."""
     from scarnode.ledger import queries
 
     wanted = job_filter(patient, accession, study, date, since, until, calling_ae, state)

@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @app.command()
 def train(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; found again, it is continued.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; an existing run is continued.")],
     cases: Annotated[
         list[Path] | None, typer.Argument(help="Folders of cases: npz, NIfTI pairs, or DICOM with SEG.")
     ] = None,
@@ -29,20 +29,20 @@ def train(
     initial: Annotated[
         str | None, typer.Option(help="Fine-tune: shipped, a .safetensors file, or the folder of a run.")
     ] = None,
-    finder: Annotated[
-        str | None, typer.Option(help="Where the heart finder comes from; default: as --initial.")
-    ] = None,
+    finder: Annotated[str | None, typer.Option(help="Source of the heart finder; default: as --initial.")] = None,
     emidec: Annotated[Path | None, typer.Option(help="Folder of the EMIDEC set.")] = None,
     acdc: Annotated[Path | None, typer.Option(help="Folder of the ACDC set; LGE contrast is painted on it.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Default: the preset's; 600 where --initial is given.")] = None,
-    dims: Annotated[int | None, typer.Option(help="3, or 2: every slice for itself.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps; default: the preset's, or 600 with --initial.")
+    ] = None,
+    dims: Annotated[int | None, typer.Option(help="3, or 2: every slice alone.")] = None,
     held_out: Annotated[float, typer.Option(help="Share of the patients kept for the evaluation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="The same seed and cases train the same network.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0: all cores.")] = 0,
 ) -> None:
-    """Train the network, or fine-tune it with your own contours: weights and their card come out (docs/training.md).
+    """Train the network, or fine-tune it with your own contours. Writes weights and their card (docs/training.md).
 
-    Ctrl-C stops it, the same command goes on. A GPU is used when there is one.
+    Ctrl-C stops the run; the same command continues it. A GPU is used if there is one.
     """
     from scarnode.training.run import plan, train_and_pack
 
@@ -100,12 +100,12 @@ def _print_metrics(weights: Path) -> None:
 @app.command()
 def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.md, results.json and figures.")],
-    cases: Annotated[list[Path] | None, typer.Argument(help="Folders of cases with contours, a set each.")] = None,
+    cases: Annotated[list[Path] | None, typer.Argument(help="Folders of cases with contours, one set each.")] = None,
     corrections: Annotated[
         Path | None, typer.Option(help="The node's results/corrections: readers against the network, by month.")
     ] = None,
     weights: Annotated[
-        list[Path] | None, typer.Option(help="A .safetensors file; several stand side by side. Default: shipped.")
+        list[Path] | None, typer.Option(help="A .safetensors file; several are compared. Default: shipped.")
     ] = None,
     merge: Annotated[
         list[str] | None, typer.Option(help="Merge of overlapping windows for scar: mean, or max as published.")

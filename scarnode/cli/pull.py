@@ -35,24 +35,24 @@ def pull(
     description: Annotated[str, typer.Option(help="Study Description, e.g. '*cardiac*', in any case.")] = "",
     modality: Annotated[str, typer.Option(help="Only series of this modality are pulled; '' for all.")] = "MR",
     source: Annotated[
-        str, typer.Option("--from", help="A source's name in config.ini; may be left out where there is one.")
+        str, typer.Option("--from", help="A source's name in config.ini; not needed if there is only one.")
     ] = "",
     by_get: Annotated[
-        bool | None, typer.Option("--get/--move", help="By C-GET or C-MOVE; default: how = of it.")
+        bool | None, typer.Option("--get/--move", help="By C-GET or C-MOVE; default: the source's how.")
     ] = None,
     rule: Annotated[str, typer.Option(help="Run the nightly rule [pull:NAME] now.", metavar="NAME")] = "",
     cohort: Annotated[Path | None, typer.Option(help="CSV with a column accession or study_instance_uid.")] = None,
     results: Annotated[Path | None, typer.Option(help="CSV for the cohort's numbers.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all of the cohort is analysed.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be pulled.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="More studies than this are not pulled at one go.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Most studies of one command.")] = 100,
     config: ConfigOption = CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Pull studies from an archive: it is asked (C-FIND), and sends to the node (C-MOVE), or the node fetches (C-GET).
+    """Pull studies from an archive: query it (C-FIND), then retrieve by C-MOVE or C-GET.
 
-    Exit code 0: all is here. 1: something did not come. 2: unusable input, or the archive can not be asked. 3: nothing
-    was found. 130: Ctrl-C (the archive is told to stop).
+    Exit code 0: everything came. 1: something is missing. 2: unusable input, or the query failed. 3: nothing was
+    found. 130: Ctrl-C (the transfer is cancelled).
     """
     from scarnode.config.local_node import make_link
     from scarnode.dicom.query import Wanted, choose_series, find_studies, read_period

@@ -32,10 +32,10 @@ def serve(
     config: ConfigOption = CONFIG,
     role: Annotated[
         list[Roles] | None,
-        typer.Option(help="What this process does, where others on a PostgreSQL ledger do the rest; default: all."),
+        typer.Option(help="Role of this process among several on a PostgreSQL ledger; default: all."),
     ] = None,
 ) -> None:
-    """Run the node until SIGTERM; SIGHUP has it read config.ini again."""
+    """Run the node until SIGTERM; SIGHUP reloads config.ini."""
     from scarnode.node.service import serve as run
 
     run(config, [one.value for one in role or Roles])
@@ -48,17 +48,17 @@ def segment(
     weights: Annotated[Path | None, typer.Option(help="A .safetensors file; default: the shipped weights.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     objects: Annotated[
-        str, typer.Option(help="Made besides seg, sr and sc: pdf, labelmap, probability (comma-separated).")
+        str, typer.Option(help="Objects besides seg, sr and sc: pdf, labelmap, probability (comma-separated).")
     ] = "",
-    workers: Annotated[int, typer.Option(min=1, help="Processes; each holds the network.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; each loads the network.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Analyse files without a network: a study, or an archive of thousands.
 
-    OUT gets a folder per stack, results.csv, and studies.jsonl, which says what is done: the same command goes on
-    where it was stopped, and analyses only what is new, changed or failed.
+    Writes a folder per stack, results.csv and studies.jsonl, the journal. After a stop the same command continues. It
+    analyses only new, changed and failed studies.
 
-    Exit code 0: at least one stack was analysed. 3: nothing is a short-axis LGE stack. 2: unusable input.
+    Exit code 0: at least one stack was analysed. 3: there is no short-axis LGE stack. 2: unusable input.
     """
     from scarnode.batch.archive import analyse_files
     from scarnode.batch.process import BatchOptions
@@ -119,7 +119,7 @@ def _print_outcome(outcome: Any) -> None:
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("scarnode-demo"),
 ) -> None:
-    """Show the whole walk on this machine: a synthetic LGE study goes in over DICOM, SEG and SR come back."""
+    """Run a complete example on this machine: send a synthetic LGE study by DICOM, receive SEG and SR."""
     from scarnode.cli.demo import run
 
     raise typer.Exit(run(output, out))

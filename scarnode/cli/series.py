@@ -65,7 +65,7 @@ def series_list(
     limit: LimitOption = 200,
     as_json: JsonOption = False,
 ) -> None:
-    """List every series received and what became of it; then, where nothing is looked for, what could not be read."""
+    """List received series with their verdicts. Without search options also list unreadable files."""
     from scarnode.ledger import queries
 
     wanted = series_filter("", patient, accession, study, date, since, until, calling_ae, verdict, reason)
@@ -123,7 +123,7 @@ def _show_unreadable(rows: Sequence[UnreadableRow]) -> None:
 
 @app.command("show")
 def series_show(
-    series: Annotated[str, typer.Argument(help="Series Instance UID; or use the options.")] = "",
+    series: Annotated[str, typer.Argument(help="Series Instance UID; or use the search options.")] = "",
     config: ConfigOption = CONFIG,
     study: StudyOption = "",
     accession: AccessionOption = "",
@@ -137,7 +137,7 @@ def series_show(
     limit: LimitOption = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain the verdict on one series, or on those that the options find."""
+    """Explain the verdict of one series, or of all series that the options find."""
     from scarnode.ledger import queries
     from scarnode.pipeline.stack import REASONS
 
@@ -168,7 +168,7 @@ def series_files(
     config: ConfigOption = CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List a study's files in the spool, each with its patient: which is the wrong one?"""
+    """List a study's files in the spool by patient, e.g. to find the wrong patient's."""
     from scarnode.dicom.scp import describe
     from scarnode.ledger import queries
 
@@ -210,11 +210,11 @@ def _list_files_in_pipe(rows: Sequence[ReceivedInstance]) -> None:
 def series_take_out(
     study: Annotated[str, typer.Argument(help="Study Instance UID.")],
     patient: Annotated[str, typer.Option(help="Patient ID of the images that do not belong to the study.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that the images are moved to.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images.")],
     config: ConfigOption = CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Move the images of another patient out of a study (PATIENT_MISMATCH); the rest of it is searched again."""
+    """Move the images of another patient out of a study (PATIENT_MISMATCH). The rest is searched again."""
     from scarnode.audit import record_deleted
     from scarnode.ledger import queries
     from scarnode.ledger.patient_removal import files_of, take_out

@@ -18,15 +18,15 @@ UNITS = Path("/etc/systemd/system")
 
 @config_app.command("init")
 def config_init(
-    path: Annotated[Path, typer.Argument(help="Where to write it; - prints it.")] = CONFIG,
+    path: Annotated[Path, typer.Argument(help="Path of the new file; - prints it.")] = CONFIG,
     data: Annotated[
         Path | None, typer.Option(help="Folder for spool, results and ledger, instead of /var/lib/scarnode.")
     ] = None,
 ) -> None:
-    """Write the commented config.ini that comes with scarnode. A file that is there is never changed.
+    """Write the commented config.ini of scarnode. An existing file is never changed.
 
-    It will hold secrets: nobody but its owner can read it. Where root writes it, and there is a user scarnode, as whom
-    the systemd unit runs the node, that one owns it.
+    Only its owner can read the file, because it will hold secrets. If root writes it, the owner is the user scarnode of
+    the systemd unit, if that user exists.
     """
     from scarnode.config.shipped import shipped_config
 
@@ -37,13 +37,14 @@ def config_init(
 @config_app.command("unit")
 def config_unit(
     path: Annotated[
-        Path | None, typer.Argument(help=f"Where to write it, by default in {UNITS}; - prints it.", show_default=False)
+        Path | None,
+        typer.Argument(help=f"Path of the new file, by default in {UNITS}; - prints it.", show_default=False),
     ] = None,
     roles: Annotated[
-        bool, typer.Option("--roles", help="The template scarnode@.service, of which each role is a service.")
+        bool, typer.Option("--roles", help="Write the template scarnode@.service: one service for each role.")
     ] = False,
 ) -> None:
-    """Write the systemd unit that runs this scarnode. A file that is there is never changed."""
+    """Write the systemd unit that runs this scarnode. An existing file is never changed."""
     from scarnode.config.shipped import shipped_unit
 
     path = path or UNITS / ("scarnode@.service" if roles else "scarnode.service")

@@ -34,13 +34,13 @@ def send(
     to: Annotated[
         str, typer.Option(help="AE@HOST:PORT, or a destination's name in config.ini; default: the node itself.")
     ] = "",
-    calling: Annotated[str, typer.Option(help="Our AE title in this call; default: that of config.ini.")] = "",
+    calling: Annotated[str, typer.Option(help="Calling AE title; default: that of config.ini.")] = "",
     config: ConfigOption = CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Send DICOM files by C-STORE as they are, byte for byte; what is not taken for now is offered again.
+    """Send DICOM files by C-STORE, byte for byte. Objects that fail for now are sent again.
 
-    Exit code 0: all were stored. 1: some were refused. 2: unusable input. 130: Ctrl-C.
+    Exit code 0: all were stored. 1: some were rejected. 2: unusable input. 130: Ctrl-C.
     """
     from scarnode.audit import record_sending, record_sent
     from scarnode.batch.study import list_files

@@ -36,10 +36,14 @@ def login(config: ConfigOption = CONFIG) -> None:
 @app.command("user")
 def add_user(
     name: Annotated[str, typer.Argument(help="Letters, digits and . _ @ -")],
-    role: Annotated[Role, typer.Option(help="viewer sees; admin also acts, and sees the settings.")] = Role.VIEWER,
-    password_file: Annotated[Path | None, typer.Option(help="Read the password from here; else it is asked.")] = None,
+    role: Annotated[
+        Role, typer.Option(help="viewer: see; admin: also change jobs, and see the settings.")
+    ] = Role.VIEWER,
+    password_file: Annotated[
+        Path | None, typer.Option(help="Read the password from this file; default: ask for it.")
+    ] = None,
 ) -> None:
-    """Print a line for [web] users in config.ini; the password itself is kept nowhere."""
+    """Print a line for [web] users in config.ini. The password itself is not stored."""
     from scarnode.web import make_account
 
     if password_file is None:
