@@ -164,7 +164,7 @@ def _show_deliveries(rows: Sequence[DeliveryRow]) -> None:
 def _show_story(story: Sequence[Step]) -> None:
     """Print what happened, with the time since the step before; who did it, where a person did."""
     whole = span(story[-1].at - story[0].at)
-    out.print(f"\nStory, {whole} in all")
+    out.print(f"\nHistory, {whole} in all")
     table = listing("When", "After", "What", folds=("What",))
     for step in story:
         who = f" ({step.actor})" if step.actor and not step.actor.startswith("node ") else ""
