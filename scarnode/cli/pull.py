@@ -45,7 +45,7 @@ def pull(
     results: Annotated[Path | None, typer.Option(help="CSV for the cohort's numbers.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all of the cohort is analysed.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be pulled.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Most studies of one command.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="If more studies are found, nothing is pulled.")] = 100,
     config: ConfigOption = CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +76,7 @@ def pull(
     record_access(settings, found)
     if len(found) > limit and not dry_run:
         raise ScarnodeError(
-            f"{len(found)} studies were found", "--limit", f"Narrow the question, or give --limit {len(found)}"
+            f"{len(found)} studies were found", "--limit", f"Narrow the query, or give --limit {len(found)}"
         )
     plans = [(one, choose_series(link, one, modality)) for one in found]
     plans = [(one, series) for one, series in plans if series]
