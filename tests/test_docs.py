@@ -57,24 +57,6 @@ RUN = ("config init", "config unit", "config check", "jobs list", "jobs show", "
 """Commands of ours that are run as they stand; the others are parsed (a test of their own runs them)."""
 
 
-TOO_LONG = (
-    "docs/accuracy.md",
-    "docs/audit.md",
-    "docs/doctor.md",
-    "docs/measurements.md",
-    "docs/monitoring.md",
-    "docs/performance.md",
-    "docs/phantom.md",
-    "docs/quality.md",
-    "docs/recognition.md",
-    "docs/reliability.md",
-    "docs/results.md",
-    "docs/training.md",
-    "docs/viewers.md",
-)
-"""Pages whose sentences are still too long on average. The list only gets shorter."""
-
-
 MADE = ("build/site", "docs/notebook/")
 """Paths that the guides name and a checkout need not have."""
 
@@ -217,10 +199,7 @@ def test_settings_and_json_in_the_docs_are_read(page, tmp_path, monkeypatch):
 def test_sentences_are_short(page):
     text = (ROOT / page).read_text()
     means = [round(prose.mean(text, tables), 1) for tables in (True, False)]
-    if page in TOO_LONG:
-        assert max(means) >= prose.LIMIT, f"{page} is short now: take it off TOO_LONG"
-    else:
-        assert max(means) < prose.LIMIT, f"see python docs/sentences.py --long 30 {page}"
+    assert max(means) < prose.LIMIT, f"see python docs/sentences.py --long 30 {page}"
 
 
 def test_what_a_sentence_is():
