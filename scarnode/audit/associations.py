@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 from scarnode.audit import events
-from scarnode.audit.folder import give_to_owner, make_private
+from scarnode.audit.folder import chown_like_parent, make_private
 from scarnode.audit.model import Outcome, Participant, Subject
 from scarnode.audit.subject import read_subject
 from scarnode.audit.trail import AuditTrail
@@ -112,7 +112,7 @@ class AssociationAudit:
             log.debug("a refused instance does not say whose it is")
         self._note(association, {"status": status, "sop_class": incoming.sop_class_uid, "subject": asdict(subject)})
 
-    def turned_away(self, refusal: Rejection) -> None:
+    def rejected(self, refusal: Rejection) -> None:
         """Record a rejected peer, at once; of many refusals in a short time, once."""
         if refusal.reason in NO_ALERT:
             return
@@ -150,7 +150,7 @@ class AssociationAudit:
             under_way = self._end_what_ended(end)
             for path in journals:
                 if path not in under_way:
-                    self._tell(path)
+                    self._record(path)
 
     def _end_what_ended(self, end: bool) -> set[Path]:
         """Close the journals to which nothing is added any more, and give the others."""
@@ -182,7 +182,7 @@ class AssociationAudit:
         make_private(self._folder)
         path = self._folder / f"{int(now * 1000):015d}-{uuid4().hex}"
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        give_to_owner(path)
+        chown_like_parent(path)
         file = path.open("wb", buffering=0)  # a line is with the kernel once it is written
         peer = {"calling": association.requestor.ae_title, "address": association.requestor.address}
         try:
@@ -193,7 +193,7 @@ class AssociationAudit:
             raise
         return _Open(path, file, time.monotonic())
 
-    def _tell(self, path: Path) -> None:
+    def _record(self, path: Path) -> None:
         """Make the messages of a journal, then drop it; a node killed in between tells them again."""
         lines = list(_lines(path))
         if lines:
@@ -201,10 +201,10 @@ class AssociationAudit:
             calling, address = str(peer.get("calling", "")), str(peer.get("address", ""))
             sender = Participant(calling or address, ae_title=calling, address=address)
             for (_, _, status), transfer in self._transfers(noted).items():
-                self._tell_transfer(sender, transfer, status)
+                self._record_transfer(sender, transfer, status)
         path.unlink(missing_ok=True)
 
-    def _tell_transfer(self, sender: Participant, transfer: _Transfer, status: int) -> None:
+    def _record_transfer(self, sender: Participant, transfer: _Transfer, status: int) -> None:
         outcome, why = Outcome.SUCCESS, ""
         if status:
             outcome = Outcome.MINOR_FAILURE if status in OUT_OF_RESOURCES else Outcome.SERIOUS_FAILURE

@@ -48,7 +48,7 @@ class MessageFolder:
             name = f"{self._last:020d}-{os.getpid()}.msg"
         temporary = self.root / "partial" / uuid4().hex
         write_durably(self.root / name, temporary, [message])
-        give_to_owner(self.root / name)
+        chown_like_parent(self.root / name)
 
     def waiting(self) -> list[Path]:
         """Return the messages, the oldest first."""
@@ -66,10 +66,10 @@ def make_private(folder: Path) -> None:
     if folder.is_dir() and not folder.is_symlink():
         return
     make_folder(folder, folder.parent)
-    give_to_owner(folder)
+    chown_like_parent(folder)
 
 
-def give_to_owner(path: Path) -> None:
+def chown_like_parent(path: Path) -> None:
     """Where root runs a command, let what it wrote belong to the node's user."""
     if os.geteuid() == 0:
         owner = path.parent.stat()

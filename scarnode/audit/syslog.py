@@ -142,10 +142,10 @@ def transmit(messages: Sequence[bytes], repository: Repository) -> Transmission:
             return _over_udp(messages, repository)
         return _over_tls(messages, repository)
     except (OSError, ValueError) as error:
-        return Transmission(0, _words(error, repository.timeout))
+        return Transmission(0, _describe(error, repository.timeout))
 
 
-def _words(error: OSError | ValueError, timeout: float) -> str:
+def _describe(error: OSError | ValueError, timeout: float) -> str:
     """Describe why nothing was sent, in our own words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return explain(error)

@@ -33,7 +33,7 @@ JOURNAL = "studies.jsonl"
 TABLE = "results.csv"
 """In the output folder: a row for every stack, and for every study without one."""
 
-Monitor = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 """Told what is done ("Reading headers", "Analysing"), how much of it, and of how much."""
 
 
@@ -56,7 +56,7 @@ class _Done:
 
 
 def analyse_files(
-    paths: Sequence[Path], order: BatchOptions, watch: Monitor = lambda what, done, total: None
+    paths: Sequence[Path], options: BatchOptions, progress: Progress = lambda what, done, total: None
 ) -> Outcome:
     """Find and analyse every short-axis LGE stack in files and folders, study by study.
 
@@ -67,8 +67,8 @@ def analyse_files(
     ----------
     paths : sequence of Path
         DICOM files, or folders searched to any depth.
-    order : Order
-    watch : callable
+    options : Order
+    progress : callable
         Told of the progress.
 
     Returns
@@ -83,18 +83,18 @@ def analyse_files(
     WeightsError
         The network can not be loaded.
     """
-    if unknown := set(order.kinds) - set(KINDS):
+    if unknown := set(options.kinds) - set(KINDS):
         raise InputError(f"no such kind of object: {', '.join(sorted(unknown))}", todo=f"Known: {', '.join(KINDS)}")
-    studies = _studies(list_files(paths), order, watch)
-    with _open_journal(order.output) as journal:
+    studies = _studies(list_files(paths), options, progress)
+    with _open_journal(options.output) as journal:
         done = {entry.key: entry for entry in _read_journal(journal)}
         waiting = [study for study in studies if study.key not in done or _failed(done[study.key].outcome)]
-        for number, (study, outcome) in enumerate(_analysed(waiting, order), 1):
+        for number, (study, outcome) in enumerate(_analysed(waiting, options), 1):
             done[study.key] = _Done(study.key, study.uid, outcome)
             _write_line(journal, done[study.key])
-            watch("Analysing", len(studies) - len(waiting) + number, len(studies))
+            progress("Analysing", len(studies) - len(waiting) + number, len(studies))
     ended = [done[study.key] for study in studies]
-    _write_table(ended, order.output)
+    _write_table(ended, options.output)
     stacks = tuple(stack for entry in ended for stack in entry.outcome.stacks)
     rejected = tuple(series for entry in ended for series in entry.outcome.rejected)
     if not stacks and all(series.reason == "UNREADABLE" for series in rejected):
@@ -104,7 +104,7 @@ def analyse_files(
     return Outcome(stacks, rejected)
 
 
-def _studies(files: Sequence[Path], order: BatchOptions, watch: Monitor) -> list[_Study]:
+def _studies(files: Sequence[Path], options: BatchOptions, progress: Progress) -> list[_Study]:
     """Sort files by study; what is no DICOM stays together, to be told why."""
     by_uid: dict[str, list[Path]] = defaultdict(list)
     for number, file in enumerate(files, 1):
@@ -114,13 +114,13 @@ def _studies(files: Sequence[Path], order: BatchOptions, watch: Monitor) -> list
             uid = ""
         by_uid[uid].append(file)
         if number % 100 == 0 or number == len(files):
-            watch("Reading headers", number, len(files))
-    network = read_identity(order.weights).sha256
-    return [_Study(uid, tuple(mine), _key(uid, mine, network, order)) for uid, mine in by_uid.items()]
+            progress("Reading headers", number, len(files))
+    network = read_identity(options.weights).sha256
+    return [_Study(uid, tuple(mine), _key(uid, mine, network, options)) for uid, mine in by_uid.items()]
 
 
-def _key(uid: str, files: Sequence[Path], network: str, order: BatchOptions) -> str:
-    digest = hashlib.sha256("\n".join((uid, network, __version__, *sorted(order.kinds))).encode())
+def _key(uid: str, files: Sequence[Path], network: str, options: BatchOptions) -> str:
+    digest = hashlib.sha256("\n".join((uid, network, __version__, *sorted(options.kinds))).encode())
     for file in sorted(files):
         try:
             state = file.stat()
@@ -134,9 +134,12 @@ def _failed(outcome: Outcome) -> bool:
     return any(series.reason == FAILED for series in outcome.rejected)
 
 
-def _analysed(studies: Sequence[_Study], order: BatchOptions) -> Iterator[tuple[_Study, Outcome]]:
+def _analysed(studies: Sequence[_Study], options: BatchOptions) -> Iterator[tuple[_Study, Outcome]]:
     """Analyse studies in as many processes as asked for; give each as it ends."""
-    with _processes(min(order.workers, len(studies)), order) as analyse, ThreadPoolExecutor(order.workers) as threads:
+    with (
+        _processes(min(options.workers, len(studies)), options) as analyse,
+        ThreadPoolExecutor(options.workers) as threads,
+    ):
         running = {threads.submit(analyse, study): study for study in studies}
         try:
             for ended in as_completed(running):
@@ -146,10 +149,10 @@ def _analysed(studies: Sequence[_Study], order: BatchOptions) -> Iterator[tuple[
 
 
 @contextmanager
-def _processes(count: int, order: BatchOptions) -> Iterator[Callable[[_Study], Outcome]]:
+def _processes(count: int, options: BatchOptions) -> Iterator[Callable[[_Study], Outcome]]:
     """Return a function that analyses a study in a process that is free."""
     threads = max(1, (os.cpu_count() or 1) // max(1, count))
-    everybody = [StudyProcess(order, threads) for _ in range(count)]
+    everybody = [StudyProcess(options, threads) for _ in range(count)]
     free: queue.SimpleQueue[StudyProcess] = queue.SimpleQueue()
     for process in everybody:
         free.put(process)

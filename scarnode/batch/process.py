@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from scarnode.batch.study import FAILED, Outcome, RejectedSeries, analyse_study
 from scarnode.pipeline.report import USUAL
-from scarnode.util.child import end_with_the_parent
+from scarnode.util.child import end_with_parent
 from scarnode.util.errors import ScarnodeError, WeightsError, system_fault
 from scarnode.util.logs import keep_quiet_about_patients
 
@@ -57,13 +57,13 @@ class StudyProcess:
 
     Parameters
     ----------
-    order : Order
+    options : Order
     threads : int
         CPU threads of the network.
     """
 
-    def __init__(self, order: BatchOptions, threads: int) -> None:
-        self._order, self._threads = order, threads
+    def __init__(self, options: BatchOptions, threads: int) -> None:
+        self._order, self._threads = options, threads
         self._pool: ProcessPoolExecutor | None = None
         self._pid = 0
 
@@ -105,12 +105,14 @@ def _begin() -> None:
     """Make a process ready."""
     keep_quiet_about_patients()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
-    end_with_the_parent()
+    end_with_parent()
 
 
-def _analyse(files: Sequence[Path], order: BatchOptions, threads: int) -> Outcome:
-    kinds = tuple(dict.fromkeys((*USUAL, *order.kinds)))
-    return analyse_study(files, order.output, lambda: _segmenter(order.weights, order.device, threads), kinds=kinds)
+def _analyse(files: Sequence[Path], options: BatchOptions, threads: int) -> Outcome:
+    kinds = tuple(dict.fromkeys((*USUAL, *options.kinds)))
+    return analyse_study(
+        files, options.output, lambda: _segmenter(options.weights, options.device, threads), kinds=kinds
+    )
 
 
 @functools.cache

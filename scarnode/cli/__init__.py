@@ -10,7 +10,7 @@ import typer
 from scarnode import RESEARCH_USE, __version__
 from scarnode.cli import admin, doctor, jobs, learn, pull, run, series, shipped, transfer, web
 from scarnode.cli.guide import ROOT, add_examples
-from scarnode.cli.terms import out, say_error
+from scarnode.cli.terms import out, print_error
 from scarnode.util.errors import ScarnodeError
 from scarnode.util.logs import keep_quiet_about_patients
 
@@ -38,7 +38,7 @@ def main() -> None:
     try:
         app()
     except ScarnodeError as error:
-        say_error(error)
+        print_error(error)
         sys.exit(2)
 
 

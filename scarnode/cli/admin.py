@@ -57,8 +57,8 @@ def config_check(
     peers = list(settings.peers().values())
     for peer in peers:
         out.print(f"destination {peer.name}: {peer} takes {', '.join(peer.objects)}", soft_wrap=True)
-    told = " and ".join(name for name in CHANNELS if channel_of(settings, name))
-    out.print(f"alarms are told by {told}" if told else "nobody is told of alarms ([notify])", soft_wrap=True)
+    channels = " and ".join(name for name in CHANNELS if channel_of(settings, name))
+    out.print(f"alarms are told by {channels}" if channels else "nobody is told of alarms ([notify])", soft_wrap=True)
     if echo:
         from scarnode.util.logs import keep_quiet_about_patients
 

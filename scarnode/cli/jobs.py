@@ -36,9 +36,9 @@ from scarnode.cli.terms import (
     out,
     person_of,
     plain,
+    print_error,
     print_json,
     record_access,
-    say_error,
     show,
     time_of,
 )
@@ -129,7 +129,7 @@ def jobs_show(job: int, config: ConfigOption = CONFIG, as_json: JsonOption = Fal
     _show_facts(summary)
     if deliveries:
         _show_deliveries(deliveries)
-    _show_story(story)
+    _show_history(story)
 
 
 def _show_facts(summary: JobSummary) -> None:
@@ -161,7 +161,7 @@ def _show_deliveries(rows: Sequence[DeliveryRow]) -> None:
     show(table)
 
 
-def _show_story(story: Sequence[Step]) -> None:
+def _show_history(story: Sequence[Step]) -> None:
     """Print what happened, with the time since the step before; who did it, where a person did."""
     whole = span(story[-1].at - story[0].at)
     out.print(f"\nHistory, {whole} in all")
@@ -175,16 +175,16 @@ def _show_story(story: Sequence[Step]) -> None:
 @app.command("retry")
 def jobs_retry(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Analyse failed jobs again, release held jobs, send results again. Exit code 2: a job was not changed."""
-    _each(jobs, _asking("retry", config), as_json)
+    _each(jobs, _action("retry", config), as_json)
 
 
 @app.command("cancel")
 def jobs_cancel(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Cancel jobs that have not ended. Sent objects stay sent. Exit code 2: a job was not cancelled."""
-    _each(jobs, _asking("cancel", config), as_json)
+    _each(jobs, _action("cancel", config), as_json)
 
 
-def _asking(action: str, config: Path) -> Callable[[int], str]:
+def _action(action: str, config: Path) -> Callable[[int], str]:
     """Return a function that asks something of a job, in the user's name, and gives its new state."""
     from scarnode.ledger.actions import ask
 
@@ -200,7 +200,7 @@ def _each(jobs: Sequence[int], move: Callable[[int], str], as_json: bool) -> Non
         try:
             moved.append({"job": job, "state": move(job)})
         except ScarnodeError as error:
-            say_error(error)
+            print_error(error)
         else:
             if not as_json:
                 out.print(f"job {job} is {moved[-1]['state']}")

@@ -60,13 +60,13 @@ def train(
     with Progress(*columns, TimeRemainingColumn(), TextColumn("to go"), console=out) as bar:
         task = bar.add_task("", total=None, loss="reading cases")
 
-        def watch(done: int, loss: float) -> None:
+        def progress(done: int, loss: float) -> None:
             if bar.tasks[0].total is None:  # a continued run: its earlier steps say nothing of today's pace
                 bar.reset(task, total=settings.steps, completed=done - 1)
             bar.update(task, completed=done, loss=f"loss {loss:.3f}")
 
         try:
-            weights = train_and_pack(settings, finder=finder, command=command, watch=watch, say=bar.console.print)
+            weights = train_and_pack(settings, finder=finder, command=command, progress=progress, say=bar.console.print)
             bar.update(task, visible=bar.tasks[0].total is not None)
         except KeyboardInterrupt:
             bar.stop()

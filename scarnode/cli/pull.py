@@ -115,7 +115,7 @@ def pull_all(
         studies = bar.add_task("Studies", total=len(plans), note="")
         images = bar.add_task("Images", total=None, note="")
 
-        def watch(counts: SubOperations) -> None:
+        def progress(counts: SubOperations) -> None:
             total = counts.remaining + counts.completed + counts.failed
             note = f"{counts.failed} failed" if counts.failed else ""
             bar.update(images, completed=counts.completed, total=total, note=note)
@@ -124,7 +124,7 @@ def pull_all(
             if stopping.is_set():
                 break
             bar.update(images, completed=0, total=None, note="")
-            pulled.append(pull_study(link, study, series, watch, stopping))
+            pulled.append(pull_study(link, study, series, progress, stopping))
             if pulled[-1].ok:
                 ledger.note_pulled(link.source.name, study.study_instance_uid, study.instances)
             bar.advance(studies)
@@ -185,10 +185,10 @@ def pull_cohort(
             except ScarnodeError as error:
                 troubles[place] = str(error)
             err.print(f"{place + 1} of {len(cohort.members)} asked for", style="dim")
-        told: set[str] = set()
-        rows, waiting = _write_cohort(settings, ledger, cohort, troubles, results, told)
+        written: set[str] = set()
+        rows, waiting = _write_cohort(settings, ledger, cohort, troubles, results, written)
         while wait and waiting and not stopping.wait(2.0):
-            rows, waiting = _write_cohort(settings, ledger, cohort, troubles, results, told)
+            rows, waiting = _write_cohort(settings, ledger, cohort, troubles, results, written)
     out.print(f"{len(rows)} rows written to {results}; {waiting} studies are not through yet", soft_wrap=True)
     if stopping.is_set():
         return 130
@@ -196,16 +196,16 @@ def pull_cohort(
 
 
 def _write_cohort(
-    settings: Settings, ledger: Ledger, cohort: Cohort, troubles: list[str], results: Path, told: set[str]
+    settings: Settings, ledger: Ledger, cohort: Cohort, troubles: list[str], results: Path, written: set[str]
 ) -> tuple[list[tuple[str, ...]], int]:
     """Write the numbers of a cohort, each study after an audit message; gives them, and how many are awaited."""
     from scarnode.ledger.cohort import collect, subjects_of, write_results
 
-    studies = [study for study in subjects_of(ledger, cohort) if study.study_instance_uid not in told]
+    studies = [study for study in subjects_of(ledger, cohort) if study.study_instance_uid not in written]
     rows, waiting = collect(ledger, cohort, troubles)
     with exporting(settings, studies, results):
         write_results(results, cohort, rows)
-    told.update(study.study_instance_uid for study in studies)
+    written.update(study.study_instance_uid for study in studies)
     return rows, waiting
 
 

@@ -64,11 +64,11 @@ def segment(
     from scarnode.batch.process import BatchOptions
 
     kinds = tuple(kind for word in objects.split(",") if (kind := word.strip()))
-    order = BatchOptions(output, weights, device, kinds, workers)
+    options = BatchOptions(output, weights, device, kinds, workers)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), TextColumn("to go"), console=err, transient=True) as bar:
         try:
-            outcome = analyse_files(paths, order, _watched(bar))
+            outcome = analyse_files(paths, options, _progress_callback(bar))
         except KeyboardInterrupt:
             bar.stop()
             err.print(f"stopped; the same command goes on with what lies in {output}")
@@ -80,18 +80,18 @@ def segment(
     raise typer.Exit(0 if outcome.stacks else 3)
 
 
-def _watched(bar: Progress) -> Callable[[str, int, int], None]:
+def _progress_callback(bar: Progress) -> Callable[[str, int, int], None]:
     """Show how far an analysis is, how fast, and how long it will take."""
     task = bar.add_task("Looking for files", total=None, rate="")
 
-    def watch(what: str, done: int, total: int) -> None:
+    def progress(what: str, done: int, total: int) -> None:
         if bar.tasks[0].description != what:  # what was done before says nothing of today's pace
             bar.reset(task, total=total, completed=done, description=what)
         speed = bar.tasks[0].speed
         per_minute = f"{60 * speed:.0f} a minute" if speed else ""
         bar.update(task, completed=done, total=total, rate=per_minute)
 
-    return watch
+    return progress
 
 
 def _print_outcome(outcome: Any) -> None:

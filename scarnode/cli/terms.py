@@ -111,7 +111,7 @@ def print_json(rows: list) -> None:
     print(json.dumps(plain(rows)))
 
 
-def say_error(error: ScarnodeError) -> None:
+def print_error(error: ScarnodeError) -> None:
     """Print an error on stderr: what is wrong, where, and what to do."""
     text = printable(f"scarnode: {error}", besides="\n")
     err.print(text, style="red", soft_wrap=True)

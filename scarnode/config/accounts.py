@@ -16,7 +16,7 @@ COST, BLOCK = 1 << 15, 8
 MEMORY = 64 << 20
 MIN_LENGTH = 10
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
-AT_ONCE = threading.Semaphore(2)
+CHECKS_AT_A_TIME = threading.Semaphore(2)
 """Passwords checked at a time: more would take the node's memory and cores."""
 
 
@@ -101,7 +101,7 @@ def _check_name(name: str) -> None:
 
 
 def _scrypt(password: str, salt: bytes) -> bytes:
-    with AT_ONCE:
+    with CHECKS_AT_A_TIME:
         return hashlib.scrypt(password.encode(), salt=salt, n=COST, r=BLOCK, p=1, maxmem=MEMORY, dklen=32)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from scarnode.config.channels import MAIL_PORTS, MailServer, Webhook
-from scarnode.config.types import CertificatesFile, Section, Words
+from scarnode.config.types import CertificatesFile, Section, StringList
 
 Minutes = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -59,7 +59,7 @@ class NotifySection(Section):
     mail_user: str = ""
     mail_password: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
     mail_from: Annotated[str, Field(validate_default=True)] = ""
-    mail_to: Annotated[Words, Field(validate_default=True)] = ()
+    mail_to: Annotated[StringList, Field(validate_default=True)] = ()
     webhook_url: Annotated[str, AfterValidator(_web_address)] = ""
     """Gets a POST of JSON; empty: none."""
     webhook_secret: SecretStr = SecretStr("")

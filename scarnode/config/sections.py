@@ -18,14 +18,14 @@ from scarnode.audit import Repository
 from scarnode.audit.syslog import parse_url
 from scarnode.config.types import (
     AETitle,
-    Callers,
+    AllowedPeers,
     CertificatesFile,
     Port,
     Seconds,
     Section,
-    Words,
+    StringList,
     checked_repository,
-    split_words,
+    split_list,
 )
 from scarnode.dicom.scp.limits import Limits
 from scarnode.dicom.tls import Identity, IdentityError, Protection, check_identity
@@ -40,7 +40,7 @@ class NodeSection(Section):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 11112
     """0: any free port."""
-    calling_ae_titles: Callers = ()
+    calling_ae_titles: AllowedPeers = ()
     """Who may send, and from where; empty: anyone."""
     max_associations: Annotated[int, Field(ge=1, le=400)] = Limits.max_associations
     max_associations_per_address: Annotated[int, Field(ge=1, le=400)] = Limits.max_associations_per_address
@@ -119,8 +119,8 @@ class SpoolSection(Section):
     min_free_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
     """The floor of free space is the smaller of the two; holds for the disks of results and ledger too. 0: none."""
 
-    def floor(self) -> FreeSpaceLimit:
-        """Return the floor as the spool wants it."""
+    def free_space_limit(self) -> FreeSpaceLimit:
+        """Return the limit of free space as the spool takes it."""
         return FreeSpaceLimit(self.min_free_percent, self.min_free_gigabytes)
 
 
@@ -148,7 +148,7 @@ class StudySection(Section):
 
     quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     """A study is complete when no instance of it arrived for this long."""
-    hold_flags: Words = (
+    hold_flags: StringList = (
         "FEW_SLICES",
         "MISSING_SLICE",
         "CONFLICTING_CONTENT",
@@ -158,7 +158,7 @@ class StudySection(Section):
         "BAD_NULLING",
     )
     """A result with one of these flags is held until `scarnode jobs retry`."""
-    urgent_calling_ae_titles: Annotated[tuple[AETitle, ...], BeforeValidator(split_words)] = ()
+    urgent_calling_ae_titles: Annotated[tuple[AETitle, ...], BeforeValidator(split_list)] = ()
     """A study with an image from one of these is analysed before the others that wait."""
 
 

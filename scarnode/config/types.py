@@ -19,16 +19,16 @@ from scarnode.dicom.tls import check_authorities
 from scarnode.pipeline.report import KINDS
 
 
-def split_words(value: Any) -> Any:
+def split_list(value: Any) -> Any:
     """Split a comma- or line-separated list, as config.ini writes it."""
     if isinstance(value, str):
         return tuple(word.strip() for word in value.replace("\n", ",").split(",") if word.strip())
     return value
 
 
-def _callers(value: Any) -> Any:
+def _allowed_peers(value: Any) -> Any:
     """Read a list of TITLE or TITLE@ADDRESS."""
-    return tuple(parse_allowed_peer(word) for word in split_words(value)) if isinstance(value, str) else value
+    return tuple(parse_allowed_peer(word) for word in split_list(value)) if isinstance(value, str) else value
 
 
 def _certificates(path: Path) -> Path:
@@ -45,13 +45,13 @@ def checked_repository(url: str) -> str:
 
 
 AETitle = Annotated[str, AfterValidator(check_ae_title)]
-Words = Annotated[tuple[str, ...], BeforeValidator(split_words)]
-Callers = Annotated[tuple[AllowedPeer, ...], BeforeValidator(_callers)]
+StringList = Annotated[tuple[str, ...], BeforeValidator(split_list)]
+AllowedPeers = Annotated[tuple[AllowedPeer, ...], BeforeValidator(_allowed_peers)]
 CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Kind = Literal[KINDS]  # type: ignore[valid-type]  # pydantic reads the tuple when it runs
-Kinds = Annotated[tuple[_Kind, ...], BeforeValidator(split_words), Field(min_length=1)]
+Kinds = Annotated[tuple[_Kind, ...], BeforeValidator(split_list), Field(min_length=1)]
 
 
 class Section(BaseModel):

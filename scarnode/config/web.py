@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from scarnode.config.accounts import Account, read_account
-from scarnode.config.types import Section, Words
+from scarnode.config.types import Section, StringList
 
 
 def _address(value: str) -> str:
@@ -47,7 +47,7 @@ class WebSection(Section):
     """Address of a reverse proxy that does the TLS: nobody else beyond this machine is answered; empty: none."""
     host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     """Address to listen on."""
-    names: Annotated[Words, AfterValidator(_names)] = ()
+    names: Annotated[StringList, AfterValidator(_names)] = ()
     """Host names by which browsers reach it, besides localhost, this machine's name and plain addresses."""
     users: Annotated[tuple[Account, ...], BeforeValidator(_accounts)] = Field(default=(), repr=False)
     """Who may log in by password, one ``NAME ROLE HASH`` a line."""

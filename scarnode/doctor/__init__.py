@@ -14,7 +14,9 @@ from scarnode.doctor.model import Finding, fail, warning
 __all__ = ["Finding", "examine"]
 
 
-def examine(config: Path, try_out: bool = True, say: Callable[[str], None] = lambda text: None) -> Iterator[Finding]:
+def examine(
+    config: Path, try_out: bool = True, progress: Callable[[str], None] = lambda text: None
+) -> Iterator[Finding]:
     """Look at a node.
 
     Parameters
@@ -23,7 +25,7 @@ def examine(config: Path, try_out: bool = True, say: Callable[[str], None] = lam
         Its config.ini.
     try_out : bool
         Also send a synthetic study through the node; where none runs, it is analysed in this process.
-    say : callable
+    progress : callable
         Told what is waited for.
 
     Yields
@@ -74,4 +76,4 @@ def examine(config: Path, try_out: bool = True, say: Callable[[str], None] = lam
     elif ledger.state != "ok":
         yield warning("self-test", "not tried: the node that runs is of another version", "Restart the node")
     else:
-        yield from selftest.through_node(settings, say)
+        yield from selftest.through_node(settings, progress)

@@ -103,7 +103,7 @@ def _other_schema(version: str, other: str) -> Finding:
 def check_folders(settings: Settings) -> Iterator[Finding]:
     """Look whether spool, results and the ledger's folder can be written, by this user alone, and have room."""
     for name, path in settings.folders().items():
-        yield _check_folder(f"folder of {name}", path, settings.spool.floor())
+        yield _check_folder(f"folder of {name}", path, settings.spool.free_space_limit())
 
 
 def _check_folder(what: str, path: Path, floor: FreeSpaceLimit) -> Finding:  # noqa: PLR0911 (one for each answer)
@@ -111,26 +111,26 @@ def _check_folder(what: str, path: Path, floor: FreeSpaceLimit) -> Finding:  # n
         above = next(parent for parent in path.parents if parent.exists())
         if os.access(above, os.W_OK):
             return ok(what, f"{path} is made when the node first starts")
-        return fail(what, f"{path} is not there, and {above} can not be written", _give(path))
+        return fail(what, f"{path} is not there, and {above} can not be written", _chown_advice(path))
     try:
         status = path.stat()
         check_writable(path)
     except OSError as error:
-        return fail(what, f"{path} can not be written by {getpass.getuser()} ({error.strerror})", _give(path))
-    room = floor.room(path)
-    if room.spare < 0:
+        return fail(what, f"{path} can not be written by {getpass.getuser()} ({error.strerror})", _chown_advice(path))
+    usage = floor.usage(path)
+    if usage.spare < 0:
         todo = "Make room, or set [retention], or a smaller [spool] min_free_gigabytes: images are refused until then"
-        return fail(what, f"{room}", todo)
+        return fail(what, f"{usage}", todo)
     if status.st_uid != os.geteuid():
         return warning(
             what, f"{path} is another user's (id {status.st_uid})", "Run the doctor as the node's user: sudo -u"
         )
     if status.st_mode & 0o077 and "ledger" not in what:
         return warning(what, f"others may look into {path}: it holds patient data", f"chmod 700 {path}")
-    return ok(what, f"{path}: {room}")
+    return ok(what, f"{path}: {usage}")
 
 
-def _give(path: Path) -> str:
+def _chown_advice(path: Path) -> str:
     return (
         f"chown -R {getpass.getuser()} {path}, or run this as the node's user (sudo -u scarnode), or set another path"
     )

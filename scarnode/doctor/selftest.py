@@ -85,21 +85,21 @@ def write_study(folder: Path) -> tuple[str, list[Path], Truth]:
     return study, paths, truth_of(phantom)
 
 
-def through_node(settings: Settings, say: Callable[[str], None]) -> Iterator[Finding]:
+def through_node(settings: Settings, progress: Callable[[str], None]) -> Iterator[Finding]:
     """Send the study to the running node, wait for its job, check it, and have the node delete it."""
     with tempfile.TemporaryDirectory(prefix="scarnode-self-test-") as folder:
         uid, paths, truth = write_study(Path(folder))
         ledger = open_beside_node(settings.ledger.url, "doctor")
         try:
             ledger.begin_self_test(uid)
-            yield from _send_and_check(settings, ledger, uid, paths, truth, say)
+            yield from _send_and_check(settings, ledger, uid, paths, truth, progress)
         finally:
             ledger.end_self_test(uid)
             ledger.close()
 
 
 def _send_and_check(
-    settings: Settings, ledger: Ledger, uid: str, paths: list[Path], truth: Truth, say: Callable[[str], None]
+    settings: Settings, ledger: Ledger, uid: str, paths: list[Path], truth: Truth, progress: Callable[[str], None]
 ) -> Iterator[Finding]:
     pushed = push(paths, own_node(settings), settings.node.ae_title)
     if pushed.refused:
@@ -111,7 +111,7 @@ def _send_and_check(
     sent = time.time()
     yield ok("self-test: receive", f"{len(paths)} synthetic images stored in {pushed.seconds:.1f} s")
     quiet = settings.study.quiet_seconds
-    say(f"waiting for the result: {quiet:g} s of quiet ([study] quiet_seconds), then the analysis")
+    progress(f"waiting for the result: {quiet:g} s of quiet ([study] quiet_seconds), then the analysis")
     deadline = time.monotonic() + quiet + settings.segment.time_limit_seconds + MARGIN
     while (job := _job(ledger, uid)) is None or job.state not in FINAL:
         if time.monotonic() > deadline:

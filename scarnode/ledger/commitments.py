@@ -28,7 +28,7 @@ from scarnode.ledger.tables import (
     JobState,
     Result,
 )
-from scarnode.util.clock import AT_ONCE, monotonic_time
+from scarnode.util.clock import DUE_NOW, monotonic_time
 
 MOST_RESENDS = 3
 """How often an object is sent again because a destination reports that it does not have it."""
@@ -224,7 +224,7 @@ class Commitments(Deliveries):
         super().trust_no_clock(longest_pause, anew)
         late = Commitment.due_at > monotonic_time() + LONGEST_WAIT
         with self._writing() as session:
-            session.execute(update(Commitment).where(late).values(due_at=AT_ONCE))
+            session.execute(update(Commitment).where(late).values(due_at=DUE_NOW))
 
     def end_unasked_commitments(self, asking: Sequence[str]) -> None:
         """Wait no more for destinations that config.ini does not ask for commitment any more; called once at start."""

@@ -22,7 +22,7 @@ from scarnode.ledger.tables import (
     Result,
     Study,
 )
-from scarnode.util.clock import AT_ONCE, monotonic_time
+from scarnode.util.clock import DUE_NOW, monotonic_time
 from scarnode.util.errors import LedgerError
 
 MOVES: dict[JobState, tuple[JobState, ...]] = {
@@ -210,7 +210,7 @@ class Deliveries(Reception):
             row = Commitment(delivery_id=delivery.id, resends=0, detail="")
             session.add(row)
         row.attempts = row.requests = 0
-        row.state, row.due_at, row.committed_at, row.stale_request = CommitmentState.PENDING, AT_ONCE, None, latest
+        row.state, row.due_at, row.committed_at, row.stale_request = CommitmentState.PENDING, DUE_NOW, None, latest
 
     def _close_if_delivered(self, session: Session, job: Job) -> None:
         """End a job when nothing of it is on its way any more, and every commitment that was asked for is decided."""
@@ -262,7 +262,7 @@ class Deliveries(Reception):
                     session.execute(delete(Commitment).where(Commitment.delivery_id == row.id))
         waiting = Commitment.state.in_((CommitmentState.PENDING, CommitmentState.REQUESTED))
         ids = [row.id for row in rows]
-        session.execute(update(Commitment).where(Commitment.delivery_id.in_(ids), waiting).values(due_at=AT_ONCE))
+        session.execute(update(Commitment).where(Commitment.delivery_id.in_(ids), waiting).values(due_at=DUE_NOW))
         session.flush()
 
     def _note_unmade(

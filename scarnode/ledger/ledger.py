@@ -25,7 +25,7 @@ from scarnode.ledger.schema import OlderSchemaError
 from scarnode.ledger.selftests import SelfTests
 from scarnode.ledger.sqlite_file import LedgerLock, check_beside_node, put_back, rescued_copies
 from scarnode.ledger.tables import Commitment, Delivery, DeliveryState, Job, JobOrigin, JobState, Result
-from scarnode.util.clock import AT_ONCE, monotonic_time
+from scarnode.util.clock import DUE_NOW, monotonic_time
 from scarnode.util.errors import LedgerError
 
 log = logging.getLogger(__name__)
@@ -377,7 +377,7 @@ class Ledger(Planning, Commitments, Holding, Notices, Retention, Takeout, Pulls,
         LedgerError
             No such job, or it is queued, running or superseded.
         """
-        now = AT_ONCE  # another process may read it, by a clock of its own
+        now = DUE_NOW  # another process may read it, by a clock of its own
         with self._writing() as session:
             job = self._job(session, job_id)
             state = job.state

@@ -95,7 +95,7 @@ class Runtime:
         self.shared = self.ledger.shared
         self.owner = new_name() if self.shared else self.host
         """Whose the jobs are that this process runs."""
-        self.spool = Spool(settings.spool.path, settings.spool.floor(), self.shared)
+        self.spool = Spool(settings.spool.path, settings.spool.free_space_limit(), self.shared)
         _make_results_folder(settings.results.path)
         self.put_offs = PutOffs()
         self.disks = DiskWatch(self.ledger, self.spool, settings.folders(), self.alarm, self.put_offs.no_room)
@@ -155,7 +155,7 @@ class Runtime:
 
     def reload_settings(self) -> None:
         """Go on by the settings that `use` was given."""
-        self.spool.floor = self.settings.spool.floor()
+        self.spool.floor = self.settings.spool.free_space_limit()
         self.audit.send_to(self.settings.audit.repository(self.settings.tls))
 
     def close(self) -> None:

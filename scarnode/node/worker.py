@@ -22,8 +22,8 @@ from scarnode.ledger.results import anchored, provenance_of, write_results
 from scarnode.node.memory import bound_can_be_had, bound_this_process, give_back_freed, spare_descriptors
 from scarnode.node.messages import Answer, Failure, GarbledError, Nothing, PutOff, receive, send
 from scarnode.pipeline.report import USUAL
-from scarnode.util.child import end_with_the_parent
-from scarnode.util.disk import DISK_FULL, NO_FLOOR, FreeSpaceLimit
+from scarnode.util.child import end_with_parent
+from scarnode.util.disk import DISK_FULL, NO_LIMIT, FreeSpaceLimit
 from scarnode.util.errors import InputError, ScarnodeError, SystemFaultError, WeightsError, system_fault
 from scarnode.util.logs import log_to_stderr
 
@@ -67,7 +67,7 @@ class WorkerSettings:
     kinds: tuple[str, ...] = USUAL
     sha256: str = ""
     memory: float = 0.0
-    floor: FreeSpaceLimit = NO_FLOOR
+    floor: FreeSpaceLimit = NO_LIMIT
 
 
 REST = 10.0
@@ -222,7 +222,7 @@ class Worker:
 
 def _serve(line: socket.socket, settings: WorkerSettings) -> None:
     """Answer jobs until the node is gone, however it ends."""
-    end_with_the_parent()
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's to handle
     os.nice(GIVES_WAY)
     os.umask(0o077)
@@ -343,7 +343,7 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
             provenance.made_at,
             settings.results,
         )
-    if not settings.floor.room(settings.results).for_work:  # what came meanwhile may have taken it
+    if not settings.floor.usage(settings.results).for_work:  # what came meanwhile may have taken it
         raise OSError(ENOSPC, "below the floor of free disk space")
     return Analysed(
         files=write_results(analysis.objects, settings.results, claimed.key),

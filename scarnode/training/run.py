@@ -104,7 +104,7 @@ def train_and_pack(
     *,
     finder: str | None = None,
     command: str = "",
-    watch: Callable[[int, float], None] | None = None,
+    progress: Callable[[int, float], None] | None = None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Path:
     """Train, evaluate on the held-out cases, and write ``weights.safetensors`` with its card into the run's folder.
@@ -117,7 +117,7 @@ def train_and_pack(
         Weight file or run folder that the finder is taken from, for a run that trains the outline.
     command : str
         What the card says.
-    watch : callable, optional
+    progress : callable, optional
         See `scarnode.training.train.train`.
     say : callable, optional
         Gets a sentence on what goes on.
@@ -146,7 +146,7 @@ def train_and_pack(
             read_part(path, part)
     kinds, held = load_cases(settings)
     say(_counts(kinds, held))
-    train(settings, watch, (kinds, held))
+    train(settings, progress, (kinds, held))
     say(f"evaluating {len(held)} held-out cases")
     parts[settings.part] = settings.out
     weights = settings.out / "weights.safetensors"

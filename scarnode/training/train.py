@@ -247,7 +247,7 @@ def loss_of(settings: TrainSettings, logits: torch.Tensor, label: torch.Tensor) 
 
 def train(
     settings: TrainSettings,
-    watch: Callable[[int, float], None] | None = None,
+    progress: Callable[[int, float], None] | None = None,
     cases: tuple[list[list[Case]], list[Case]] | None = None,
 ) -> Path:
     """Train a network, or continue; returns the checkpoint.
@@ -258,7 +258,7 @@ def train(
     Parameters
     ----------
     settings : TrainSettings
-    watch : callable, optional
+    progress : callable, optional
         Called after every step with the steps done and the loss.
     cases : tuple, optional
         What `load_cases` gave, where the caller has it already.
@@ -297,8 +297,8 @@ def train(
             image, label = (tensor.to(device) for tensor in drawn.result())
             drawn = ahead.submit(draw, settings, stocks, run.done + 1)  # while the network works on this one
             losses.append(_step(settings, run, image, label))
-            if watch is not None:
-                watch(run.done, losses[-1])
+            if progress is not None:
+                progress(run.done, losses[-1])
             last = run.done == settings.steps or interrupted.is_set()
             if run.done % every == 0 or last:
                 _report(settings, run.done, float(np.mean(losses)), (time.monotonic() - began) / (run.done - first))

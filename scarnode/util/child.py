@@ -7,7 +7,7 @@ import os
 import threading
 
 
-def end_with_the_parent() -> None:
+def end_with_parent() -> None:
     """End this process, in the middle of its work, when the one that started it is gone, however that ended.
 
     From then on nobody waits for what it makes, and whoever takes up the work starts a process of its own.

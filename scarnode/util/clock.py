@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace
 
-AT_ONCE = 0.0
+DUE_NOW = 0.0
 """A due time that has come, whichever process reads it."""
 
 _start = time.time() - time.monotonic()

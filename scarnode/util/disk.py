@@ -91,7 +91,7 @@ class FreeSpaceLimit:
     percent: float = 5.0
     gigabytes: float = 2.0
 
-    def room(self, folder: Path) -> DiskUsage:
+    def usage(self, folder: Path) -> DiskUsage:
         """Ask the file system of a folder (statvfs(3)): microseconds, where storing an image takes milliseconds."""
         status = os.statvfs(folder)
         total = status.f_blocks * status.f_frsize
@@ -101,7 +101,7 @@ class FreeSpaceLimit:
         return DiskUsage(status.f_bavail * status.f_frsize, total, floor, status.f_favail >= inodes, no_files)
 
 
-NO_FLOOR = FreeSpaceLimit(0, 0)
+NO_LIMIT = FreeSpaceLimit(0, 0)
 
 
 def why_away(folder: Path, marker: str) -> str:

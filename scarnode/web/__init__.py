@@ -1,6 +1,6 @@
-"""web: what the node shows to a person's browser: pages, the same as JSON, and a log-in before both.
+"""web: the node's web pages and JSON API, both behind a log-in.
 
-`WebServer` serves the app that `scarnode.web.app.make_app` builds. Nothing here loads FastAPI or uvicorn before that.
+`WebServer` serves the app that `scarnode.web.app.make_app` builds. FastAPI and uvicorn are only imported for that.
 """
 
 from scarnode.config.accounts import Account, Role, make_account, read_account

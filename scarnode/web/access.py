@@ -1,4 +1,4 @@
-"""Logging in and out, and who may see what."""
+"""Log-in, log-out and access control of the web app."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from scarnode.ledger.actions import tell_forbidden
 from scarnode.web.app_state import AppState
 from scarnode.web.links import drop_old_codes, link_folder, use_code
 from scarnode.web.sessions import LONGEST_SECONDS, Session
-from scarnode.web.throttle import AT_WORK_SECONDS, network_of
+from scarnode.web.throttle import BUSY_SECONDS, network_of
 
 API = "/api"
 MOST_WAITING = 50
-"""Passwords that wait to be checked, each of which takes 0.1 s."""
-_bearer = HTTPBearer(auto_error=False, description="The token that POST /api/login gives.")
+"""Most passwords that may wait to be checked. One check takes 0.1 s."""
+_bearer = HTTPBearer(auto_error=False, description="The token that POST /api/login returns.")
 _LOCAL = re.compile(r"/(?![/\\])[A-Za-z0-9/_.-]*")
 
 
 class LogInError(HTTPException):
-    """Nobody is logged in: pages go to the log-in, the API says 401."""
+    """Nobody is logged in. Pages redirect to the log-in, the API answers 401."""
 
     def __init__(self) -> None:
         super().__init__(401, "Log in first.", {"WWW-Authenticate": "Bearer"})
 
 
 class RefusedError(Exception):
-    """A log-in that was refused, with the seconds until the next may be tried; 0: at once."""
+    """A refused log-in, with the seconds until the next attempt is allowed; 0: at once."""
 
     def __init__(self, wait: int) -> None:
         self.wait = wait
@@ -40,12 +40,12 @@ class RefusedError(Exception):
 
 
 def app_state_of(request: Request) -> AppState:
-    """Return what the parts of the app share."""
+    """Return the state of the app."""
     return request.app.state.app_state
 
 
 def viewer(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Session:
-    """Return who asks; 401 for anybody who has not logged in."""
+    """Return the request's session, or raise 401 where nobody is logged in."""
     session = find_session(request, bearer.credentials if bearer else "")
     if session is None:
         raise LogInError
@@ -53,8 +53,9 @@ def viewer(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | No
 
 
 def admin(session: Annotated[Session, Depends(viewer)], request: Request) -> Session:
-    """Return who asks; 403 for anybody who is no administrator, of which the audit trail knows where it was a
-    change.
+    """Return an administrator's session, or raise 403.
+
+    A refused change goes to the audit trail.
     """
     if session.role is not Role.ADMIN:
         job, action = request.path_params.get("job", ""), request.url.path.rpartition("/")[2]
@@ -65,7 +66,7 @@ def admin(session: Annotated[Session, Depends(viewer)], request: Request) -> Ses
     return session
 
 
-DeskOf = Annotated[AppState, Depends(app_state_of)]
+SharedState = Annotated[AppState, Depends(app_state_of)]
 Viewer = Annotated[Session, Depends(viewer)]
 Admin = Annotated[Session, Depends(admin)]
 
@@ -74,12 +75,13 @@ def find_session(request: Request, token: str = "") -> Session | None:
     """Return the session of a token, else of the request's cookie."""
     app_state = app_state_of(request)
     token = token or request.cookies.get(cookie_name(app_state), "")
-    renews = request.headers.get("x-scarnode-renews") == "1"  # the page, not the person: nobody stays logged in by it
+    # a page that renews itself must not keep the session alive
+    renews = request.headers.get("x-scarnode-renews") == "1"
     return app_state.sessions.find(token, click=not renews) if token else None
 
 
 def cookie_name(app_state: AppState) -> str:
-    """Return the cookie's name: with https the browser itself holds it to this host and to https."""
+    """Return the cookie's name. With the prefix __Host- a browser sends it to this host only, and by https only."""
     return "__Host-scarnode" if app_state.settings.web.secure else "scarnode"
 
 
@@ -89,7 +91,7 @@ def address_of(request: Request) -> str:
 
 
 async def log_in_by_password(app_state: AppState, name: str, password: str, address: str) -> str:
-    """Check a password and give a token; takes as long for a name that there is not.
+    """Check a password and return a session token. An unknown name takes as long as a known one.
 
     Raises
     ------
@@ -99,7 +101,7 @@ async def log_in_by_password(app_state: AppState, name: str, password: str, addr
     counted = (("name", known), ("address", network_of(address)))
     threads, users = app_state.password_threads, app_state.settings.web.users
     if threads.statistics().tasks_waiting >= MOST_WAITING:
-        raise RefusedError(AT_WORK_SECONDS)
+        raise RefusedError(BUSY_SECONDS)
     if wait := app_state.throttle.begin(counted, [("name", user.name) for user in users]):
         raise RefusedError(wait)
     account = next((one for one in users if one.name == name), NOBODY)
@@ -108,17 +110,17 @@ async def log_in_by_password(app_state: AppState, name: str, password: str, addr
         right = await run_sync(account.knows, password, limiter=threads) and account is not NOBODY
     finally:
         app_state.throttle.end(counted, right)
-    await run_sync(app_state.tell_login, known, address, right, limiter=threads)
+    await run_sync(app_state.record_login, known, address, right, limiter=threads)
     if not right:
         raise RefusedError(0)
     return app_state.sessions.open(name, account.role, address)
 
 
 async def log_in_by_code(app_state: AppState, code: str, address: str) -> str:
-    """Use a code of `scarnode web login` and give a token.
+    """Use a code of `scarnode web login` and return a session token.
 
-    A valid code is looked at first, whatever else was tried: its 256 bits are not guessed, so wrong ones are counted
-    only to keep what they cost small.
+    A valid code always works, however many wrong ones were tried: 256 bits can not be guessed. Wrong codes are counted
+    only to limit the work that they cause.
 
     Raises
     ------
@@ -131,19 +133,19 @@ def _log_in_by_code(app_state: AppState, code: str, address: str) -> str:
     folder = link_folder(app_state.settings)
     name = use_code(folder, code)
     if name is not None:
-        app_state.tell_login(name, address, ok=True)
+        app_state.record_login(name, address, ok=True)
         return app_state.sessions.open(name, Role.ADMIN, address)
     counted = (("code", network_of(address)),)
     if wait := app_state.throttle.begin(counted):
         raise RefusedError(wait)
     app_state.throttle.end(counted, right=False)
     drop_old_codes(folder)
-    app_state.tell_login("(code)", address, ok=False)
+    app_state.record_login("(code)", address, ok=False)
     raise RefusedError(0)
 
 
 def set_cookie(answer: Response, app_state: AppState, token: str) -> None:
-    """Make the browser keep a token, or (empty) forget it."""
+    """Set the browser's session cookie; an empty token deletes it."""
     answer.set_cookie(
         cookie_name(app_state),
         token,
@@ -156,11 +158,11 @@ def set_cookie(answer: Response, app_state: AppState, token: str) -> None:
 
 
 def local_path(path: str) -> str:
-    """Return a path of this app to go on to, and the dashboard for anything else."""
+    """Return a path to redirect to, if it is one of this app; else that of the dashboard."""
     return path if _LOCAL.fullmatch(path) else "/"
 
 
 def login_address(request: Request) -> str:
-    """Return the log-in's address, which goes on to where the person wanted to go."""
+    """Return the URL of the log-in, which then redirects to the requested page."""
     path = request.url.path
     return f"/login?next={quote(path)}" if request.method == "GET" and path != "/" else "/login"

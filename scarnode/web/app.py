@@ -25,23 +25,23 @@ from scarnode.web.app_state import AppState
 from scarnode.web.guard import Guard
 from scarnode.web.pages import login_pages, page_router
 from scarnode.web.pictures import Pictures
-from scarnode.web.queries import NotThereError
+from scarnode.web.queries import NotFoundError
 from scarnode.web.render import FOLDER, page
 
 log = logging.getLogger(__name__)
 
 THREADS = 8
-"""Requests that are answered at a time; the node's own work shares the process."""
+"""Requests that are handled at a time. The node's own work shares the process."""
 
 PARTS = (login_router, api_router, login_pages, page_router)
-"""What the app is made of, besides what is open to all."""
+"""The app's routers that need a log-in."""
 
 HEADINGS = {
     403: "Not allowed",
-    404: "Not there",
+    404: "Not found",
     405: "Not possible",
     409: "Not possible",
-    422: "Not understood",
+    422: "Invalid request",
     503: "Not possible now",
 }
 
@@ -58,12 +58,11 @@ def make_app(
     ----------
     settings : Settings
     ledger : Ledger
-        The node's own: a process opens its ledger once. It is asked by readers that wait for nobody, and written
-        only where a person presses a button.
+        The node's own: a process opens its ledger once. Pages only read it, without locks; actions of a user write it.
     open_routers : sequence of fastapi.APIRouter
-        Answered without a log-in: metrics and health. They must hold no patient data.
+        Routers without a log-in: metrics and health. They must hold no patient data.
     engines : callable
-        Gives in words what each worker computes on.
+        Returns a description of the device of each worker.
 
     Returns
     -------
@@ -80,7 +79,7 @@ def make_app(
         version=__version__,
         description=RESEARCH_USE,
         openapi_url=None,
-        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        docs_url=None,  # FastAPI's own pages load scripts from other servers
         redoc_url=None,
         lifespan=live,
     )
@@ -94,47 +93,47 @@ def make_app(
     public = frozenset(route.path for router in open_routers for route in router.routes)  # type: ignore[attr-defined]
     app.add_middleware(Guard, section=settings.web, public=public)
     app.add_exception_handler(AnyHTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _misunderstood)
-    app.add_exception_handler(NotThereError, _not_there)
-    app.add_exception_handler(ScarnodeError, _impossible)
-    app.add_exception_handler(SQLAlchemyError, _impossible)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(NotFoundError, _not_found)
+    app.add_exception_handler(ScarnodeError, _unavailable)
+    app.add_exception_handler(SQLAlchemyError, _unavailable)
     return app
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    """Answer a page with a page, the log-in where that is missing, and the API with JSON."""
+    """Answer a refused request: the API with JSON, a page with a page, or with the log-in where that is missing."""
     if isinstance(error, access.LogInError) and not _is_api(request):
         return RedirectResponse(access.login_address(request), 303)
     refusal = cast(AnyHTTPException, error)
-    return _says(request, refusal.status_code, str(refusal.detail), dict(refusal.headers or {}))
+    return _error_answer(request, refusal.status_code, str(refusal.detail), dict(refusal.headers or {}))
 
 
-def _not_there(request: Request, error: Exception) -> Response:
-    """Answer that the ledger has no such job or study."""
-    return _says(request, 404, str(error))
+def _not_found(request: Request, error: Exception) -> Response:
+    """Answer 404: the ledger has no such job or study."""
+    return _error_answer(request, 404, str(error))
 
 
-def _misunderstood(request: Request, error: Exception) -> Response:
-    """Describe what of a request is wrong, without the values: they may be a patient's."""
+def _invalid_request(request: Request, error: Exception) -> Response:
+    """Answer what is wrong with a request. The values are left out: they may be patient data."""
     if _is_api(request):
         errors = cast(RequestValidationError, error).errors()
         faults = [{key: fault[key] for key in ("type", "loc", "msg")} for fault in errors]
         return JSONResponse({"detail": faults}, 422)
-    return _says(request, 404 if request.method == "GET" else 422, "There is no such page.")
+    return _error_answer(request, 404 if request.method == "GET" else 422, "There is no such page.")
 
 
-def _impossible(request: Request, error: Exception) -> Response:
-    """Answer that the ledger or the audit trail can not be had now."""
+def _unavailable(request: Request, error: Exception) -> Response:
+    """Answer 503: the ledger or the audit trail is not available."""
     log.error("a page could not be made (%s)", type(error).__name__)
     says = str(error) if isinstance(error, ScarnodeError) else "The ledger can not be read or written now."
-    return _says(request, 503, says)
+    return _error_answer(request, 503, says)
 
 
-def _says(request: Request, status: int, words: str, headers: dict[str, str] | None = None) -> Response:
+def _error_answer(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
     if _is_api(request):
-        return JSONResponse({"detail": words}, status, headers)
+        return JSONResponse({"detail": text}, status, headers)
     heading = HEADINGS.get(status, "Not possible")
-    answer = page(request, "error.html", access.find_session(request), status, heading=heading, says=words)
+    answer = page(request, "error.html", access.find_session(request), status, heading=heading, says=text)
     answer.headers.update(headers or {})
     return answer
 

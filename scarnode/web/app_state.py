@@ -1,4 +1,4 @@
-"""What the parts of the web app share: settings, ledger, who is logged in, and the trace that every view leaves."""
+"""The state of the web app: settings, ledger, sessions, and the audit trail of every access."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scarnode.web.throttle import Throttle
 
 @dataclass
 class AppState:
-    """What the parts of the web app share.
+    """The state that all routers of the web app share.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class AppState:
     trail : AuditTrail
     pictures : Pictures
     engines : callable
-        Gives in words what each worker computes on.
+        Returns a description of the device of each worker.
     """
 
     settings: Settings
@@ -41,42 +41,42 @@ class AppState:
 
     @cached_property
     def password_threads(self) -> CapacityLimiter:
-        """Threads in which passwords are checked: not those of the pages, which would wait for them."""
+        """Threads that check passwords. The pages have threads of their own, so they do not wait for these."""
         return CapacityLimiter(2)
 
     @cached_property
     def code_threads(self) -> CapacityLimiter:
-        """Threads in which one-time codes are checked: however many passwords are tried, a code waits for none."""
+        """Threads that check one-time codes. They do not wait for passwords that are being checked."""
         return CapacityLimiter(2)
 
     def reload_settings(self, settings: Settings) -> None:
-        """Go on by other settings; whose account is gone, or has another role or password, is logged out."""
+        """Apply new settings. Users whose account, role or password changed are logged out."""
         changed = {account.name for account in self.settings.web.users if account not in settings.web.users}
         self.settings = settings
         self.sessions.close_all(changed)
 
     def ledger_of(self, session: Session) -> Ledger:
-        """Return the ledger as a person writes it: their name stands in the event rows."""
+        """Return the ledger under a user's name, which its event rows then hold."""
         return self.ledger.in_name_of(f"web, user {session.name}")
 
     def record_access(self, session: Session, subjects: Iterable[Subject]) -> None:
-        """Record who is shown whose data, before it is shown: there is no access without a trace.
+        """Record whose data a user is about to see. Call it before the data is shown.
 
         Raises
         ------
         AuditError
-            It could not be recorded; nothing must be shown.
+            The access could not be recorded, so nothing may be shown.
         """
         if self.trail.on:
             for message in events.accessed(self.trail.source, self.person(session), subjects):
                 self.trail.record(message)
 
     def person(self, session: Session) -> Participant:
-        """Return who is logged in, as audit messages name them."""
+        """Return the logged-in user as audit messages name them."""
         return Participant(f"{session.name}@{self.trail.source.host}", user_name=session.name, address=session.address)
 
-    def tell_login(self, name: str, address: str, ok: bool, out: bool = False) -> None:
-        """Record that a person logged in (or out), or tried to."""
+    def record_login(self, name: str, address: str, ok: bool, out: bool = False) -> None:
+        """Record a log-in (with `out` a log-out), or a failed one."""
         if self.trail.on:
             person = Participant(f"{name}@{self.trail.source.host}", user_name=name, address=address)
             self.trail.note(events.authenticated(self.trail.source, person, ok, out))

@@ -1,4 +1,4 @@
-"""config.ini as the node read it, for a person to look at: without its secrets."""
+"""The settings as the node read them, for the page that shows them: without secrets."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class SectionView:
     values: dict[str, str]
 
 
-def shown_settings(settings: Settings) -> list[SectionView]:
-    """Return every section with what the node took its values for."""
+def view_settings(settings: Settings) -> list[SectionView]:
+    """Return every section with its values as the node read them."""
     views = []
     for name in type(settings).model_fields:
         value = getattr(settings, name)
@@ -46,7 +46,7 @@ def _values(section: Any) -> dict[str, str]:
 
 
 def _written(name: str, value: Any) -> str:
-    """Write a value as config.ini does; a password, a token, and what hashes or addresses hold of them is left out."""
+    """Format a value as in config.ini. Passwords, tokens, hashes, and passwords in URLs are left out."""
     match value:
         case SecretStr():
             text = HIDDEN if value.get_secret_value() else ""
@@ -68,7 +68,7 @@ def _written(name: str, value: Any) -> str:
 
 
 def _address(name: str, url: str) -> str:
-    """Write an address without user and password; a webhook's path is a secret too."""
+    """Format a URL without user and password. A webhook's path is a secret too."""
     if not url or not url.startswith(("http://", "https://", "syslog-")):
         return make_url(url).render_as_string(hide_password=True) if url else ""
     parts = urlsplit(url)

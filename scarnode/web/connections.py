@@ -1,7 +1,7 @@
-"""Connections of the web pages: none that keeps us waiting takes the room of one that asks.
+"""Connections of the web pages: their number and their idle time are limited.
 
-uvicorn itself waits for a request for ever, and answers 503 to all when a number of connections is open. Here every
-wait has a deadline, and where there is no room the connection that has kept us waiting longest makes room.
+uvicorn alone waits for a request without a limit, and answers 503 to everybody once too many connections are open.
+Here every wait has a deadline. At the limit of connections, the one that has been idle longest is closed.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from scarnode.web.throttle import network_of
 log = logging.getLogger(__name__)
 
 MOST, MOST_OF_ADDRESS = 256, 48
-"""Connections open at a time, of all and of one address (of IPv6: one /64); browsers keep about six each."""
+"""Most open connections: in total, and from one address (IPv6: one /64). A browser keeps about six."""
 HANDSHAKE_SECONDS = 10.0
-"""For TLS."""
+"""For the TLS handshake."""
 HEADER_SECONDS = 10.0
-"""From a connection's beginning, or the end of its last answer, until the next request's header is complete."""
+"""Until a request's header is complete, from the start of the connection or the end of its last response."""
 BODY_SECONDS = 10.0
-"""From there until the rest of the request came: 64 KiB at most are taken."""
+"""Until the body of a request is complete, from its header on. A body has at most 64 KiB."""
 READING_SECONDS = 20.0
-"""How long nothing of an answer may be taken."""
+"""How long a peer may read nothing of a response."""
 FULL_SECONDS = 0.2
-"""Pause where the system has no file left for a connection."""
+"""Pause when the system has no file descriptor left for a connection."""
 
 
 @dataclass(eq=False)
-class Place:
-    """The room that a connection takes, from its acceptance on, before TLS, until its end."""
+class ConnectionSlot:
+    """An accepted connection, from before its TLS handshake until its end."""
 
     address: str
     socket: socket.socket
     began: float
     connection: Connection | None = None
 
-    def waits(self) -> tuple[float, float] | None:
-        """Return since when the peer keeps us waiting, and until when it may; None: it waits for us."""
+    def idle_interval(self) -> tuple[float, float] | None:
+        """Return since when the node waits for the peer, and the deadline; None: the peer waits for the node."""
         if self.connection is None:
             return self.began, self.began + HANDSHAKE_SECONDS
-        return self.connection.waits()
+        return self.connection.idle_interval()
 
     def end(self) -> None:
         """End the connection at once."""
@@ -65,52 +65,52 @@ class Place:
 
 
 class Connection(H11Protocol):
-    """A connection over which HTTP is spoken, and what it is waiting for."""
+    """An HTTP connection that knows since when it is idle."""
 
     def __init__(
         self,
-        place: Place,
+        slot: ConnectionSlot,
         config: Config,
         state: ServerState,
         app_state: dict[str, Any],
-        ended: Callable[[Place], None],
+        release: Callable[[ConnectionSlot], None],
     ) -> None:
         super().__init__(config, state, app_state)
-        self._place, self._ended = place, ended
+        self._slot, self._release = slot, release
         self._free = self._asked = self._taken = time.monotonic()
         self._left = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Note when the wait for the first request begins."""
         super().connection_made(transport)
         self._free = time.monotonic()
-        self._place.connection = self
+        self._slot.connection = self
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Return the place back."""
+        """Release the connection's slot."""
         super().connection_lost(exc)
-        self._ended(self._place)
+        self._release(self._slot)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came."""
+        """Parse received bytes, and note when a request's header is complete."""
         before = self.cycle
         try:
             super().data_received(data)
-        except h11.LocalProtocolError:  # what is no HTTP, while an answer is being written: uvicorn knows no answer
+        except h11.LocalProtocolError:  # no HTTP while a response is being written: uvicorn does not handle this
             self.transport.abort()
         if self.cycle is not before:
             self._asked = time.monotonic()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, which may have come already."""
+        """Wait for the next request, which may already be here."""
         before = self.cycle
         self._free = time.monotonic()
         super().on_response_complete()
         if self.cycle is not before:
             self._asked = time.monotonic()
 
-    def waits(self) -> tuple[float, float] | None:
-        """Return since when the peer keeps us waiting, and until when it may; None: it waits for us."""
+    def idle_interval(self) -> tuple[float, float] | None:
+        """Return since when the node waits for the peer, and the deadline; None: the peer waits for the node."""
         now, left = time.monotonic(), self.transport.get_write_buffer_size()
         if left == 0 or left < self._left:
             self._taken = now
@@ -131,108 +131,108 @@ class Acceptor:
     listening : socket.socket
     context : ssl.SSLContext or None
     make : callable
-        Builds a `Connection` from its place and what is called at its end.
-    busy : str
-        Address of a reverse proxy, of whom there may be as many as of all; empty: none.
+        Builds a `Connection` from its slot and a callback for its end.
+    proxy : str
+        Address of a reverse proxy, to which only the total limit applies; empty: none.
     """
 
     def __init__(
         self,
         listening: socket.socket,
         context: ssl.SSLContext | None,
-        make: Callable[[Place, Callable[[Place], None]], Connection],
-        busy: str = "",
+        make: Callable[[ConnectionSlot, Callable[[ConnectionSlot], None]], Connection],
+        proxy: str = "",
     ) -> None:
         self._socket, self._context, self._make = listening, context, make
-        self._busy = network_of(busy) if busy else ""
-        self._places: dict[Place, None] = {}
+        self._proxy = network_of(proxy) if proxy else ""
+        self._slots: dict[ConnectionSlot, None] = {}
         """In the order in which they came."""
         self._openings: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Accept from now on; called in the event loop."""
+        """Start accepting. Call it in the event loop."""
         self._socket.setblocking(False)
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting."""
         if self._accepting is not None:
             self._accepting.cancel()
 
     async def wait_closed(self) -> None:
-        """End what has not become a connection yet."""
-        for place in [place for place in self._places if place.connection is None]:
-            place.end()
+        """Close the sockets whose handshake is not complete."""
+        for slot in [slot for slot in self._slots if slot.connection is None]:
+            slot.end()
 
     def sweep(self) -> None:
-        """End what has kept us waiting for too long."""
+        """Close the connections that are past their deadline."""
         now = time.monotonic()
-        for place in list(self._places):
-            waits = place.waits()
-            if waits is not None and now > waits[1]:
-                place.end()
+        for slot in list(self._slots):
+            idle = slot.idle_interval()
+            if idle is not None and now > idle[1]:
+                slot.end()
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 connection, peer = await loop.sock_accept(self._socket)
-                self._take(connection, network_of(peer[0]))
+                self._admit(connection, network_of(peer[0]))
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     log.warning("web: no connection can be accepted (%s)", error.strerror)
-                    self._make_room("")
+                    self._end_longest_idle("")
                     await asyncio.sleep(FULL_SECONDS)
                 # else the peer has gone already
             except Exception:
                 log.exception("web: a connection could not be accepted")
                 await asyncio.sleep(FULL_SECONDS)
 
-    def _take(self, connection: socket.socket, address: str) -> None:
-        """Return an accepted connection its place, or close it."""
-        if not self._has_room(address):
+    def _admit(self, connection: socket.socket, address: str) -> None:
+        """Put an accepted connection into a slot, or close it at the limit."""
+        if not self._has_slot(address):
             connection.close()
             return
         connection.setblocking(False)
-        place = Place(address, connection, time.monotonic())
-        self._places[place] = None
-        opening = asyncio.get_running_loop().create_task(self._open(place))
+        slot = ConnectionSlot(address, connection, time.monotonic())
+        self._slots[slot] = None
+        opening = asyncio.get_running_loop().create_task(self._open(slot))
         self._openings.add(opening)
         opening.add_done_callback(self._openings.discard)
 
-    def _has_room(self, address: str) -> bool:
-        """Make room for one more of an address where there is none; False: all of them are being answered."""
-        if address != self._busy and sum(place.address == address for place in self._places) >= MOST_OF_ADDRESS:
-            return self._make_room(address)
-        if len(self._places) >= MOST:
-            [(busiest, _)] = Counter(place.address for place in self._places).most_common(1)
-            return self._make_room(busiest) or self._make_room("")
+    def _has_slot(self, address: str) -> bool:
+        """Return whether an address may have one more connection. At the limit, an idle one is closed for it."""
+        if address != self._proxy and sum(slot.address == address for slot in self._slots) >= MOST_OF_ADDRESS:
+            return self._end_longest_idle(address)
+        if len(self._slots) >= MOST:
+            [(busiest, _)] = Counter(slot.address for slot in self._slots).most_common(1)
+            return self._end_longest_idle(busiest) or self._end_longest_idle("")
         return True
 
-    def _make_room(self, address: str) -> bool:
-        """End the connection of an address (empty: of any) that has kept us waiting longest."""
-        waiting = [(place.waits(), place) for place in self._places if not address or place.address == address]
-        longest = min(((waits[0], place) for waits, place in waiting if waits), key=lambda one: one[0], default=None)
+    def _end_longest_idle(self, address: str) -> bool:
+        """Close the connection of an address (empty: of any) that is idle longest; False: none is idle."""
+        own = [(slot.idle_interval(), slot) for slot in self._slots if not address or slot.address == address]
+        longest = min(((idle[0], slot) for idle, slot in own if idle), key=lambda one: one[0], default=None)
         if longest is None:
             return False
         longest[1].end()
-        self._ended(longest[1])
+        self._release(longest[1])
         return True
 
-    async def _open(self, place: Place) -> None:
-        """Shake hands, and hand the connection to HTTP."""
+    async def _open(self, slot: ConnectionSlot) -> None:
+        """Do the TLS handshake, then hand the connection to HTTP."""
         wait = HANDSHAKE_SECONDS if self._context else None
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._make(place, self._ended),
-                place.socket,
+                lambda: self._make(slot, self._release),
+                slot.socket,
                 ssl=self._context,
                 ssl_handshake_timeout=wait,
             )
-        except (OSError, asyncio.TimeoutError):  # what goes wrong in a handshake is the peer's doing
-            self._ended(place)
-            place.socket.close()
+        except (OSError, asyncio.TimeoutError):  # a failed handshake is the peer's fault
+            self._release(slot)
+            slot.socket.close()
 
-    def _ended(self, place: Place) -> None:
-        self._places.pop(place, None)
+    def _release(self, slot: ConnectionSlot) -> None:
+        self._slots.pop(slot, None)

@@ -1,4 +1,4 @@
-"""What every request is held to before the app sees it, and what every answer says to the browser."""
+"""Checks of every request before it reaches the app, and the security headers of every response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scarnode.config import WebSection
 log = logging.getLogger(__name__)
 
 MAX_HEADER = 32 << 10
-"""Bytes of a request's header: a browser also sends the cookies of what else is served at this host."""
+"""Bytes of a request's header. A browser also sends the cookies of other services on this host."""
 MAX_BODY = 64 << 10
 """Bytes: forms and requests are short."""
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -37,14 +37,14 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: host names, the proxy, the size of a request, who may ask for a change; headers of answers.
+    """ASGI middleware: checks host name, proxy, size and origin of a request, and adds headers to the response.
 
     Parameters
     ----------
     app : ASGI app
     section : WebSection
     public : frozenset of str
-        Paths that are answered whoever asks, also beside the proxy: metrics and health.
+        Paths that anybody may request, also past the proxy: metrics and health.
     """
 
     def __init__(self, app: ASGIApp, section: WebSection, public: frozenset[str] = frozenset()) -> None:
@@ -83,25 +83,27 @@ class Guard:
             log.exception("a fault of the web pages (%s)", type(error).__name__)
             if begun:
                 raise
-            await _refuse(500, "A fault of scarnode: its log says more. Report it.")(scope, receive, send_with_headers)
+            await _refuse(500, "Internal error of scarnode: see its log, and report it.")(
+                scope, receive, send_with_headers
+            )
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         if sum(len(name) + len(value) for name, value in headers.raw) > MAX_HEADER:
             return _refuse(431, "The header of the request is too large.")
         host = headers.get("host", "")
-        # a load balancer that asks for the health by HTTP/1.0 names no host; a browser always does
+        # a health check by HTTP/1.0 has no Host header
         if not self._is_ours(host) and (host or scope["path"] not in self._public):
             return _refuse(400, "Not this node's name: add it to [web] names.")
         client = (scope.get("client") or ("",))[0]
         if self._section.proxy and scope["path"] not in self._public and not self._came_right(client, scope):
             return _refuse(403, "Ask the reverse proxy of [web] proxy, by https.")
         if scope["method"] not in SAFE and not _same_origin(headers, scope["scheme"], host):
-            return _refuse(403, "A change must be asked for by a page of this node.")
+            return _refuse(403, "A change must come from a page of this node.")
         return None
 
     def _is_ours(self, host: str) -> bool:
-        """Refuse names that are not ours, against DNS rebinding; nobody's name server gives away a plain address."""
+        """Return whether a Host header names this node. This stops DNS rebinding; a plain IP address is no risk."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
@@ -109,7 +111,7 @@ class Guard:
         return name in self._names or _is_address(name)
 
     def _came_right(self, client: str, scope: Scope) -> bool:
-        """Return whether a request came by TLS through the proxy (uvicorn has put its word in place), or from here."""
+        """Return whether a request came by TLS through the proxy, whose headers uvicorn has applied, or from here."""
         return scope["scheme"] == "https" or (_is_address(client) and ipaddress.ip_address(client).is_loopback)
 
 
@@ -122,9 +124,9 @@ def _is_address(text: str) -> bool:
 
 
 def _same_origin(headers: Headers, scheme: str, host: str) -> bool:
-    """Return whether no other site's page asks: what it says of itself it can not choose.
+    """Return whether a request comes from a page of this node: a page can not choose its Origin header.
 
-    A bearer token is never sent by a browser on its own, so whoever sends one means it.
+    A request with a bearer token passes: no browser sends one on its own.
     """
     if headers.get("authorization", "").lower().startswith("bearer "):
         return True

@@ -1,13 +1,14 @@
-"""A job's story from the first image to the last promise to keep its result, and everything else its page shows."""
+"""The page of a job: its history from the first image to the last storage commitment, its numbers and actions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from scarnode.ledger import queries
-from scarnode.ledger import story as jobs_story
+from scarnode.ledger import story as history
 from scarnode.ledger.queries import DeliveryRow, EventRow, JobSummary
 from scarnode.ledger.story import Step
+from scarnode.ledger.tables import CommitmentState, DeliveryState, JobState
 from scarnode.pipeline.report.readback import ReportNumbers
 from scarnode.pipeline.report.texts import WORDS
 from scarnode.web.app_state import AppState
@@ -16,7 +17,7 @@ from scarnode.web.queries import StudyRow, get_studies, job_parts, split_flags
 
 @dataclass(frozen=True)
 class Milestone:
-    """A step of the way; `at` is None where it was not reached."""
+    """A stage of the job; `at` is None until it is reached."""
 
     what: str
     at: float | None
@@ -24,8 +25,8 @@ class Milestone:
 
 
 @dataclass(frozen=True)
-class FlagInWords:
-    """A quality flag and what it says."""
+class FlagMeaning:
+    """A quality flag and its meaning."""
 
     flag: str
     meaning: str
@@ -33,20 +34,20 @@ class FlagInWords:
 
 @dataclass(frozen=True)
 class Action:
-    """Something a person may do with a job now."""
+    """An action that the job's state allows."""
 
     name: str
-    """The last part of its address."""
+    """The last part of the URL."""
     label: str
     says: str
-    """What it does."""
+    """Its effect."""
     asks: bool = False
-    """It can not be taken back."""
+    """The page asks for confirmation: the action can not be undone."""
 
 
 @dataclass(frozen=True)
-class JobStory:
-    """What the page of a job shows.
+class JobView:
+    """The content of a job's page.
 
     Attributes
     ----------
@@ -56,20 +57,20 @@ class JobStory:
     description : str
         SeriesDescription of the stack.
     synthetic : bool
-        The images say of themselves that they are synthetic.
+        The images are marked as synthetic.
     seconds : float or None
         How long the analysis took.
     flags : tuple of FlagInWords
     numbers : ReportNumbers or None
         Of the SR; None where it is not on this machine.
     report_page : bool
-        Whether the page of the result, or of the failure, can be shown.
+        Whether the report page (of the result or of the failure) is on this machine.
     slices : int
-        How many can be shown; 0: `no_slices` says why.
+        How many can be shown; 0: `no_slices` holds the reason.
     no_slices : str
     milestones : tuple of Milestone
     steps : tuple of Step
-        All that happened to the job and its study.
+        The history of the job and its study.
     deliveries : tuple of DeliveryRow
     actions : tuple of Action
     """
@@ -80,7 +81,7 @@ class JobStory:
     description: str
     synthetic: bool
     seconds: float | None
-    flags: tuple[FlagInWords, ...]
+    flags: tuple[FlagMeaning, ...]
     numbers: ReportNumbers | None
     report_page: bool
     slices: int
@@ -91,8 +92,8 @@ class JobStory:
     actions: tuple[Action, ...]
 
 
-def tell_story(app_state: AppState, job_id: int) -> JobStory:
-    """Return everything there is to say of a job.
+def job_view(app_state: AppState, job_id: int) -> JobView:
+    """Return the content of a job's page.
 
     Raises
     ------
@@ -107,20 +108,20 @@ def tell_story(app_state: AppState, job_id: int) -> JobStory:
         queries.list_deliveries(app_state.ledger, job_id),
     )
     missing = app_state.pictures.can_show(parts)
-    return JobStory(
+    return JobView(
         job=job,
         study=study,
         study_id=parts.study_id,
         description=parts.stack.description,
         synthetic=app_state.pictures.synthetic(parts.study_id, app_state.ledger),
         seconds=parts.seconds,
-        flags=tuple(FlagInWords(flag, WORDS.get(flag, "")) for flag in split_flags(job.flags)),
+        flags=tuple(FlagMeaning(flag, WORDS.get(flag, "")) for flag in split_flags(job.flags)),
         numbers=app_state.pictures.numbers(job_id, parts),
         report_page=bool(parts.result("sc") or parts.result("failed_sc")),
         slices=0 if missing else len(parts.stack.frames),
         no_slices=missing,
         milestones=_milestones(job, study, events, deliveries),
-        steps=tuple(jobs_story.tell_story(app_state.ledger, job_id)),
+        steps=tuple(history.tell_story(app_state.ledger, job_id)),
         deliveries=tuple(deliveries),
         actions=_actions(job, bool(parts.results)),
     )
@@ -129,13 +130,16 @@ def tell_story(app_state: AppState, job_id: int) -> JobStory:
 def _milestones(
     job: JobSummary, study: StudyRow, events: list[EventRow], deliveries: list[DeliveryRow]
 ) -> tuple[Milestone, ...]:
-    """Return the steps of the way in their order."""
+    """Return the stages of a job in their order."""
     own = [event for event in events if event.to_state]
-    started = [event.at for event in own if event.to_state == "running"]
-    analysed = [event.at for event in own if event.from_state == "running" and event.to_state in ("delivering", "held")]
-    sent = [row.sent_at for row in deliveries if row.state == "sent" and row.sent_at is not None]
-    promised = [
-        row.committed_at for row in deliveries if row.commitment == "committed" and row.committed_at is not None
+    started = [event.at for event in own if event.to_state == JobState.RUNNING]
+    results = (JobState.DELIVERING, JobState.HELD)
+    analysed = [event.at for event in own if event.from_state == JobState.RUNNING and event.to_state in results]
+    sent = [row.sent_at for row in deliveries if row.state == DeliveryState.SENT and row.sent_at is not None]
+    committed = [
+        row.committed_at
+        for row in deliveries
+        if row.commitment == CommitmentState.COMMITTED and row.committed_at is not None
     ]
     asked = [row for row in deliveries if row.commitment]
     steps = [
@@ -149,9 +153,9 @@ def _milestones(
         whole = len(sent) == len(deliveries)
         steps.append(Milestone("sent", max(sent) if whole else None, f"{len(sent)} of {len(deliveries)} objects"))
     if asked:
-        whole = len(promised) == len(asked)
-        note = f"{len(promised)} of {len(asked)} objects"
-        steps.append(Milestone("kept for good (storage commitment)", max(promised) if whole else None, note))
+        whole = len(committed) == len(asked)
+        note = f"{len(committed)} of {len(asked)} objects"
+        steps.append(Milestone("storage committed", max(committed) if whole else None, note))
     return tuple(steps)
 
 
@@ -160,18 +164,19 @@ def _attempts(count: int) -> str:
 
 
 def _actions(job: JobSummary, made: bool) -> tuple[Action, ...]:
-    """Return what a person may do with a job in its state."""
+    """Return the actions that a job's state allows."""
     cancel = Action("cancel", "Cancel", "Ends the job for good; what was sent stays sent.", asks=True)
-    hold = Action("hold", "Hold", "Stops sending until it is released; what was sent stays sent.")
+    hold = Action("hold", "Hold", "Stops sending until the job is released; what was sent stays sent.")
     again = Action("retry", "Send again", "Sends all objects again to every destination of config.ini.")
     release = Action("retry", "Release", "Sends the result to every destination of config.ini.")
-    now = Action("retry", "Try now", "Tries at once what waits for its next try.")
+    now = Action("retry", "Try now", "Sends at once what waits for its next attempt.")
     says = "Sends what was not sent." if made and job.lge_percent is not None else "Analyses the stack again."
     return {
-        "queued": (cancel,),
-        "running": (cancel,),
-        "delivering": (now, hold, cancel),
-        "held": (release, cancel),
-        "failed": (Action("retry", "Retry", says), cancel),
-        "done": () if job.results_removed_at else (again,),
-    }.get(job.state, ())
+        JobState.QUEUED: (cancel,),
+        JobState.RUNNING: (cancel,),
+        JobState.DELIVERING: (now, hold, cancel),
+        JobState.HELD: (release, cancel),
+        JobState.FAILED: (Action("retry", "Retry", says), cancel),
+        JobState.DONE: () if job.results_removed_at else (again,),
+        JobState.SUPERSEDED: (),
+    }[JobState(job.state)]

@@ -1,4 +1,4 @@
-"""Addresses that log in once: for whoever may write where the ledger lies, which is more than any password gives."""
+"""One-time log-in URLs, for users who may write to the ledger's folder: they can do more than any account."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _CODE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def link_folder(settings: Settings) -> Path:
-    """Return the folder of the codes: beside the ledger, or with the results where that is no file."""
+    """Return the folder of the codes: beside a SQLite ledger, else in the results folder."""
     return settings.folders().get("ledger", settings.results.path) / "web-login"
 
 
 def make_code(folder: Path, name: str) -> str:
     """Make a code that logs in once as administrator within `VALID_SECONDS`.
 
-    The folder holds a file named after the code's SHA-256, with the name of who made it.
+    The folder holds a file for each code. Its name is the code's SHA-256, its content the user who made it.
 
     Raises
     ------
@@ -47,20 +47,20 @@ def make_code(folder: Path, name: str) -> str:
 
 
 def use_code(folder: Path, code: str) -> str | None:
-    """Return who made a code, and make it useless; None where it is not known, used or too old."""
+    """Return the user who made a code, and delete the code; None where it is unknown, used or too old."""
     if not _CODE.fullmatch(code):
         return None
     path = folder / _digest(code)
     try:
         age, name = time.time() - path.stat().st_mtime, path.read_text()
-        path.unlink()  # of two who use it at a time one fails here
+        path.unlink()  # of two users of one code one fails here
     except OSError:
         return None
     return (name or "unknown") if abs(age) <= VALID_SECONDS else None
 
 
 def drop_old_codes(folder: Path) -> None:
-    """Delete the codes that nobody used in time."""
+    """Delete codes that are too old."""
     try:
         for path in folder.iterdir():
             if abs(time.time() - path.stat().st_mtime) > VALID_SECONDS:

@@ -20,35 +20,33 @@ def monitoring_router(
     Parameters
     ----------
     metrics : callable
-        Gives the metrics in Prometheus' text format.
+        Returns the metrics in Prometheus' text format.
     why_not_ready : callable
-        Gives the reasons why the node can not do its work now; none where it can.
+        Returns the reasons why the node can not work now; empty where it can.
     ledger_trouble : callable
-        Gives what became of the ledger's files; empty where they are in place.
+        Returns what is wrong with the ledger's files; empty where they are in place.
     """
     router = APIRouter(tags=["monitoring"])
 
     @cache
     def threads() -> CapacityLimiter:
-        """Threads of their own: they answer while all of the pages' are at work."""
+        """Return threads of their own, so that monitoring is answered while all threads of the pages are busy."""
         return CapacityLimiter(2)
 
     @router.get("/metrics", response_class=PlainTextResponse)
-    async def give_metrics() -> Response:
+    async def get_metrics() -> Response:
         """Metrics in Prometheus' text format."""
         return Response(await run_sync(metrics, limiter=threads()), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/healthz", response_class=PlainTextResponse, responses={503: {"description": "The ledger is gone"}})
-    async def tell_health() -> PlainTextResponse:
-        """Return whether the process lives, and on its ledger; 503 where that was deleted or replaced: a person must
-        act.
-        """
+    async def get_healthz() -> PlainTextResponse:
+        """Answer 200 while the process runs; 503 where its ledger was deleted or replaced: a person must act."""
         trouble = await run_sync(ledger_trouble, limiter=threads())
         return PlainTextResponse(f"{trouble or 'ok'}\n", 503 if trouble else 200)
 
     @router.get("/readyz", response_class=PlainTextResponse, responses={503: {"description": "One reason a line"}})
-    async def tell_readiness() -> PlainTextResponse:
-        """Return whether images can be taken and analysed; 503 with the reasons where not."""
+    async def get_readyz() -> PlainTextResponse:
+        """Answer 200 while images can be received and analysed, else 503 with the reasons."""
         reasons = await run_sync(why_not_ready, limiter=threads())
         return PlainTextResponse("\n".join(reasons or ["ok"]) + "\n", 503 if reasons else 200)
 

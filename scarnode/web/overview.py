@@ -1,4 +1,4 @@
-"""What the dashboard shows: how the node does. No patient data, so that it may stay open on a wall."""
+"""The content of the dashboard. It holds no patient data, so that a screen on a wall may show it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scarnode.web.queries import (
 
 @dataclass(frozen=True)
 class Disk:
-    """A file system: what lies there, and bytes. New images are refused where less than the floor is free."""
+    """A file system: the folders on it, and its sizes in bytes. Below `floor` free bytes new images are refused."""
 
     holds: str
     free: int
@@ -33,7 +33,7 @@ class Disk:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ResultRow:
     """A result on the dashboard."""
 
     result: LastResult
@@ -42,7 +42,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Overview:
-    """How the node does.
+    """The state of the node.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ class Overview:
     engines : tuple of str
         What each worker computes on.
     alarms : tuple of AlarmRow
-        Those that stand.
+        The active ones.
     """
 
     ae_title: str
     states: dict[str, int]
     arriving: int
     throughput: Throughput
-    results: tuple[Shown, ...]
+    results: tuple[ResultRow, ...]
     senders: tuple[Sender, ...]
     destinations: tuple[Backlog, ...]
     disks: tuple[Disk, ...]
@@ -75,14 +75,16 @@ class Overview:
 
 
 def overview(app_state: AppState) -> Overview:
-    """Ask the ledger and the disks how the node does."""
+    """Return the state of the node from its ledger and disks."""
     ledger, settings = app_state.ledger, app_state.settings
     return Overview(
         ae_title=settings.node.ae_title,
         states=queries.count_jobs(ledger),
         arriving=count_arriving(ledger),
         throughput=throughput(ledger),
-        results=tuple(Shown(one, app_state.pictures.synthetic(one.study_id, ledger)) for one in last_results(ledger)),
+        results=tuple(
+            ResultRow(one, app_state.pictures.synthetic(one.study_id, ledger)) for one in last_results(ledger)
+        ),
         senders=tuple(senders(ledger)),
         destinations=tuple(backlogs(ledger, list(settings.destinations))),
         disks=_disks(app_state),
@@ -92,13 +94,15 @@ def overview(app_state: AppState) -> Overview:
 
 
 def _disks(app_state: AppState) -> tuple[Disk, ...]:
-    """Return every file system once."""
+    """Return each file system once."""
     settings = app_state.settings
     names: dict[int, list[str]] = {}
-    rooms: dict[int, DiskUsage] = {}
+    usages: dict[int, DiskUsage] = {}
     for name, folder in settings.folders().items():
-        with suppress(OSError):  # it is away: an alarm says so
+        with suppress(OSError):  # the disk is absent: an alarm reports it
             device = folder.stat().st_dev
-            rooms.setdefault(device, settings.spool.floor().room(folder))
+            usages.setdefault(device, settings.spool.free_space_limit().usage(folder))
             names.setdefault(device, []).append(name)
-    return tuple(Disk(", ".join(names[device]), room.free, room.total, room.floor) for device, room in rooms.items())
+    return tuple(
+        Disk(", ".join(names[device]), usage.free, usage.total, usage.floor) for device, usage in usages.items()
+    )

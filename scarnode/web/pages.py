@@ -1,4 +1,4 @@
-"""The pages: each asks a room for its facts and fills in a template."""
+"""The pages. Each reads its data from another package and fills in a template."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from fastapi.responses import RedirectResponse
 
 from scarnode.audit import subjects
 from scarnode.config.accounts import Role
-from scarnode.ledger.tables import JobState
+from scarnode.ledger.tables import FINAL, JobState
 from scarnode.pipeline.measure.model import EXTENSIVE
 from scarnode.pipeline.report import codes
 from scarnode.web import access
-from scarnode.web.access import Admin, DeskOf, Viewer
+from scarnode.web.access import Admin, SharedState, Viewer
 from scarnode.web.actions import ask
 from scarnode.web.api import Number, picture
 from scarnode.web.app_state import AppState
-from scarnode.web.config_view import shown_settings
-from scarnode.web.job_view import JobStory, tell_story
+from scarnode.web.config_view import view_settings
+from scarnode.web.job_view import JobView, job_view
 from scarnode.web.overview import overview
 from scarnode.web.queries import find_studies, jobs_of, studies_of, unreadable_of
 from scarnode.web.render import page
 from scarnode.web.sessions import Session
-from scarnode.web.study_status import explain
+from scarnode.web.study_status import study_status
 
 PER_PAGE = 50
 SEGMENT_NAMES = tuple(
@@ -47,7 +47,7 @@ def login_pages() -> APIRouter:
     @router.post("/login")
     async def log_in(
         request: Request,
-        app_state: DeskOf,
+        app_state: SharedState,
         name: Annotated[str, Form(max_length=64)] = "",
         password: Annotated[str, Form(max_length=1024)] = "",
         code: Annotated[str, Form(max_length=64)] = "",
@@ -69,12 +69,12 @@ def login_pages() -> APIRouter:
         return answer
 
     @router.post("/logout")
-    def log_out(request: Request, app_state: DeskOf) -> Response:
+    def log_out(request: Request, app_state: SharedState) -> Response:
         token = request.cookies.get(access.cookie_name(app_state), "")
         session = app_state.sessions.find(token)
         if session is not None:
             app_state.sessions.close(token)
-            app_state.tell_login(session.name, session.address, ok=True, out=True)
+            app_state.record_login(session.name, session.address, ok=True, out=True)
         answer = _go("/login")
         access.set_cookie(answer, app_state, "")
         return answer
@@ -83,7 +83,7 @@ def login_pages() -> APIRouter:
 
 
 def page_router() -> APIRouter:
-    """Return the pages, each of which needs a log-in."""
+    """Return the pages that need a log-in."""
     router = APIRouter(include_in_schema=False)
     _dashboard(router)
     _jobs(router)
@@ -95,15 +95,15 @@ def page_router() -> APIRouter:
 
 def _dashboard(router: APIRouter) -> None:
     @router.get("/")
-    def dashboard(request: Request, session: Viewer, app_state: DeskOf) -> Response:
+    def dashboard(request: Request, session: Viewer, app_state: SharedState) -> Response:
         return page(request, "dashboard.html", session, seen=overview(app_state))
 
     @router.get("/dashboard/part")
-    def dashboard_part(request: Request, session: Viewer, app_state: DeskOf) -> Response:
+    def dashboard_part(request: Request, session: Viewer, app_state: SharedState) -> Response:
         return page(request, "dashboard_part.html", session, seen=overview(app_state))
 
     @router.get("/dashboard/news")
-    def dashboard_news(request: Request, session: Viewer, app_state: DeskOf) -> Response:
+    def dashboard_news(request: Request, session: Viewer, app_state: SharedState) -> Response:
         return page(request, "dashboard_news.html", session, seen=overview(app_state))
 
 
@@ -111,25 +111,25 @@ def _jobs(router: APIRouter) -> None:
     @router.post("/find")
     def find(
         session: Viewer,
-        app_state: DeskOf,
+        app_state: SharedState,
         to: Annotated[Literal["jobs", "studies"], Form()],
         words: Annotated[str, Form(max_length=200)] = "",
         state: Annotated[JobState | Literal[""], Form()] = "",
     ) -> Response:
-        """Keep the words with the session: in an address they would end up in the logs of proxies."""
+        """Store the search with the session: in a URL it would end up in the logs of proxies."""
         words = words.strip()
         if to == "studies" and words:
             found = find_studies(app_state.ledger, words)
             if len(found) == 1:
                 return _go(f"/studies/{found[0].id}")
-        given = {"find": session.keep_search(words) if words else "", "state": JobState(state).value if state else ""}
+        given = {"find": session.store_search(words) if words else "", "state": JobState(state).value if state else ""}
         return _go(f"/{to}", **given)
 
     @router.get("/jobs")
     def jobs(
         request: Request,
         session: Viewer,
-        app_state: DeskOf,
+        app_state: SharedState,
         state: JobState | Literal[""] = "",
         find: Key = "",
         before: Annotated[int, Query(ge=0, le=2**53)] = 0,
@@ -159,42 +159,46 @@ def _jobs(router: APIRouter) -> None:
 
 def _job(router: APIRouter) -> None:
     @router.get("/jobs/{job}")
-    def job_page(request: Request, job: Number, session: Viewer, app_state: DeskOf) -> Response:
-        story = _told(app_state, session, job)
+    def job_page(request: Request, job: Number, session: Viewer, app_state: SharedState) -> Response:
+        view = _view_job(app_state, session, job)
         return page(
             request,
             "job.html",
             session,
             extensive=f"{EXTENSIVE:.0f}",
             segment_names=SEGMENT_NAMES,
-            **_standing(session, story),
+            **_job_values(session, view),
         )
 
     @router.get("/jobs/{job}/part")
-    def job_part(request: Request, job: Number, session: Viewer, app_state: DeskOf) -> Response:
-        return page(request, "job_part.html", session, **_standing(session, _told(app_state, session, job, anew=False)))
+    def job_part(request: Request, job: Number, session: Viewer, app_state: SharedState) -> Response:
+        return page(
+            request, "job_part.html", session, **_job_values(session, _view_job(app_state, session, job, anew=False))
+        )
 
     @router.get("/jobs/{job}/slices/{index}-outlined.png")
-    def outlined_slice(job: Number, index: int, session: Viewer, app_state: DeskOf) -> Response:
+    def outlined_slice(job: Number, index: int, session: Viewer, app_state: SharedState) -> Response:
         return picture(app_state, session, job, f"slice {index} 1")
 
     @router.get("/jobs/{job}/slices/{index}.png")
-    def plain_slice(job: Number, index: int, session: Viewer, app_state: DeskOf) -> Response:
+    def plain_slice(job: Number, index: int, session: Viewer, app_state: SharedState) -> Response:
         return picture(app_state, session, job, f"slice {index} 0")
 
     @router.get("/jobs/{job}/bullseye.png")
-    def bullseye(job: Number, session: Viewer, app_state: DeskOf) -> Response:
+    def bullseye(job: Number, session: Viewer, app_state: SharedState) -> Response:
         return picture(app_state, session, job, "bullseye")
 
     @router.get("/jobs/{job}/page.png")
-    def report_page(job: Number, session: Viewer, app_state: DeskOf) -> Response:
+    def report_page(job: Number, session: Viewer, app_state: SharedState) -> Response:
         return picture(app_state, session, job, "page")
 
     @router.post("/jobs/{job}/{action}")
-    def act(job: Number, action: Literal["retry", "hold", "cancel"], session: Admin, app_state: DeskOf) -> Response:
+    def act(
+        job: Number, action: Literal["retry", "hold", "cancel"], session: Admin, app_state: SharedState
+    ) -> Response:
         try:
-            asked = ask(app_state, session, job, action)
-            session.flash = f"Asked. The job is {asked.state}: {asked.says}."
+            result = ask(app_state, session, job, action)
+            session.flash = f"Asked. The job is {result.state}: {result.says}."
         except HTTPException as refused:
             session.flash = f"Not done. {refused.detail}"
         return _go(f"/jobs/{job}")
@@ -202,7 +206,7 @@ def _job(router: APIRouter) -> None:
 
 def _studies(router: APIRouter) -> None:
     @router.get("/studies")
-    def studies(request: Request, session: Viewer, app_state: DeskOf, find: Key = "") -> Response:
+    def studies(request: Request, session: Viewer, app_state: SharedState, find: Key = "") -> Response:
         sought = session.searches.get(find, "")
         found = find_studies(app_state.ledger, sought)
         app_state.record_access(session, subjects(found))
@@ -217,41 +221,47 @@ def _studies(router: APIRouter) -> None:
         )
 
     @router.get("/studies/{study}")
-    def study_page(request: Request, study: Number, session: Viewer, app_state: DeskOf) -> Response:
-        told = explain(app_state.ledger, study, app_state.settings.study.quiet_seconds)
-        app_state.record_access(session, subjects([told.study]))
+    def study_page(request: Request, study: Number, session: Viewer, app_state: SharedState) -> Response:
+        result_status = study_status(app_state.ledger, study, app_state.settings.study.quiet_seconds)
+        app_state.record_access(session, subjects([result_status.study]))
         synthetic = app_state.pictures.synthetic(study, app_state.ledger)
         quiet = app_state.settings.study.quiet_seconds
-        return page(request, "study.html", session, told=told, synthetic=synthetic, quiet_seconds=quiet)
+        return page(
+            request, "study.html", session, result_status=result_status, synthetic=synthetic, quiet_seconds=quiet
+        )
 
 
 def _about(router: APIRouter) -> None:
     @router.get("/settings")
-    def settings_page(request: Request, session: Admin, app_state: DeskOf) -> Response:
-        return page(request, "settings.html", session, sections=shown_settings(app_state.settings))
+    def settings_page(request: Request, session: Admin, app_state: SharedState) -> Response:
+        return page(request, "settings.html", session, sections=view_settings(app_state.settings))
 
     @router.get("/help/api")
     def api_page(request: Request, session: Viewer) -> Response:
         rows = [
-            {"method": method.upper(), "path": path, "gives": told.get("description", told.get("summary", ""))}
+            {
+                "method": method.upper(),
+                "path": path,
+                "returns": operation.get("description", operation.get("summary", "")),
+            }
             for path, methods in request.app.openapi()["paths"].items()
-            for method, told in methods.items()
+            for method, operation in methods.items()
         ]
         return page(request, "api.html", session, requests=rows)
 
 
-def _told(app_state: AppState, session: Session, job: int, anew: bool = True) -> JobStory:
-    """Return a job's story to a person, with the trace that it leaves; one that renews itself is one view."""
-    story = tell_story(app_state, job)
-    if anew or not session.was_told(story.study.study_instance_uid):
-        app_state.record_access(session, subjects([story.study]))
-        session.mark_notified(story.study.study_instance_uid)
-    return story
+def _view_job(app_state: AppState, session: Session, job: int, anew: bool = True) -> JobView:
+    """Return a job's page and record the access. A page that renews itself is recorded once."""
+    view = job_view(app_state, job)
+    if anew or not session.was_recorded(view.study.study_instance_uid):
+        app_state.record_access(session, subjects([view.study]))
+        session.mark_recorded(view.study.study_instance_uid)
+    return view
 
 
-def _standing(session: Session, story: JobStory) -> dict[str, Any]:
-    moving = story.job.state in ("queued", "running", "delivering")
-    return {"story": story, "may_act": session.role is Role.ADMIN, "moving": moving}
+def _job_values(session: Session, view: JobView) -> dict[str, Any]:
+    moving = view.job.state not in FINAL
+    return {"view": view, "may_act": session.role is Role.ADMIN, "moving": moving}
 
 
 def _login_page(request: Request, to: str, code: str, trouble: str = "", status: int = 200) -> Response:

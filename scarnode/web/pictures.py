@@ -1,8 +1,8 @@
-"""Pictures and numbers of a job's result, read from disk when somebody looks at them, and kept for a moment.
+"""Pictures and numbers of a job's result, read from disk on request and cached for a short time.
 
 Slices are drawn by `scarnode.pipeline.report.tiles` and the 17 segments by `scarnode.pipeline.report.bullseye`, as
 on the report page.
-Outlines come from the SEG as it was sent (or the person's that was measured), numbers from the SR.
+Outlines come from the SEG that was sent, or from the corrected SEG that was measured. Numbers come from the SR.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from scarnode.util.errors import InputError
 from scarnode.web.queries import JobParts, files_of
 
 SIDE = 480
-"""Pixels of a slice's picture."""
+"""Width and height of a slice's picture, in pixels."""
 LARGEST = 1 << 24
-"""Voxels of a stack that is shown: 64 MiB while it is read, in the process that receives images."""
+"""Most voxels of a stack that is shown. It takes 64 MiB while it is read, in the process that receives images."""
 KEPT_VOLUMES, KEPT_PICTURES = 40 << 20, 16 << 20
 """Bytes."""
-SAID = ("StudyDescription", "InstitutionName")
+SYNTHETIC_TAGS = ("StudyDescription", "InstitutionName")
 PHANTOM_NAME = "PHANTOM^"
 
 T = TypeVar("T")
 
 
 class GoneError(Exception):
-    """What is asked for is not on this machine (any more); the message says why."""
+    """The requested object is not on this machine; the message holds the reason."""
 
 
 @dataclass(frozen=True)
 class _Slices:
-    """Slices ready to be drawn: uint8, their labels, the part that is shown."""
+    """Slices ready to be drawn: uint8 pixels, labels, and the field of view."""
 
     grey: np.ndarray
     labels: np.ndarray
@@ -58,12 +58,12 @@ class _Slices:
 
 
 class Pictures:
-    """Draws and reads what belongs to a job.
+    """Draws the pictures of a job and reads its numbers.
 
     Parameters
     ----------
     spool, results : Path
-        Roots that the ledger's paths count from.
+        Folders to which the ledger's paths are relative.
     """
 
     def __init__(self, spool: Path, results: Path) -> None:
@@ -134,7 +134,7 @@ class Pictures:
         return _png(Image.fromarray(pixels if pixels.ndim == 3 else pixels[0]))
 
     def numbers(self, job: int, parts: JobParts) -> ReportNumbers | None:
-        """Return what the SR says; None where there is none on this machine."""
+        """Return the numbers of the SR; None where there is none on this machine."""
         part = parts.result("sr")
         if part is None:
             return None
@@ -144,7 +144,7 @@ class Pictures:
             return None
 
     def can_show(self, parts: JobParts) -> str:
-        """Describe why the slices can not be shown; empty where they can."""
+        """Return why the slices can not be shown; empty where they can."""
         try:
             self._check(parts)
         except GoneError as why:
@@ -152,25 +152,24 @@ class Pictures:
         return ""
 
     def synthetic(self, study_id: int, ledger: Ledger) -> bool:
-        """Return whether a study says of itself that it is synthetic: by an image that is still there, else by a
-        result.
+        """Return whether a study is marked as synthetic.
 
-        Where neither is left, by the phantom's name for its patients.
+        An image that is still there is read, else a result. Where neither is left, the patient's name decides.
         """
 
         def ask() -> bool:
             sources, results, name = files_of(ledger, study_id)
             for path in [*(self._spool / path for path in sources), *(self._results / path for path in results)]:
                 try:
-                    return is_synthetic(read(path, SAID))
-                except Exception:  # gone, or damaged: the next may tell
+                    return is_synthetic(read(path, SYNTHETIC_TAGS))
+                except Exception:  # absent or damaged: try the next file
                     continue
             return name.startswith(PHANTOM_NAME)
 
         return self._said.get(study_id, ask)
 
     def _check(self, parts: JobParts) -> None:
-        """Refuse what is not there, before anything is read."""
+        """Raise where something is absent, before any file is read."""
         stack = parts.stack
         if len(stack.frames) * stack.rows * stack.columns > LARGEST:
             raise GoneError("the stack is too large to be shown here")
@@ -204,7 +203,7 @@ class Pictures:
 
 
 class _Cache(Generic[T]):
-    """Keeps what was asked for last, up to a size in all; makes one thing at a time.
+    """Caches what was requested last, up to a total size; makes one item at a time.
 
     Parameters
     ----------
@@ -218,7 +217,7 @@ class _Cache(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what is kept under a key, else make it."""
+        """Return the cached item of a key, else make it."""
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = make()
@@ -230,7 +229,7 @@ class _Cache(Generic[T]):
 
 
 def _made(parts: JobParts) -> tuple[str, ...]:
-    """Name the objects of a job: made anew they have other UIDs or none."""
+    """Return a cache key of a job's objects: objects that are made again have other UIDs."""
     return tuple(part.sop_instance_uid for part in parts.results if part.removed_at is None)
 
 

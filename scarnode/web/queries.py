@@ -1,4 +1,4 @@
-"""What the pages ask of the ledger, beyond `scarnode.ledger.queries`: read only, each a few milliseconds."""
+"""Queries of the web pages, beyond `scarnode.ledger.queries`. They only read, and take a few milliseconds each."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sqlalchemy.engine import Row
 from scarnode.ledger import Ledger
 from scarnode.ledger.planning import SEG_JSON, STACK_JSON
 from scarnode.ledger.queries import JobSummary
-from scarnode.ledger.tables import Job, Result
+from scarnode.ledger.tables import CommitmentState, DeliveryState, Job, JobState, Result
 from scarnode.pipeline.correct.model import ReceivedSeg
 from scarnode.pipeline.stack import Stack
 
 
-class NotThereError(LookupError):
-    """The ledger has no such job or study; its text is for a person."""
+class NotFoundError(LookupError):
+    """The ledger has no such job or study. The message is shown to the user."""
 
 
 RECENT = 500
-"""Jobs, newest first, that the throughput is counted from."""
+"""The throughput is counted from this many of the newest jobs."""
 RECENT_SECONDS = 30 * 86400.0
-"""How far back a sender's studies are counted."""
+"""A sender's studies are counted over this time."""
 MOST_FOUND = 200
-"""Studies of one search."""
+"""Most studies that one search returns."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class Sender:
-    """Who sent studies, and when last."""
+    """An AE title that sent studies, and when it last did."""
 
     calling_ae: str
     recent_studies: int
@@ -60,21 +60,21 @@ class Sender:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits for a destination."""
+    """The deliveries that wait for a destination."""
 
     destination: str
     waiting: int
     failed: int
     uncommitted: int
-    """Sent, but the destination's promise to keep it is awaited."""
+    """Sent, but the destination has not committed to keep it yet."""
     detail: str
-    """Why the first that waits (else that was given up) was not taken; empty where it was not tried."""
+    """Why the first pending (else failed) delivery was not accepted; empty before the first attempt."""
     oldest_due: float | None
 
 
 @dataclass(frozen=True)
 class LastResult:
-    """A job that ended or waits for a person, without patient data."""
+    """A job that ended or is held. Holds no patient data."""
 
     job: int
     state: str
@@ -94,13 +94,13 @@ class Throughput:
     last_hour: int
     last_day: int
     at_least: bool
-    """Only the newest `RECENT` jobs were counted, and all of them are so young."""
+    """All of the newest `RECENT` jobs ended within the last day, so there may be more."""
     median_seconds: float | None
 
 
 @dataclass(frozen=True)
 class WaitingSeries:
-    """A series of which images came that were not searched yet."""
+    """A series with images that were not searched yet."""
 
     series_instance_uid: str
     images: int
@@ -130,7 +130,7 @@ class ResultPart:
 
 @dataclass(frozen=True)
 class JobParts:
-    """What a job was made from and into.
+    """A job's input and its result objects.
 
     Attributes
     ----------
@@ -160,8 +160,8 @@ def throughput(ledger: Ledger, now: float | None = None) -> Throughput:
     query = """
         SELECT finished_at, seconds FROM
             (SELECT state, finished_at, seconds FROM job ORDER BY id DESC LIMIT :recent) AS newest
-        WHERE state = 'done' AND finished_at > :since"""
-    rows = _rows(ledger, query, recent=RECENT, since=now - 86400)
+        WHERE state = :done AND finished_at > :since"""
+    rows = _rows(ledger, query, recent=RECENT, done=JobState.DONE.value, since=now - 86400)
     took = sorted(row.seconds for row in rows if row.seconds is not None)
     return Throughput(
         last_hour=sum(row.finished_at > now - 3600 for row in rows),
@@ -172,11 +172,12 @@ def throughput(ledger: Ledger, now: float | None = None) -> Throughput:
 
 
 def last_results(ledger: Ledger, limit: int = 10) -> list[LastResult]:
-    """Return the newest jobs that have come to a result, or to none for good."""
-    query = """
+    """Return the newest jobs that have a result, or failed for good."""
+    ended = _listed(JobState.DONE, JobState.DELIVERING, JobState.HELD, JobState.FAILED)
+    query = f"""
         SELECT id AS job, state, COALESCE(finished_at, created_at) AS at, slices, lge_percent, scar_volume_cm3, flags,
                seconds, study_id
-        FROM job WHERE state IN ('done', 'delivering', 'held', 'failed') ORDER BY id DESC LIMIT :limit"""
+        FROM job WHERE state IN ({ended}) ORDER BY id DESC LIMIT :limit"""
     return [
         LastResult(**{**row._mapping, "flags": split_flags(row.flags)}) for row in _rows(ledger, query, limit=limit)
     ]
@@ -190,7 +191,7 @@ def count_arriving(ledger: Ledger) -> int:
 
 def senders(ledger: Ledger) -> list[Sender]:
     """Return who sent the first image of any study, the latest first."""
-    # from one sender to the next, and of each the end of its rows: grouping would go through all studies there are
+    # steps through the index from sender to sender: GROUP BY would read every study
     query = """
         WITH RECURSIVE sender (calling_ae) AS (
             SELECT min(calling_ae) FROM study
@@ -206,57 +207,60 @@ def senders(ledger: Ledger) -> list[Sender]:
 
 
 def backlogs(ledger: Ledger, destinations: Sequence[str]) -> list[Backlog]:
-    """Return what waits for each destination."""
+    """Return the deliveries that wait for each destination."""
     return [_backlog(ledger, name) for name in destinations]
 
 
 def _backlog(ledger: Ledger, name: str) -> Backlog:
-    counts = """
+    counts = f"""
         SELECT state, count(*) AS number, min(due_at) AS oldest FROM delivery
-        WHERE destination = :name AND state IN ('pending', 'failed') GROUP BY state"""
+        WHERE destination = :name AND state IN ({_listed(DeliveryState.PENDING, DeliveryState.FAILED)})
+        GROUP BY state"""
     by_state = {row.state: row for row in _rows(ledger, counts, name=name)}
-    promised = """
-        SELECT count(*) AS number FROM commitment CROSS JOIN delivery  -- in this order: the other goes through all
+    # the order of this join matters: the other order reads all deliveries
+    uncommitted = f"""
+        SELECT count(*) AS number FROM commitment CROSS JOIN delivery
         WHERE delivery.id = commitment.delivery_id AND delivery.destination = :name
-              AND commitment.state IN ('pending', 'requested')"""
+              AND commitment.state IN ({_listed(CommitmentState.PENDING, CommitmentState.REQUESTED)})"""
     first = "SELECT detail FROM delivery WHERE destination = :name AND state = :state ORDER BY due_at LIMIT 1"
-    waiting, failed = by_state.get("pending"), by_state.get("failed")
-    told = _rows(ledger, first, name=name, state="pending" if waiting else "failed") if by_state else []
+    waiting, failed = by_state.get(DeliveryState.PENDING), by_state.get(DeliveryState.FAILED)
+    state = DeliveryState.PENDING if waiting else DeliveryState.FAILED
+    first_row = _rows(ledger, first, name=name, state=state.value) if by_state else []
     return Backlog(
         name,
         waiting.number if waiting else 0,
         failed.number if failed else 0,
-        _rows(ledger, promised, name=name)[0].number,
-        told[0].detail if told else "",
+        _rows(ledger, uncommitted, name=name)[0].number,
+        first_row[0].detail if first_row else "",
         waiting.oldest if waiting else None,
     )
 
 
-def find_studies(ledger: Ledger, words: str) -> list[StudyRow]:
-    """Return the studies that a person means, newest first.
+def find_studies(ledger: Ledger, sought: str) -> list[StudyRow]:
+    """Return the studies that match a search, newest first.
 
     Parameters
     ----------
-    words : str
-        An accession number, a patient ID or a Study Instance UID, as it is; or how a patient's name begins.
+    sought : str
+        A whole accession number, patient ID or Study Instance UID; or the beginning of a patient's name.
     """
-    words = words.strip()
-    if not words:
+    sought = sought.strip()
+    if not sought:
         return []
-    begins = words.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    # LIKE does not tell a from A in SQLite; in PostgreSQL it does
+    begins = sought.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    # LIKE ignores case in SQLite, but not in PostgreSQL
     name = "patient_name" if ledger.engine.dialect.name == "sqlite" else "lower(patient_name)"
     query = f"""
-        SELECT id FROM study WHERE accession_number = :words
-        UNION SELECT id FROM study WHERE patient_id = :words
-        UNION SELECT id FROM study WHERE study_instance_uid = :words
+        SELECT id FROM study WHERE accession_number = :sought
+        UNION SELECT id FROM study WHERE patient_id = :sought
+        UNION SELECT id FROM study WHERE study_instance_uid = :sought
         UNION SELECT id FROM study WHERE {name} LIKE :begins ESCAPE '\\'
         ORDER BY id DESC LIMIT :most"""
-    return get_studies(ledger, [row.id for row in _rows(ledger, query, words=words, begins=begins, most=MOST_FOUND)])
+    return get_studies(ledger, [row.id for row in _rows(ledger, query, sought=sought, begins=begins, most=MOST_FOUND)])
 
 
 def get_studies(ledger: Ledger, ids: Sequence[int]) -> list[StudyRow]:
-    """Return studies by their ids in the ledger; those that are none are left out."""
+    """Return studies by their ids in the ledger; unknown ids are left out."""
     query = text(
         """
         SELECT id, study_instance_uid, patient_id, patient_name, accession_number, study_date, calling_ae,
@@ -307,7 +311,7 @@ def jobs_of(
 
 
 def job_parts(ledger: Ledger, job_id: int) -> JobParts:
-    """Return what a job was made from and into.
+    """Return a job's input and its result objects.
 
     Raises
     ------
@@ -317,7 +321,7 @@ def job_parts(ledger: Ledger, job_id: int) -> JobParts:
     with ledger.reading() as session:
         job = session.get(Job, job_id)
         if job is None:
-            raise NotThereError("There is no such job.")
+            raise NotFoundError("There is no such job.")
         results = session.scalars(select(Result).where(Result.job_id == job_id).order_by(Result.id))
         return JobParts(
             job.study_id,
@@ -340,7 +344,7 @@ def unsearched_series(ledger: Ledger, study_id: int) -> list[WaitingSeries]:
 
 
 def unreadable_of(ledger: Ledger, study_id: int | None, limit: int = 100) -> list[UnreadableFile]:
-    """Return the files of a study that can not be used; None: those that name no study, newest first."""
+    """Return the unusable files of a study, newest first. None: the files that name no study."""
     whose = "study_id IS NULL" if study_id is None else "study_id = :study"
     query = f"""
         SELECT received_at, calling_ae, sop_instance_uid, problem, path FROM instance
@@ -350,7 +354,7 @@ def unreadable_of(ledger: Ledger, study_id: int | None, limit: int = 100) -> lis
 
 
 def files_of(ledger: Ledger, study_id: int) -> tuple[list[str], list[str], str]:
-    """Return a few files of a study that are on this machine, sources and results, and its patient's name."""
+    """Return a few source and result files of a study that are on this machine, and its patient's name."""
     sources = """
         SELECT path FROM instance WHERE study_id = :study AND removed_at IS NULL AND problem = '' ORDER BY id LIMIT 2"""
     results = """
@@ -365,7 +369,7 @@ def files_of(ledger: Ledger, study_id: int) -> tuple[list[str], list[str], str]:
 
 
 def studies_of(ledger: Ledger, jobs: Collection[int]) -> dict[int, int]:
-    """Return the id of each job's study; jobs that there are none of are left out."""
+    """Return the study id of each job; unknown jobs are left out."""
     with ledger.reading() as session:
         rows = session.execute(select(Job.id, Job.study_id).where(Job.id.in_(jobs)))
         return {row.id: row.study_id for row in rows}
@@ -374,6 +378,11 @@ def studies_of(ledger: Ledger, jobs: Collection[int]) -> dict[int, int]:
 def split_flags(flags: str) -> tuple[str, ...]:
     """Return the flags of a job's row."""
     return tuple(flag for flag in flags.split(",") if flag)
+
+
+def _listed(*states: JobState | DeliveryState | CommitmentState) -> str:
+    """Return states as SQL literals: an index on some states only serves no query with parameters."""
+    return ", ".join(f"'{state.value}'" for state in states)
 
 
 def _rows(ledger: Ledger, query: str, **values: object) -> Sequence[Row]:

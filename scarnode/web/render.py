@@ -1,4 +1,4 @@
-"""Templates to pages: what every page says, and how numbers, times and sizes are written."""
+"""Rendering of templates: what every page holds, and how numbers, times and sizes are formatted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scarnode.web.sessions import Session
 from scarnode.web.study_status import age
 
 FOLDER = Path(__file__).parent
-PLACES = (("/", "Dashboard"), ("/jobs", "Jobs"), ("/studies", "Why no result?"), ("/help/api", "API"))
+NAVIGATION = (("/", "Dashboard"), ("/jobs", "Jobs"), ("/studies", "Why no result?"), ("/help/api", "API"))
 FOR_ADMINS = (("/settings", "Settings"),)
 
 
@@ -64,10 +64,10 @@ def page(request: Request, template: str, session: Session | None, status: int =
     template : str
         File name.
     session : Session or None
-        Who looks at it.
+        The user's session.
     status : int
     **values : object
-        For the template.
+        Variables of the template.
     """
     flash = ""
     if session is not None and not template.endswith(("_part.html", "_news.html")):
@@ -76,7 +76,7 @@ def page(request: Request, template: str, session: Session | None, status: int =
         ae_title=app_state_of(request).settings.node.ae_title,
         flash=flash,
         here=request.url.path,
-        places=PLACES + (FOR_ADMINS if session is not None and session.role is Role.ADMIN else ()),
+        navigation=NAVIGATION + (FOR_ADMINS if session is not None and session.role is Role.ADMIN else ()),
         research_use=RESEARCH_USE,
         session=session,
         version=__version__,

@@ -1,4 +1,4 @@
-"""Serves the web app from a thread of the node's process."""
+"""The web server: runs the web app in a thread of the node's process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 3.0
-"""How long a stop waits for answers that are still being written; the node as a whole stops within ten."""
+"""How long a stop waits for responses that are being written. The whole node stops within ten seconds."""
 
 
 class WebServer:
@@ -53,7 +53,7 @@ class WebServer:
         config = uvicorn.Config(
             app,
             log_config=None,
-            access_log=False,  # addresses hold accession numbers
+            access_log=False,  # URLs hold accession numbers
             log_level="warning",
             server_header=False,
             lifespan="on",
@@ -75,9 +75,9 @@ class WebServer:
         return self._socket.getsockname()[1]
 
     def reload_settings(self, settings: Settings) -> None:
-        """Go on by other settings from the next request on; of [web] those that need no restart.
+        """Apply new settings from the next request on; of [web] those that need no restart.
 
-        A renewed certificate is shown from the next connection on.
+        A renewed certificate is used from the next connection on.
         """
         identity = settings.tls.identity()
         if self._context is not None and identity is not None:
@@ -87,7 +87,7 @@ class WebServer:
             app_state.reload_settings(settings)
 
     def stop(self) -> None:
-        """End within `STOP_SECONDS`: no new connection, answers that are being written may end."""
+        """Stop within `STOP_SECONDS`: refuse new connections, and finish responses that are being written."""
         self._server.should_exit = True
         self._thread.join(STOP_SECONDS)
 
@@ -98,10 +98,10 @@ class WebServer:
 def _make_server(
     config: uvicorn.Config, listening: socket.socket, context: ssl.SSLContext | None, proxy: str
 ) -> uvicorn.Server:
-    """Return a server whose connections have limits, and that looks twice a second whether to stop, not ten times."""
+    """Return a server with limits on its connections. It checks whether to stop twice a second, not ten times."""
     import uvicorn
 
-    from scarnode.web.connections import Acceptor, Connection, Place
+    from scarnode.web.connections import Acceptor, Connection, ConnectionSlot
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -110,8 +110,8 @@ def _make_server(
                 self.should_exit = True
                 return
 
-            def make(place: Place, ended: Callable[[Place], None]) -> Connection:
-                return Connection(place, config, self.server_state, self.lifespan.state, ended)
+            def make(slot: ConnectionSlot, release: Callable[[ConnectionSlot], None]) -> Connection:
+                return Connection(slot, config, self.server_state, self.lifespan.state, release)
 
             self._acceptor = Acceptor(listening, context, make, proxy)
             self._acceptor.start()
@@ -127,7 +127,7 @@ def _make_server(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Open the port ourselves: uvicorn would end the process where it is taken."""
+    """Open the port here: uvicorn would end the whole process where the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle off only for these
     try:
@@ -154,7 +154,7 @@ def serve_web(
     open_routers: Sequence[APIRouter] = (),
     engines: Callable[[], list[str]] = list,
 ) -> WebServer | None:
-    """Serve what [web] asks for; None where that is nothing.
+    """Start the web server of [web]; None where it serves nothing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Who is logged in. Kept in memory: a restart of the node logs all out."""
+"""Sessions of logged-in users. They are kept in memory: a restart of the node logs everybody out."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from dataclasses import dataclass, field
 from scarnode.config.accounts import Role
 
 IDLE_SECONDS, LONGEST_SECONDS = 30 * 60.0, 12 * 3600.0
-"""A session ends after so long without a click, and at the latest after so long."""
+"""A session ends after this time without a click, and after this time in any case."""
 MOST_SESSIONS = 200
 MOST_SEARCHES = 30
-"""Kept of one session."""
-TOLD_SECONDS = 600.0
-"""For so long the pictures of a study count as one view with its page."""
+"""Searches that are kept for one session."""
+VIEW_SECONDS = 600.0
+"""Pictures of a study within this time of its page are recorded as one access with it."""
 
 
 @dataclass
 class Session:
-    """A person who logged in.
+    """The session of a logged-in user.
 
     Attributes
     ----------
     name : str
     role : Role
     address : str
-        Where from.
+        IP address of the browser.
     """
 
     name: str
@@ -39,36 +39,36 @@ class Session:
     opened: float
     seen: float
     searches: OrderedDict[str, str] = field(default_factory=OrderedDict, repr=False)
-    told: dict[str, float] = field(default_factory=dict, repr=False)
+    viewed: dict[str, float] = field(default_factory=dict, repr=False)
     flash: str = ""
-    """Said on the next page."""
+    """A message for the next page."""
 
-    def keep_search(self, words: str) -> str:
-        """Keep what was searched for, and give the key that stands for it in addresses: they may be logged."""
+    def store_search(self, text: str) -> str:
+        """Store a search and return its key for use in URLs: these may be logged."""
         key = secrets.token_urlsafe(9)
-        self.searches[key] = words
+        self.searches[key] = text
         while len(self.searches) > MOST_SEARCHES:
             self.searches.popitem(last=False)
         return key
 
-    def was_told(self, study: str) -> bool:
-        """Return whether the audit trail knows that this person looks at a study now."""
-        return time.monotonic() - self.told.get(study, -TOLD_SECONDS) < TOLD_SECONDS
+    def was_recorded(self, study: str) -> bool:
+        """Return whether this user's access to a study was recorded within `VIEW_SECONDS`."""
+        return time.monotonic() - self.viewed.get(study, -VIEW_SECONDS) < VIEW_SECONDS
 
-    def mark_notified(self, study: str) -> None:
-        """Note that the audit trail was told."""
-        if len(self.told) > 1000:
-            self.told.clear()
-        self.told[study] = time.monotonic()
+    def mark_recorded(self, study: str) -> None:
+        """Note that the access to a study was recorded."""
+        if len(self.viewed) > 1000:
+            self.viewed.clear()
+        self.viewed[study] = time.monotonic()
 
 
 class Sessions:
-    """The open sessions, found by a random token of which only a digest is kept.
+    """The open sessions, found by a random token. Only the token's digest is kept.
 
     Parameters
     ----------
     clock : callable, optional
-        Gives seconds.
+        Returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -77,7 +77,7 @@ class Sessions:
         self._lock = threading.Lock()
 
     def open(self, name: str, role: Role, address: str) -> str:
-        """Log a person in, and give the token."""
+        """Open a session and return its token."""
         token, now = secrets.token_urlsafe(32), self._clock()
         with self._lock:
             self._open[_digest(token)] = Session(name, role, address, now, now)
@@ -92,7 +92,7 @@ class Sessions:
         ----------
         token : str
         click : bool
-            A person asked, not a page that renews itself.
+            The request is a user's, not that of a page that renews itself.
         """
         key, now = _digest(token), self._clock()
         with self._lock:
@@ -108,12 +108,12 @@ class Sessions:
             return session
 
     def close(self, token: str) -> None:
-        """Log out."""
+        """Close a session."""
         with self._lock:
             self._open.pop(_digest(token), None)
 
     def close_all(self, names: Collection[str]) -> None:
-        """Log these people out, wherever they are."""
+        """Close all sessions of some users."""
         with self._lock:
             for key in [key for key, session in self._open.items() if session.name in names]:
                 del self._open[key]

@@ -1,4 +1,4 @@
-"""Why a study has, or lacks, a result: in words, with what to do."""
+"""The status of a study: why it has, or lacks, a result, and what to do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from scarnode.ledger import Ledger, queries
 from scarnode.ledger.queries import JobSummary, SeriesRow
-from scarnode.pipeline.stack import REASONS
+from scarnode.ledger.tables import JobState
+from scarnode.pipeline.stack import REASONS, Verdict
 from scarnode.util.clock import monotonic_time
 from scarnode.web.queries import (
-    NotThereError,
+    NotFoundError,
     StudyRow,
     UnreadableFile,
     WaitingSeries,
@@ -22,14 +23,14 @@ from scarnode.web.queries import (
 
 
 @dataclass(frozen=True)
-class SeriesInWords:
-    """What became of a series.
+class SeriesMeaning:
+    """A searched series and the meaning of its reason code.
 
     Attributes
     ----------
     found : SeriesRow
     meaning : str
-        What its reason means, and what to do.
+        The meaning of the reason code, and what to do.
     """
 
     found: SeriesRow
@@ -37,22 +38,22 @@ class SeriesInWords:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Everything there is to say of a study.
+class StudyStatus:
+    """The status of a study, as its page shows it.
 
     Attributes
     ----------
     answer : str
-        One sentence: is there a result, and if not why.
+        One sentence: whether there is a result, and if not, why.
     todo : str
-        What a person can do; empty where there is nothing to be done.
+        What the user can do; empty where nothing is needed.
     study : StudyRow
     quiet_in : float or None
-        Seconds until it is searched, if nothing more comes; None where nothing waits.
+        Seconds until the study is searched if no further image comes; None where no image waits.
     jobs : tuple of JobSummary
         Newest first.
     series : tuple of SeriesInWords
-        Those that were analysed first, then those that may be late enhancement.
+        Accepted series first, then those in review, then rejected ones; each by score.
     waiting : tuple of WaitingSeries
     unreadable : tuple of UnreadableFile
     """
@@ -62,20 +63,20 @@ class Explanation:
     study: StudyRow
     quiet_in: float | None
     jobs: tuple[JobSummary, ...]
-    series: tuple[SeriesInWords, ...]
+    series: tuple[SeriesMeaning, ...]
     waiting: tuple[WaitingSeries, ...]
     unreadable: tuple[UnreadableFile, ...]
 
 
-def explain(ledger: Ledger, study_id: int, quiet_seconds: float) -> Explanation:
-    """Explain a study of the ledger.
+def study_status(ledger: Ledger, study_id: int, quiet_seconds: float) -> StudyStatus:
+    """Return the status of a study of the ledger.
 
     Parameters
     ----------
     ledger : Ledger
     study_id : int
     quiet_seconds : float
-        As [study] has it.
+        The setting of [study].
 
     Raises
     ------
@@ -84,23 +85,23 @@ def explain(ledger: Ledger, study_id: int, quiet_seconds: float) -> Explanation:
     """
     found = get_studies(ledger, [study_id])
     if not found:
-        raise NotThereError("There is no such study.")
+        raise NotFoundError("There is no such study.")
     study = found[0]
     jobs = jobs_of(ledger, [study_id], limit=100)
     rows = queries.list_series(ledger, queries.SeriesFilter(study=study.study_instance_uid), limit=1000)
-    order = {"accepted": 0, "review": 1, "rejected": 2}
-    rows.sort(key=lambda row: (order.get(row.verdict, 3), -row.score))
+    order = list(Verdict)
+    rows.sort(key=lambda row: (order.index(Verdict(row.verdict)), -row.score))
     unreadable = unreadable_of(ledger, study_id)
-    # both times by the steady clock, as the search itself compares them
+    # both times are of the monotonic clock, as in the search
     quiet_in = max(0.0, study.last_received_at + quiet_seconds - monotonic_time()) if study.unsearched else None
     answer, todo = _conclude(study, jobs, rows, quiet_in, len(unreadable))
-    return Explanation(
+    return StudyStatus(
         answer,
         todo,
         study,
         quiet_in,
         tuple(jobs),
-        tuple(SeriesInWords(row, REASONS.get(row.reason, "")) for row in rows),
+        tuple(SeriesMeaning(row, REASONS.get(row.reason, "")) for row in rows),
         tuple(unsearched_series(ledger, study_id)),
         tuple(unreadable),
     )
@@ -110,22 +111,22 @@ def _conclude(
     study: StudyRow, jobs: list[JobSummary], rows: list[SeriesRow], quiet_in: float | None, unreadable: int
 ) -> tuple[str, str]:
     """Return the answer and what to do."""
-    standing = [job for job in jobs if job.state != "superseded"] or jobs
-    if standing:
-        return _of_job(standing[0], quiet_in)
+    current = [job for job in jobs if job.state != JobState.SUPERSEDED] or jobs
+    if current:
+        return _conclude_from_job(current[0], quiet_in)
     if quiet_in is not None:
         soon = f"in {quiet_in:.0f} s" if quiet_in >= 1 else "at once"
         return (
-            f"Not yet: {_images(study.unsearched)} came that were not searched. That is done when no image has come "
-            f"for a while, {soon} if nothing more comes.",
-            "Wait, or look whether the sender is still sending.",
+            f"Not yet: {_images(study.unsearched)} came that were not searched. The study is searched when no image "
+            f"has come for a while, {soon} if nothing more comes.",
+            "Wait, or check whether the sender is still sending.",
         )
-    return _of_series(rows, unreadable)
+    return _conclude_from_series(rows, unreadable)
 
 
-def _of_series(rows: list[SeriesRow], unreadable: int) -> tuple[str, str]:
-    """Describe why a study that was searched has no job."""
-    review = [row for row in rows if row.verdict == "review"]
+def _conclude_from_series(rows: list[SeriesRow], unreadable: int) -> tuple[str, str]:
+    """Return why a searched study has no job, and what to do."""
+    review = [row for row in rows if row.verdict == Verdict.REVIEW]
     if any(row.reason == "SEARCH_FAILED" for row in rows):
         answer, todo = "No result: the study could not be searched.", REASONS["SEARCH_FAILED"]
     elif review:
@@ -137,44 +138,44 @@ def _of_series(rows: list[SeriesRow], unreadable: int) -> tuple[str, str]:
     elif rows:
         also = f" {unreadable} of its files can not be read." if unreadable else ""
         answer = f"No result: none of its {len(rows)} series is a short-axis late-enhancement stack.{also}"
-        todo = "See below what each was taken for. If the stack is missing here, it was not sent to this node."
+        todo = "See the reason of each series below. If the stack is not listed, it was not sent to this node."
     elif unreadable:
         answer = "No result: none of its files can be read."
         todo = "See below what is wrong with each, and send them again."
     else:
-        answer, todo = "No result: nothing of it was found to analyse.", "Send the study again."
+        answer, todo = "No result: the study holds nothing to analyse.", "Send the study again."
     return answer, todo
 
 
-OF_STATE = {
-    "queued": ("Soon: job {job} waits for its turn ({reason}).", ""),
-    "running": ("Soon: job {job} is being analysed ({reason}).", ""),
-    "delivering": (
+STATE_TEXTS = {
+    JobState.QUEUED: ("Soon: job {job} is in the queue ({reason}).", ""),
+    JobState.RUNNING: ("Soon: job {job} is being analysed ({reason}).", ""),
+    JobState.DELIVERING: (
         "Yes: job {job} has a result, which is being sent.",
-        "A destination that can not be reached is tried again by itself; why stands with the job.",
+        "A destination that can not be reached is tried again automatically. The job's page shows why.",
     ),
-    "held": (
+    JobState.HELD: (
         "Yes, but it was not sent: job {job} waits for a person ({reason}).",
-        "Look at the slices and the flags of the job, then release or cancel it.",
+        "Check the slices and the flags of the job, then release or cancel it.",
     ),
-    "failed": (
+    JobState.FAILED: (
         "Job {job} failed: {reason}.",
-        "Remove the cause and retry the job. Where only the sending failed, this sends it again.",
+        "Remove the cause and retry the job. If only the sending failed, a retry sends the result again.",
     ),
-    "superseded": ("Job {job} ended without a result: {reason}.", "Send the study again if one is wanted."),
-    "done": ("Yes: job {job} has a result, which was sent ({reason}).", ""),
+    JobState.SUPERSEDED: ("Job {job} ended without a result: {reason}.", "Send the study again if one is wanted."),
+    JobState.DONE: ("Yes: job {job} has a result, which was sent ({reason}).", ""),
 }
-"""By the state of the job that counts: the answer, and what to do."""
+"""The answer and what to do, by the state of the study's current job."""
 
 
-def _of_job(job: JobSummary, quiet_in: float | None) -> tuple[str, str]:
-    """Describe where the job that counts stands."""
-    answer, todo = OF_STATE[job.state]
+def _conclude_from_job(job: JobSummary, quiet_in: float | None) -> tuple[str, str]:
+    """Return the answer and what to do for the study's current job."""
+    answer, todo = STATE_TEXTS[JobState(job.state)]
     answer = answer.format(job=job.job, reason=job.reason.rstrip("."))
     if job.results_removed_at:
         answer += " Its files were removed from this machine since."
     if quiet_in is not None:
-        answer += " More images came meanwhile: they are searched soon."
+        answer += " More images came since. They are searched soon."
     return answer, todo
 
 
@@ -183,7 +184,7 @@ def _images(count: int) -> str:
 
 
 def age(seconds: float, now: float | None = None) -> str:
-    """Describe how long ago a time was."""
+    """Format how long ago a time was."""
     passed = max(0.0, (time.time() if now is None else now) - seconds)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if passed >= length:

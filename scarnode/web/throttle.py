@@ -1,4 +1,4 @@
-"""How often a wrong password or code may be tried. Kept in memory: a restart of the node forgets it."""
+"""Rate limit of wrong passwords and codes. Kept in memory: a restart of the node resets it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 WINDOW_SECONDS = 300.0
 MOST_BY_NAME, MOST_BY_ADDRESS = 10, 30
-"""Wrong passwords within the window, for one name and from one address; then every try is refused."""
+"""Most wrong passwords within the window, for one name and from one address. Then every attempt is refused."""
 LIMITS = {"name": MOST_BY_NAME, "address": MOST_BY_ADDRESS, "code": MOST_BY_ADDRESS}
-"""By what is counted; `code` counts an address's wrong one-time codes."""
+"""Limits by kind of key; `code` counts the wrong one-time codes of an address."""
 MOST_KEPT = 20_000
-"""Names and addresses that are counted at a time, some 10 MB; those that are locked are the last to be forgotten."""
-AT_WORK_SECONDS = 1
-"""What a try is told to wait that is refused only because others are being checked."""
+"""Most names and addresses that are counted, some 10 MB. Locked ones are dropped last."""
+BUSY_SECONDS = 1
+"""Seconds to wait after a refusal because too many attempts are being checked."""
 
 Key = tuple[str, str]
 """One of `LIMITS`, and the name or address."""
@@ -28,16 +28,16 @@ Key = tuple[str, str]
 class _Tries:
     wrong: deque[float] = field(default_factory=deque)
     running: int = 0
-    """Being checked: each may turn out to be wrong."""
+    """Attempts that are being checked, each of which may be wrong."""
 
 
 class Throttle:
-    """Counts wrong tries. A try counts from before it is checked: many at one time are not more than one by one.
+    """Counts wrong attempts. An attempt counts before it is checked, so parallel attempts gain nothing.
 
     Parameters
     ----------
     clock : callable, optional
-        Gives seconds.
+        Returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,19 +46,19 @@ class Throttle:
         self._lock = threading.Lock()
 
     def begin(self, keys: Collection[Key], kept: Iterable[Key] = ()) -> int:
-        """Count a try that is about to be checked.
+        """Count an attempt that is about to be checked.
 
         Parameters
         ----------
         keys : collection of (str, str)
             What it is counted for.
         kept : iterable of (str, str)
-            Never forgotten while they count: the accounts there are.
+            Keys that are never dropped while they count: the existing accounts.
 
         Returns
         -------
         int
-            0: it may be checked, then `end` must be called. Else the seconds until the next may be tried.
+            0: the attempt may be checked; call `end` afterwards. Else the seconds until the next attempt.
         """
         now = self._clock()
         with self._lock:
@@ -72,7 +72,7 @@ class Throttle:
         return 0
 
     def end(self, keys: Collection[Key], right: bool) -> None:
-        """Describe what became of a try that `begin` let pass."""
+        """Record the result of an attempt that `begin` allowed."""
         now = self._clock()
         with self._lock:
             for key in keys:
@@ -91,10 +91,10 @@ class Throttle:
             tries.wrong.popleft()
         if len(tries.wrong) >= most:
             return math.ceil(tries.wrong[-most] + WINDOW_SECONDS - now)
-        return AT_WORK_SECONDS if len(tries.wrong) + tries.running >= most else 0
+        return BUSY_SECONDS if len(tries.wrong) + tries.running >= most else 0
 
     def _forget(self, now: float, kept: set[Key]) -> None:
-        """Forget what no longer counts; where that is not enough the one that is farthest from being locked."""
+        """Drop counts outside the window; if that is not enough, the key that is farthest from its limit."""
         for key in [key for key in self._tries if not self._tries[key].running and key not in kept]:
             if not self._tries[key].wrong or self._tries[key].wrong[-1] + WINDOW_SECONDS <= now:
                 del self._tries[key]
@@ -107,7 +107,7 @@ class Throttle:
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one address: of IPv6 the /64, all of which one machine may use; what is none is one too."""
+    """Return the network that counts as one address: of IPv6 the /64, which one machine may use whole."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

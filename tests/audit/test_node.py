@@ -73,7 +73,7 @@ class FaultyDisk(Spool):
 
 @contextmanager
 def listening(spool: Spool, associations: AssociationAudit, callers: tuple[AllowedPeer, ...] = (), places: int = 25):
-    access_policy = AccessPolicy(callers, Limits(max_associations=places), associations.turned_away)
+    access_policy = AccessPolicy(callers, Limits(max_associations=places), associations.rejected)
     listener = listen(spool, lambda path: None, "SCARNODE", "127.0.0.1", 0, access_policy, observer=associations)
     try:
         yield listener.port

@@ -78,15 +78,15 @@ def test_a_study_that_ends_its_process_fails_alone(archive, tmp_path):
         if what == "Analysing" and done == 1:
             os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-    order = BatchOptions(tmp_path, device="cpu")
+    options = BatchOptions(tmp_path, device="cpu")
     paths = [archive / f"lge{number}" for number in range(3)]
-    outcome = analyse_files(paths, order, kill)
+    outcome = analyse_files(paths, options, kill)
     assert len(outcome.stacks) == 2
     (failed,) = outcome.rejected
     assert failed.reason == "FAILED"
     assert "its process ended" in failed.detail
     assert [row["status"] for row in rows(tmp_path)].count("failed") == 1
-    assert len(analyse_files(paths, order).stacks) == 3, "what failed was not tried again"
+    assert len(analyse_files(paths, options).stacks) == 3, "what failed was not tried again"
 
 
 @pytest.mark.slow

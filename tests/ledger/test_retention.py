@@ -25,7 +25,7 @@ from scarnode.node.tasks.disk_space import DiskWatch
 from scarnode.node.tasks.janitor import Janitor
 from scarnode.node.tasks.registrar import Registrar
 from scarnode.pipeline.stack import SeriesVerdict, Verdict
-from scarnode.util.disk import NO_FLOOR, FreeSpaceLimit
+from scarnode.util.disk import NO_LIMIT, FreeSpaceLimit
 from scarnode.util.errors import LedgerError
 from tests.harness.tools import wait_until
 from tests.ledger.builders import MR_IMAGE, TO_PACS, analysed, open_ledger, plan, verdict
@@ -43,7 +43,7 @@ def element(tag: bytes, value: str) -> bytes:
 class House:
     """Spool, results and ledger without a network or a listener."""
 
-    def __init__(self, folder: Path, floor: FreeSpaceLimit = NO_FLOOR) -> None:
+    def __init__(self, folder: Path, floor: FreeSpaceLimit = NO_LIMIT) -> None:
         self.results = folder / "results"
         self.results.mkdir(exist_ok=True)
         self.spool = Spool(folder / "spool", floor)

@@ -187,7 +187,7 @@ def test_killed_at_any_statement_of_the_upgrade_it_is_upgraded_at_the_next_start
         assert rows(path, "job") == rows(whole, "job")
 
 
-AT_ONCE = """
+DUE_NOW = """
 import os, sys
 from scarnode.ledger import Ledger
 
@@ -213,7 +213,7 @@ def test_node_and_command_line_may_upgrade_at_once(tmp_path, old):
     if old:
         restore(path)
     done = subprocess.run(
-        [sys.executable, "-c", AT_ONCE, path], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", DUE_NOW, path], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr
     upgraded(tmp_path / "other.sqlite").close()

@@ -39,7 +39,7 @@ def tuned(hospital, tmp_path_factory):
     settings = plan([hospital], tmp_path_factory.mktemp("run"), initial="shipped", steps=20, threads=1)
     settings = replace(settings, crop=40, batch=3, rate=1e-3)
     said, losses = [], []
-    weights = train_and_pack(settings, command="test", watch=lambda _, loss: losses.append(loss), say=said.append)
+    weights = train_and_pack(settings, command="test", progress=lambda _, loss: losses.append(loss), say=said.append)
     return settings, weights, said, losses
 
 
@@ -109,7 +109,7 @@ def test_the_card_tells_the_truth(tuned, hospital):
 def test_the_same_call_again_only_packs(tuned):
     settings, weights, _, _ = tuned
     before, steps = weights.read_bytes(), []
-    assert train_and_pack(settings, watch=lambda done, _: steps.append(done)) == weights
+    assert train_and_pack(settings, progress=lambda done, _: steps.append(done)) == weights
     assert steps == []
     assert weights.read_bytes() == before
 

@@ -21,16 +21,16 @@ def disk(monkeypatch, size, free, files=0, free_files=0):
 )
 def test_the_smaller_of_share_and_amount_counts(monkeypatch, tmp_path, size, floor):
     disk(monkeypatch, int(size), int(size) // 2)
-    room = FreeSpaceLimit().room(tmp_path)
-    assert room.floor == pytest.approx(floor, rel=1e-3)
-    assert room.spare == pytest.approx(size / 2 - floor, rel=1e-3)
+    usage = FreeSpaceLimit().usage(tmp_path)
+    assert usage.floor == pytest.approx(floor, rel=1e-3)
+    assert usage.spare == pytest.approx(size / 2 - floor, rel=1e-3)
 
 
 def test_zero_means_no_floor(monkeypatch, tmp_path):
     disk(monkeypatch, 10**9, 0, files=100, free_files=0)
     for floor in (FreeSpaceLimit(0, 2), FreeSpaceLimit(5, 0)):
-        assert floor.room(tmp_path).spare == 0
-        assert floor.room(tmp_path).for_work
+        assert floor.usage(tmp_path).spare == 0
+        assert floor.usage(tmp_path).for_work
 
 
 def test_jobs_may_use_half_of_the_reserve():
@@ -41,11 +41,11 @@ def test_jobs_may_use_half_of_the_reserve():
 
 def test_a_disk_without_inodes_is_full_and_one_that_counts_none_is_not(monkeypatch, tmp_path):
     disk(monkeypatch, 10**12, 10**11, files=10**8, free_files=9_000)
-    room = FreeSpaceLimit().room(tmp_path)
-    assert room.spare < 0
-    assert not room.for_work
-    assert "inodes" in str(room)
+    usage = FreeSpaceLimit().usage(tmp_path)
+    assert usage.spare < 0
+    assert not usage.for_work
+    assert "inodes" in str(usage)
     disk(monkeypatch, 10**12, 10**11, files=10**8, free_files=11_000)
-    assert FreeSpaceLimit().room(tmp_path).spare > 0
+    assert FreeSpaceLimit().usage(tmp_path).spare > 0
     disk(monkeypatch, 10**12, 10**11)
-    assert FreeSpaceLimit().room(tmp_path).spare > 0
+    assert FreeSpaceLimit().usage(tmp_path).spare > 0

@@ -200,7 +200,7 @@ CASES = {
         [SeriesVerdict("", "(all)", Verdict.REVIEW, "SEARCH_FAILED", "OSError", 0, 3)],
         "No result: the study could not be searched.",
     ),
-    "nothing": ([], "No result: nothing of it was found to analyse."),
+    "nothing": ([], "No result: the study holds nothing to analyse."),
 }
 
 

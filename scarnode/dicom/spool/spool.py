@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from scarnode.dicom.spool.incoming import Incoming, head_of, read_head, safe_uid, syntax_of
 from scarnode.dicom.spool.partial import PartialFile
-from scarnode.util.disk import DISK_FULL, NO_FLOOR, FreeSpaceLimit
+from scarnode.util.disk import DISK_FULL, NO_LIMIT, FreeSpaceLimit
 from scarnode.util.durable import check_writable, make_folder, place, place_new, sync_folder
 from scarnode.util.errors import SpoolError
 
@@ -71,7 +71,7 @@ class Spool:
     MARKER = "lock"
     """File in the root that tells it from the empty mount point of its disk."""
 
-    def __init__(self, root: Path, floor: FreeSpaceLimit = NO_FLOOR, shared: bool = False) -> None:
+    def __init__(self, root: Path, floor: FreeSpaceLimit = NO_LIMIT, shared: bool = False) -> None:
         self.root, self.floor, self._shared = root, floor, shared
         self.refusals = self.refused = 0
         self.closed_for = ""
@@ -151,7 +151,7 @@ class Spool:
             self.refused = max(self.refused, size)
 
     def _spare(self) -> int:
-        return self.floor.room(self.root).spare
+        return self.floor.usage(self.root).spare
 
     def _new_name(self) -> Path:
         return self._partial / uuid4().hex

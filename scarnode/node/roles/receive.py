@@ -150,7 +150,7 @@ class Receiver:
 
     def _turned_away(self, refusal: Rejection) -> None:
         self._refused[refusal.reason.name] += 1
-        self._associations.turned_away(refusal)
+        self._associations.rejected(refusal)
 
 
 def _journals(runtime: Runtime, port: int | None) -> str:

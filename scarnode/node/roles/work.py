@@ -81,7 +81,7 @@ class Workers:
             kinds=settings.kinds(),
             sha256=self._runtime.model.sha256,
             memory=share_of_memory(segment.workers) if bound is None else bound,
-            floor=settings.spool.floor(),
+            floor=settings.spool.free_space_limit(),
         )
 
     def _work(self, slot: int, worker: Worker) -> None:

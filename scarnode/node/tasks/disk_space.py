@@ -128,7 +128,7 @@ class DiskWatch:
     def _room(self, name: str) -> DiskUsage | None:
         """Return what a disk has left; None where it can not be asked."""
         try:
-            return self._spool.floor.room(self._folders[name])
+            return self._spool.floor.usage(self._folders[name])
         except OSError:
             return None
 

@@ -15,7 +15,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 
 from scarnode.dicom.scp import AccessPolicy, Reason, Spool, answer_report, listen
 from scarnode.dicom.scp.limits import Memory
-from scarnode.util.disk import NO_FLOOR, DiskUsage, FreeSpaceLimit
+from scarnode.util.disk import NO_LIMIT, DiskUsage, FreeSpaceLimit
 from tests.dicom.scp.test_fast_store import ABORT, ECHO_CONTEXT, MR_CONTEXT, store_command
 from tests.dicom.scp.wire import RELEASE, associate, connect, echo_command, echoes, p_data, read_pdu, request_pdu
 from tests.harness import wait_until
@@ -252,7 +252,7 @@ def test_a_full_disk_takes_no_byte_and_the_association_goes_on(node):
         link.sendall(dataset(PIECE, last=True))
         assert OUT_OF_RESOURCES in read_pdu(link)
     assert (node.spool.refusals, node.spool.refused) == (2, 13 * len(PIECE))
-    node.spool.floor = NO_FLOOR
+    node.spool.floor = NO_LIMIT
     link.sendall(command() + dataset(PIECE, last=True))
     assert OUT_OF_RESOURCES not in read_pdu(link)
     assert len(list(node.spool)) == 1
