@@ -1,4 +1,4 @@
-"""How long to wait before a destination that did not take a result is asked again."""
+"""The delay before a failed delivery is tried again."""
 
 import random
 
@@ -9,9 +9,9 @@ _MOST_DOUBLINGS = 60
 def next_delay(attempt: int, base: float, cap: float, rng: random.Random) -> float:
     """Return the delay after a failed attempt: exponential with "equal jitter".
 
-    With ``ceiling = min(cap, base * 2 ** (attempt - 1))`` the delay is drawn evenly from
-    ``[ceiling / 2, ceiling]``. The half that is fixed keeps a sick PACS from being asked again at once, the half that
-    is drawn keeps results that failed together from coming back together.
+    With ``ceiling = min(cap, base * 2 ** (attempt - 1))`` the delay is drawn uniformly from
+    ``[ceiling / 2, ceiling]``. The fixed half spares a PACS that has a fault. The random half spreads deliveries that
+    failed at the same time.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def next_delay(attempt: int, base: float, cap: float, rng: random.Random) -> flo
     cap : float
         No delay is longer, seconds, at least `base`.
     rng : random.Random
-        Where the jitter comes from.
+        The source of the jitter.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a child process of ours does of its own accord."""
+"""A child process that ends with its parent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import threading
 
 
 def end_with_parent() -> None:
-    """End this process, in the middle of its work, when the one that started it is gone, however that ended.
+    """End this process at once when its parent process has ended, for whatever reason.
 
-    From then on nobody waits for what it makes, and whoever takes up the work starts a process of its own.
+    Nobody waits for its result any more. A restarted node starts a process of its own.
     """
     threading.Thread(target=_wait_and_end, name="parent", daemon=True).start()
 

@@ -1,8 +1,8 @@
-"""A clock that nobody sets: what is due, quiet or lost is told by it, never by the system's clock.
+"""A monotonic wall clock. It decides what is due, which studies are complete, and which leases have expired.
 
-The system's clock jumps: a scanner room's server is set right by hand, a virtual machine wakes up, a battery is flat at
-boot. Seen by that clock alone, an hour forward ends every lease and closes studies that are still arriving; an hour
-back leaves studies and deliveries waiting for an hour, in silence.
+The system's clock jumps: somebody sets it by hand, a virtual machine resumes, a battery is flat at boot. By that clock,
+a jump of an hour forward would end every lease and close studies that are still arriving. A jump back would delay
+studies and deliveries by an hour, without a message.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ import time
 from types import SimpleNamespace
 
 DUE_NOW = 0.0
-"""A due time that has come, whichever process reads it."""
+"""A due time in the past, for every process that reads it."""
 
 _start = time.time() - time.monotonic()
 
 
 def monotonic_time() -> float:
-    """Return the time as UTC seconds since 1970, as it was known when this process started, and counted evenly since.
+    """Return UTC seconds since 1970: the system's time at the start of this process, plus the monotonic time since.
 
-    Good for comparing moments of one process, and of all that share a ledger on a server: there it is the server's
-    time (`align`). Use `time.time` for what a person reads. What an earlier process wrote down may lie in the future
-    of this one's clock: see `Ledger.trust_no_clock`.
+    It compares times of one process. Processes that share a ledger on a server compare theirs too: `align` sets this
+    clock by the server's. Use `time.time` for times that a person reads. A time that an earlier process stored can lie
+    in the future of this clock: see `Ledger.trust_no_clock`.
     """
     return _start + time.monotonic()
 
 
 def align(now: float) -> float:
-    """Set `monotonic_time` by a clock that several processes share; gives by how many seconds it went forward."""
+    """Set `monotonic_time` by a clock that several processes share, and return the step forward in seconds."""
     global _start
     former, _start = _start, now - time.monotonic()
     return _start - former
 
 
 def span(seconds: float) -> str:
-    """Write how long something took, in few letters."""
+    """Format a duration, as in ``2.5 min``."""
     for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
@@ -42,7 +42,7 @@ def span(seconds: float) -> str:
 
 
 def use_monotonic_association_timers() -> None:
-    """Make pynetdicom measure its timeouts evenly too; its `Timer` reads the system's clock (pynetdicom 3.0.4)."""
+    """Make pynetdicom's timeouts monotonic. Its `Timer` reads the system's clock (pynetdicom 3.0.4)."""
     from pynetdicom import timer
 
     timer.time = SimpleNamespace(time=time.monotonic)  # type: ignore[assignment]  # all that it uses of the module

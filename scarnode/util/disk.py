@@ -1,4 +1,4 @@
-"""How much room a disk has left, and the floor below which nothing new is begun on it."""
+"""Disk usage, and the limit of free space below which a disk takes no new images."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Why a write fails on a file system, or for a user, without space."""
+"""Errors of a write where the file system is full, or the user's quota is used up."""
 
 MARKER = ".scarnode"
-"""Empty folder in the results folder that tells it from the empty mount point of its disk."""
+"""Empty folder in the results folder. It is missing where the disk is not mounted."""
 
 FULL = 4_000_000
-"""Free bytes, or the fiftieth part of a smaller disk, below which a disk is full whatever its floor. SQLite's log grows
-to about this size between checkpoints."""
+"""Free bytes below which a disk counts as full whatever its limit; on a smaller disk a fiftieth of its size. SQLite's
+log grows to about this size between checkpoints."""
 
 INODES = 10_000
-"""Files that can still be made where a file system has a fixed number of them: the floor is no higher than this."""
+"""Largest limit of free inodes, for file systems with a fixed number of them."""
 
 RESERVE_FOR_WORK = 0.5
-"""Share of the floor that jobs in hand may use up.
+"""Share of the limit that running jobs may use.
 
-New images stop at the floor. Were the jobs to stop there too, a node with everything on one disk could not deliver
-what it has, and so never free anything. What is left below belongs to the ledger.
+The node refuses new images at the limit. If jobs stopped there too, a node with one disk could not deliver its results,
+and so could free no space. The rest below the limit is for the ledger.
 """
 
 
 @dataclass(frozen=True)
 class DiskUsage:
-    """What a file system has left.
+    """The usage of a file system.
 
     Attributes
     ----------
     free, total, floor : int
-        Bytes: what this user can still write, all there are, and what shall stay free.
+        Bytes: what this user can still write, the size, and the limit of free space.
     files : bool
         Whether enough files can still be made (inodes).
     no_files : bool
-        Whether none can be made, whatever the floor.
+        Whether no file can be made at all, whatever the limit.
     """
 
     free: int
@@ -50,17 +50,17 @@ class DiskUsage:
 
     @property
     def spare(self) -> int:
-        """Bytes above the floor; negative below it."""
+        """Bytes above the limit; negative below it."""
         return self.free - self.floor if self.files else -self.floor - 1
 
     @property
     def full(self) -> bool:
-        """Return whether next to nothing can be written, whatever the floor."""
+        """Return whether the disk is full, whatever the limit."""
         return self.no_files or self.free < min(FULL, self.total // 50)
 
     @property
     def for_work(self) -> bool:
-        """Return whether results of what was received before may be written."""
+        """Return whether results of images that are already here may be written."""
         return self.spare >= -self.floor * RESERVE_FOR_WORK
 
     def __str__(self) -> str:
@@ -74,29 +74,29 @@ class DiskUsage:
 
 @dataclass(frozen=True)
 class FreeSpaceLimit:
-    """What shall stay free on a file system: the smaller of a share and an amount.
+    """The space that must stay free on a file system: the smaller of a share and an amount.
 
-    The reserve is for the work in hand: results of what was received, and the ledger. How much that is does not grow
-    with the disk, so a share alone would stop a large archive's node with hundreds of gigabytes free, and an amount
-    alone would take most of a small disk.
+    The reserve is for results of received images and for the ledger. Its size does not depend on the disk. A share
+    alone would stop the node of a large archive with hundreds of gigabytes free. An amount alone would take most of a
+    small disk.
 
     Attributes
     ----------
     percent : float
-        Of the file system's size. 0: no floor.
+        Of the file system's size. 0: no limit.
     gigabytes : float
-        1 GB is 10**9 bytes. 0: no floor.
+        1 GB is 10**9 bytes. 0: no limit.
     """
 
     percent: float = 5.0
     gigabytes: float = 2.0
 
     def usage(self, folder: Path) -> DiskUsage:
-        """Ask the file system of a folder (statvfs(3)): microseconds, where storing an image takes milliseconds."""
+        """Return the usage of a folder's file system. statvfs(3) takes microseconds, storing an image milliseconds."""
         status = os.statvfs(folder)
         total = status.f_blocks * status.f_frsize
         floor = int(min(total * self.percent / 100, self.gigabytes * 1e9))
-        inodes = min(status.f_files * self.percent / 100, INODES) if floor else 0  # btrfs tells 0 inodes: no limit
+        inodes = min(status.f_files * self.percent / 100, INODES) if floor else 0  # btrfs reports 0 inodes: no limit
         no_files = bool(status.f_files) and not status.f_favail
         return DiskUsage(status.f_bavail * status.f_frsize, total, floor, status.f_favail >= inodes, no_files)
 
@@ -105,13 +105,13 @@ NO_LIMIT = FreeSpaceLimit(0, 0)
 
 
 def why_away(folder: Path, marker: str) -> str:
-    """Describe why a folder can not be used; empty where it can.
+    """Return why a folder can not be used; empty where it can.
 
     Parameters
     ----------
     folder : Path
     marker : str
-        What lies in it as long as it is the one that it was at the start.
+        Name of an entry that the folder had at the start, and has while its disk is mounted.
     """
     try:
         folder.stat()

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, also after a crash, and that nobody else can read: mode 0600, no link is followed."""
+"""Files that are whole or absent, also after a crash. They have mode 0600, and no symbolic link is followed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uuid import uuid4
 
 
 class LinkError(OSError):
-    """Something that is not followed or written to lies where a file or folder of ours should be."""
+    """A symbolic link, or another user's file, lies where the node expects its own file or folder."""
 
     def __init__(self, path: object, what: str) -> None:
         super().__init__(errno.ELOOP, what, str(path))
@@ -26,9 +26,9 @@ LINK = "a symbolic link lies there, which is not followed: remove it"
 
 
 def replace_durably(path: Path, parts: Iterable[bytes], root: Path | None = None, sync: bool = True) -> None:
-    """Write a file (mode 0600) as a whole, by way of a hidden one beside it; a symbolic link in its place is replaced.
+    """Write a file (mode 0600) through a hidden temporary file beside it. A symbolic link in its place is replaced.
 
-    What a process that was killed left of the same file is removed.
+    The temporary file of a process that was killed is removed.
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ def replace_durably(path: Path, parts: Iterable[bytes], root: Path | None = None
     parts : iterable of bytes
         Written one after the other.
     root : Path, optional
-        The folder that a person or config.ini named: links in its own path are followed, none below it, and folders
-        below it are made (mode 0700). Default: the folder that the file lies in, which is not made.
+        The folder that the user or config.ini named. Links in its own path are followed, links below it are not.
+        Folders below it are created (mode 0700). Default: the file's folder, which must exist.
     sync : bool
-        Its bytes and name survive a power loss once this returns.
+        Contents and name survive a power loss once this returns.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def replace_durably(path: Path, parts: Iterable[bytes], root: Path | None = None
 
 
 def open_to_append(path: Path, root: Path | None = None) -> TextIO:
-    """Open a text file (mode 0600) to be read and appended to, made where it is not there.
+    """Open a text file (mode 0600) for reading and appending; create it where it is absent.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def open_to_append(path: Path, root: Path | None = None) -> TextIO:
     Raises
     ------
     OSError
-        It can not be opened. `LinkError`: it is a link, no file, or another user's who may have planted it.
+        It can not be opened. `LinkError`: it is a link, no plain file, or another user's file.
     """
     with _opened(path.parent, root, make=root is not None) as folder:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -103,7 +103,7 @@ def open_to_append(path: Path, root: Path | None = None) -> TextIO:
 
 
 def make_folder(path: Path, root: Path | None = None) -> None:
-    """Make a folder (mode 0700), and those above it, whose names survive a power loss once this returns.
+    """Create a folder (mode 0700) and its parents. Their names survive a power loss once this returns.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def make_folder(path: Path, root: Path | None = None) -> None:
 
 @contextmanager
 def _opened(folder: Path, root: Path | None, make: bool) -> Iterator[int]:
-    """Open a folder for the ``dir_fd`` of other calls: whoever replaces a folder by a link meanwhile gains nothing."""
+    """Open a folder for the ``dir_fd`` of other calls, so that replacing it by a link meanwhile has no effect."""
     top = folder if root is None else root
     names = folder.relative_to(top).parts
     if make:
@@ -145,7 +145,7 @@ def _opened(folder: Path, root: Path | None, make: bool) -> Iterator[int]:
 
 
 def _enter(name: str, above: int, make: bool, path: Path) -> int:
-    """Open a folder in an open one, made where it is not there."""
+    """Open a folder inside an open one; create it where it is absent."""
     if name == "..":
         raise LinkError(path, "it leads out of its folder")
     if make:
@@ -161,22 +161,22 @@ def _enter(name: str, above: int, make: bool, path: Path) -> int:
 
 
 def _create(name: str | Path, folder: int | None = None) -> int:
-    """Make a new file that its owner alone may read, from its first moment on; give its descriptor."""
+    """Create a file that only its owner can read from the start, and return its descriptor."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     number = os.open(name, flags, 0o600, dir_fd=folder)
-    os.fchmod(number, 0o600)  # a umask may have taken from its owner too
+    os.fchmod(number, 0o600)  # a umask may have removed the owner's permissions too
     return number
 
 
 def _write_all(file: FileIO, parts: Iterable[bytes]) -> None:
     for part in parts:
         view = memoryview(part)
-        while view:  # a raw write may stop short, e.g. on a disk that fills up
+        while view:  # a raw write may be short, e.g. on a disk that fills up
             view = view[file.write(view) :]
 
 
 def check_writable(folder: Path) -> None:
-    """Make a file in a folder and remove it: what the file system says, not what its mode promises.
+    """Check that a folder can be written, by creating and removing a file: its mode alone does not show that.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def check_writable(folder: Path) -> None:
 NOT_GUARDED = nullcontext()
 
 SYNCING = ThreadPoolExecutor(16, "sync")
-"""Syncs a folder while its writer syncs the file. One after the other took six times as long on a busy machine."""
+"""Syncs a folder while the caller syncs the file. One after the other took six times as long on a busy machine."""
 
 
 def write_durably(path: Path, temporary: Path, parts: Iterable[bytes]) -> None:
@@ -222,7 +222,7 @@ def write_durably(path: Path, temporary: Path, parts: Iterable[bytes]) -> None:
 
 
 def place(file: FileIO, temporary: Path, path: Path, placing: AbstractContextManager[object] = NOT_GUARDED) -> None:
-    """Return a written file its name, so that both survive a power loss once this returns.
+    """Sync a written file and rename it, so that contents and name survive a power loss once this returns.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def place(file: FileIO, temporary: Path, path: Path, placing: AbstractContextMan
     path : Path
         Replaced where it exists, by bytes that are synced.
     placing : context manager
-        Held while the file takes its place, e.g. a lock.
+        Held during the rename, e.g. a lock.
 
     Raises
     ------
@@ -247,10 +247,10 @@ def place(file: FileIO, temporary: Path, path: Path, placing: AbstractContextMan
 
 
 def place_new(file: FileIO, temporary: Path, path: Path, placing: AbstractContextManager[object] = NOT_GUARDED) -> bool:
-    """Return a written file a name that is new before its bytes are synced, then sync both at once.
+    """Rename a written file to a new name, then sync contents and name at once.
 
-    A journaling file system writes them down in one commit. After a crash in between, what bears the name may be
-    short, empty or zeros: only for a reader that can tell.
+    A journaling file system writes both in one commit. After a crash in between, the named file may be short, empty or
+    zeros. Use it only where the reader can detect that.
 
     Parameters
     ----------
@@ -260,12 +260,12 @@ def place_new(file: FileIO, temporary: Path, path: Path, placing: AbstractContex
     Returns
     -------
     bool
-        False: there is a file under that name already; nothing was done.
+        False: a file has this name already; nothing was done.
 
     Raises
     ------
     OSError
-        The file has no name any more, or still the former.
+        The file has no name any more, or still has the temporary one.
     """
     with placing:
         if path.exists():
@@ -283,7 +283,7 @@ def place_new(file: FileIO, temporary: Path, path: Path, placing: AbstractContex
 
 
 def _unlink_if_same(path: Path, descriptor: int) -> None:
-    """Remove a file, unless another has taken its place."""
+    """Remove a file, unless another file has replaced it."""
     with suppress(FileNotFoundError):
         if os.path.samestat(path.stat(), os.fstat(descriptor)):
             path.unlink()

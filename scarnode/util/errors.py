@@ -1,13 +1,13 @@
-"""Errors meant for people: each says what is wrong, where, and what to do about it."""
+"""Errors for users: each holds what is wrong, where, and what to do about it."""
 
 import errno
 import os
 
 OF_THE_FILE = frozenset({errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EOVERFLOW})
-"""What the system answers because of a file's own name, kind or bytes. Every other errno is a fault of the machine."""
+"""Errnos whose cause is a file's name, kind or contents. Every other errno is a fault of the machine."""
 
 MISSING = (errno.ENOENT, errno.ENOTDIR)
-"""The file is not there: alone, or with the disk that it lies on."""
+"""Errnos of an absent file: the file alone, or its disk."""
 
 
 class ScarnodeError(Exception):
@@ -16,7 +16,7 @@ class ScarnodeError(Exception):
     Parameters
     ----------
     what : str
-        What is wrong, in one sentence. Never holds patient data: it may end up in a log.
+        What is wrong, in one sentence. It may be logged, so it never holds patient data.
     where : str
         The file, section and key, address or UID hash it concerns.
     todo : str
@@ -31,12 +31,12 @@ class ScarnodeError(Exception):
         super().__init__(" -> ".join(parts))
 
     def __reduce__(self) -> tuple:
-        """Survive the way back from a worker process."""
+        """Return the constructor's arguments, so that the error can be pickled in a worker process."""
         return type(self), (self.what, self.where, self.todo)
 
 
 def causes_of(error: BaseException) -> list[BaseException]:
-    """Return an error and those it was made from: chained, or wrapped as urllib3 does it, the outermost first."""
+    """Return an error and its causes, the outermost first: chained, or wrapped as urllib3 does."""
     found: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:
@@ -60,9 +60,9 @@ class InputError(ScarnodeError):
 
 
 class SystemFaultError(InputError):
-    """The machine could not read, write or hold something. It is no fault of the input, and it may pass.
+    """A fault of the machine while a file was read or written. The input is not at fault, and the fault may pass.
 
-    A kind of `InputError`, so that whoever reads files for a person says it of the file. A node puts off what met it.
+    It is an `InputError`, so that commands report it with the file's name. The node postpones the work instead.
 
     Parameters
     ----------
@@ -76,27 +76,27 @@ class SystemFaultError(InputError):
     def __init__(self, why: str, where: str = "", number: int = 0) -> None:
         self.why, self.number = why, number
         what = f"UNREADABLE: {why} (the system's fault, not the file's)"
-        super().__init__(what, where, "Mend the disk, its rights or the limit that is meant, then try again")
+        super().__init__(what, where, "Correct the disk, its permissions or the limit, then try again")
 
     def __reduce__(self) -> tuple:
-        """Survive the way back from a worker process."""
+        """Return the constructor's arguments, so that the error can be pickled in a worker process."""
         return type(self), (self.why, self.where, self.number)
 
     @property
     def missing(self) -> bool:
-        """Return whether the file was not there: the one fault of the system that may be the file's after all."""
+        """Return whether the file was absent: the only fault here whose cause can be the file itself."""
         return self.number in MISSING
 
 
 def system_fault(error: BaseException, where: str = "") -> SystemFaultError | None:
-    """Return whether an error is the machine's: an OSError with an errno of the system, or no memory.
+    """Return the fault of the machine behind an error: an OSError with an errno of the system, or no memory.
 
-    pydicom, and Python's own readers, raise OSErrors without an errno for what they do not find in the bytes.
+    pydicom and Python's readers raise an OSError without an errno for damaged contents: no fault of the machine.
 
     Parameters
     ----------
     error : BaseException
-        Those that it was made from (``raise ... from``) are looked at too.
+        Its causes (``raise ... from``) are checked too.
     where : str
         What it concerns.
     """
@@ -113,14 +113,14 @@ def system_fault(error: BaseException, where: str = "") -> SystemFaultError | No
 
 
 def raise_system_fault(error: BaseException, where: str = "") -> None:
-    """Raise what `system_fault` gives, if it does: the first line of a handler that blames a file."""
+    """Raise the result of `system_fault`, if there is one. Call it first in a handler that reports a faulty file."""
     fault = system_fault(error, where)
     if fault is not None:
         raise fault from error
 
 
 def name_of(error: Exception) -> str:
-    """Name an error in a word; an OSError without an errno is pydicom's, for bytes that end too early."""
+    """Return an error's name. An OSError without an errno is pydicom's, for a file that ends too early."""
     return "EndOfData" if type(error) is OSError and error.errno is None else type(error).__name__
 
 

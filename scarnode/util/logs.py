@@ -1,4 +1,4 @@
-"""What a process of the node writes to its log: no patient data, whatever a library wants to quote."""
+"""The log of a process. It never holds patient data, also where a library quotes values."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ log = logging.getLogger(__name__)
 
 
 class FramesOnly(logging.Formatter):
-    """Formats an exception as its type and where it happened: its text may quote a header's values.
+    """Formats an exception as its type and traceback, without its text, which may quote a header's values.
 
-    A message is one line, whatever a peer put into what a library quotes: nobody can forge another line.
+    A message is always one line, so that no value from a peer can forge another line of the log.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; an exception that is the message itself (``log.exception(error)``) is told by its type."""
+        """Return the log line. An exception as the message (``log.exception(error)``) becomes its type."""
         if isinstance(record.msg, BaseException):
             record = copy.copy(record)
             record.msg, record.args = type(record.msg).__name__, None
@@ -39,8 +39,8 @@ class FramesOnly(logging.Formatter):
 
 
 def keep_quiet_about_patients() -> None:
-    """Silence what quotes header values or whole datasets: patient data has no place in a log."""
-    warnings.simplefilter("ignore")  # pydicom warns in its caller's name, with the value
+    """Silence loggers and warnings that quote header values or whole datasets: these are patient data."""
+    warnings.simplefilter("ignore")  # pydicom's warnings hold the value, and name the calling module
     for name in ("pydicom", "highdicom", "dicomweb_client", "retrying"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in ("pynetdicom", "alembic", "urllib3", "PIL"):
@@ -48,7 +48,7 @@ def keep_quiet_about_patients() -> None:
 
 
 def log_to_stderr(level: str) -> None:
-    """Set up this process's log, and have exceptions that nobody caught written there too, without their text."""
+    """Set up this process's log. Uncaught exceptions are logged too, without their text."""
     keep_quiet_about_patients()
     handler = logging.StreamHandler()
     handler.setFormatter(FramesOnly("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -64,4 +64,4 @@ def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: 
     Python itself would write its text to standard error, with whatever it quotes.
     """
     if error is not None and not isinstance(error, SystemExit):
-        log.error("nobody caught an error; its thread ended", exc_info=(kind, error, trace))
+        log.error("uncaught exception; its thread ended", exc_info=(kind, error, trace))

@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet shows as it is: what a stranger wrote into a header never becomes a formula."""
+"""CSV that is safe in a spreadsheet: no header value becomes a formula."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from scarnode.util.text import one_line
 
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
-"""How OWASP says a dangerous cell begins (CSV Injection): = + - @, tab, carriage return; also in their wide forms."""
+"""First characters of dangerous cells (OWASP, CSV Injection): = + - @, tab, carriage return; also full-width forms."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 
 
@@ -28,7 +28,7 @@ def cell(value: object) -> object:
 
 
 def plain_text(text: str) -> str:
-    """Return what stood in a cell before `cell` made it harmless."""
+    """Return the value from which `cell` made a text."""
     return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text
 
 

@@ -1,4 +1,4 @@
-"""Tables for a terminal: what a stranger wrote into a header is shown as text, and can do nothing else there."""
+"""Tables for a terminal. Header values are shown as plain text and can not control the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.text import Text
 
 
 def printable(value: str, besides: str = "") -> str:
-    """Replace what a terminal would obey instead of show: escape and control characters, changes of direction.
+    """Replace characters that control a terminal: escape sequences, control characters, changes of direction.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Text of strangers, made safe for one line of a terminal, a log or a table."""
+"""Text from outside, made safe for one line of a terminal, a log or a table."""
 
 from __future__ import annotations
 
