@@ -1,10 +1,9 @@
-"""audit: who did what with whose images, as audit messages by DICOM PS3.15 Annex A.5, sent to an audit repository.
+"""audit: audit messages by DICOM PS3.15 Annex A.5 on who did what with whose images, sent to an audit repository.
 
-`AuditTrail` keeps messages and sends them. `AssociationAudit` makes those of the listener, `record_sending` and
+`AuditTrail` stores and sends messages. `AssociationAudit` makes those of the listener, `record_sending` and
 `record_sent` those of a delivery, `record_deleted` those of a deletion; `events` holds all others. Without a
-repository in
-config.ini all of them do nothing. The messages hold patient data: they go to the repository and to a folder that the
-node's user alone can read.
+repository in config.ini they do nothing. The messages hold patient data: they go only to the repository and to a folder
+that the node's user alone can read.
 """
 
 from scarnode.audit import events

@@ -1,4 +1,4 @@
-"""What the listener tells the audit trail: who sent which instances of which study, and who was refused."""
+"""Audit messages of the listener: which peer sent which instances of which study, and which peer was rejected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from scarnode.audit.subject import read_subject
 from scarnode.audit.trail import AuditTrail
 from scarnode.dicom.scp.rejection import Reason, Rejection
 
-if TYPE_CHECKING:  # not for a command that only reads the ledger
+if TYPE_CHECKING:  # commands that only read the ledger do not load it
     from pynetdicom.association import Association
 
     from scarnode.dicom.spool.incoming import Incoming
@@ -31,13 +31,13 @@ if TYPE_CHECKING:  # not for a command that only reads the ledger
 log = logging.getLogger(__name__)
 
 OUT_OF_RESOURCES = range(0xA700, 0xA800)
-"""C-STORE statuses after which the sender tries again."""
+"""C-STORE statuses (out of resources) after which a sender tries again."""
 
 QUIET = 60.0
-"""Seconds without an instance after which those of an association that stays open are told."""
+"""Seconds without an instance after which the instances of an open association are recorded."""
 
 SAME_REFUSAL = 10.0
-"""Seconds in which refusals of one peer for one reason make one message: a peer that knocks all day is no flood."""
+"""Seconds in which rejections of one peer for one reason make one message, so that a persistent peer floods nothing."""
 
 AUTHENTICATION = (
     Reason.CALLED_AE_TITLE,
@@ -46,15 +46,15 @@ AUTHENTICATION = (
     Reason.UNRESOLVED,
     Reason.NO_TLS,
 )
-"""Refusals for who a peer is, or fails to be."""
+"""Reasons of rejection that are failures of authentication."""
 
 NO_ALERT = (Reason.STOPPING, Reason.IDLE)
-"""What happens in any hospital every day."""
+"""Reasons of rejection that raise no security alert: they occur in normal use."""
 
 
 @dataclass
 class _Open:
-    """An association that stored something: its journal."""
+    """The journal of an association that stored something."""
 
     path: Path
     file: IO[bytes]
@@ -63,7 +63,7 @@ class _Open:
 
 @dataclass
 class _Transfer:
-    """Instances of one study that one association brought with one outcome."""
+    """Instances of one study that one association sent, with one outcome."""
 
     subject: Subject
     at: float
@@ -71,20 +71,20 @@ class _Transfer:
 
 
 class AssociationAudit:
-    """Turns associations into audit messages.
+    """Makes audit messages of associations.
 
-    An association that stores something has a journal, a file with a line for each instance; its messages are made
-    from it when the association has ended, outside the association's thread. A journal outlives the node: what a
-    killed node had received is told at its next start.
+    An association that stores something has a journal: a file with a line for each instance. The messages are made
+    from the journal after the association has ended, outside its thread. A journal survives a crash of the node: the
+    next start records its instances.
 
     Parameters
     ----------
     trail : AuditTrail
-        Where it is off, nothing is done.
+        Nothing is done where it is off.
     spool : Path
         Root that received files lie below.
     folder : str
-        Of the journals, below that of the trail: each listener that may run at the same time has its own.
+        Of the journals, below that of the trail. Each listener that may run at the same time has its own.
     """
 
     def __init__(self, trail: AuditTrail, spool: Path, folder: str = "associations") -> None:
@@ -97,23 +97,23 @@ class AssociationAudit:
         self._telling = threading.Lock()
 
     def stored(self, association: Association, path: Path) -> None:
-        """Take note of an instance that is durable; quick, and never raises."""
+        """Record an instance that is stored durably. It is quick and never raises."""
         if self._trail.on:
             self._note(association, {"path": str(path.relative_to(self._spool))})
 
     def refused(self, association: Association, incoming: Incoming, status: int) -> None:
-        """Take note of an instance that was not taken, and of the status it was answered with; never raises."""
+        """Record an instance that was refused, with its status. It never raises."""
         if not self._trail.on:
             return
         subject = Subject()
         try:
             subject, _ = read_subject(BytesIO(incoming.as_file()))
-        except Exception:  # no dataset, or one that is none
-            log.debug("a refused instance does not say whose it is")
+        except Exception:  # no dataset, or an unreadable one
+            log.debug("a refused instance names no patient or study")
         self._note(association, {"status": status, "sop_class": incoming.sop_class_uid, "subject": asdict(subject)})
 
     def rejected(self, refusal: Rejection) -> None:
-        """Record a rejected peer, at once; of many refusals in a short time, once."""
+        """Record a rejected peer at once; many rejections in a short time make one message."""
         if refusal.reason in NO_ALERT:
             return
         why = refusal.reason.words + (f" ({refusal.detail})" if refusal.detail else "")
@@ -128,24 +128,24 @@ class AssociationAudit:
                 return
             self._refusals = {key: known for key, known in self._refusals.items() if now - known[0] < 60 * SAME_REFUSAL}
             self._refusals[address, why] = (now, 0)
-        text = f"{why} (and {more} times more since the last message)" if more else why
+        text = f"{why} (and {more} more times since the last message)" if more else why
         calling = refusal.calling_ae_title
         peer = Participant(calling or address, ae_title=calling, address=address)
         authentication = refusal.reason in AUTHENTICATION
         self._trail.note(events.refused(self._trail.source, peer, refusal.called_ae_title, text, authentication))
 
     def summarise(self, end: bool = False) -> None:
-        """Make the messages of associations that have ended, or brought nothing for a while.
+        """Make the messages of associations that have ended or are quiet.
 
         Parameters
         ----------
         end : bool
-            The node ends: of all associations.
+            The node stops: make the messages of all associations.
         """
         if not self._trail.on:
             return
         with self._telling:
-            # listed first: what is begun later is not among them, what was begun before is open, or has ended
+            # listed first, so that every journal in the list is of an association that is known to be open or ended
             journals = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
             under_way = self._end_what_ended(end)
             for path in journals:
@@ -153,7 +153,7 @@ class AssociationAudit:
                     self._record(path)
 
     def _end_what_ended(self, end: bool) -> set[Path]:
-        """Close the journals to which nothing is added any more, and give the others."""
+        """Close the journals that are complete, and return the others."""
         now = time.monotonic()
         with self._lock:
             for association, journal in list(self._open.items()):
@@ -174,8 +174,8 @@ class AssociationAudit:
                 self._unnoted = 0
         except OSError as error:
             self._unnoted += 1
-            if self._unnoted == 1:  # a full disk has an alarm of its own
-                log.error("audit: what comes in can not be noted (%s)", error.strerror)
+            if self._unnoted == 1:  # a full disk raises its own alarm
+                log.error("audit: a received instance can not be recorded (%s)", error.strerror)
 
     def _begin(self, association: Association, now: float) -> _Open:
         make_private(self._trail.folder)
@@ -194,7 +194,7 @@ class AssociationAudit:
         return _Open(path, file, time.monotonic())
 
     def _record(self, path: Path) -> None:
-        """Make the messages of a journal, then drop it; a node killed in between tells them again."""
+        """Make the messages of a journal, then delete it. After a crash in between they are made again."""
         lines = list(_lines(path))
         if lines:
             peer, noted = (lines[0], lines[1:]) if "calling" in lines[0] else ({}, lines)
@@ -214,7 +214,7 @@ class AssociationAudit:
         self._trail.note(events.received(source, sender, transfer.subject, transfer.sop_classes, outcome, why, at))
 
     def _transfers(self, noted: list[dict[str, Any]]) -> dict[tuple[str, str, int], _Transfer]:
-        """Sum up by study, patient and status: a message is about one patient and one outcome."""
+        """Group by study, patient and status: a message is about one patient and one outcome."""
         transfers: dict[tuple[str, str, int], _Transfer] = {}
         for line in noted:
             if "path" in line:
@@ -230,7 +230,7 @@ class AssociationAudit:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Return a journal's lines; one may be cut off, where the node was killed or the disk was full."""
+    """Return a journal's lines. A line that a crash or a full disk cut off is left out."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:

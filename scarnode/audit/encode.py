@@ -18,7 +18,7 @@ MACHINE_NAME, IP_ADDRESS = "1", "2"
 """NetworkAccessPointTypeCode."""
 
 _LONGEST = 1024
-"""Characters of a value: what is longer is an attack, not a name."""
+"""Most characters of a value. A longer value is an attack, not a name."""
 
 
 def to_xml(message: Message, source: Source) -> bytes:
@@ -27,8 +27,8 @@ def to_xml(message: Message, source: Source) -> bytes:
     Parameters
     ----------
     message : Message
-        Its texts may come from anywhere: what XML 1.0 can not hold (control characters, halves of surrogate pairs) is
-        replaced by U+FFFD.
+        Its texts come from outside. Characters that XML 1.0 can not hold (control characters, lone surrogates) become
+        U+FFFD.
     source : Source
 
     Returns
@@ -112,7 +112,7 @@ def _set(element: Element, name: str, value: str) -> None:
 
 
 def _clean(text: str) -> str:
-    """Replace what is no text: control characters, halves of surrogate pairs, what Unicode keeps for no use."""
+    """Replace control characters, lone surrogates and Unicode's noncharacters."""
     return "".join(
         "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or ord(c) & 0xFFFE == 0xFFFE else c for c in text[:_LONGEST]
     )

@@ -1,4 +1,4 @@
-"""What is told when: the events of DICOM PS3.15 A.5.3 that happen at this node."""
+"""The events of DICOM PS3.15 A.5.3 that this node records."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NODE_AUTHENTICATION = _dcm("110126", "Node Authentication")
 RECORDING_STOPPED = _dcm("110133", "Audit Recording Stopped")
 RECORDING_STARTED = _dcm("110134", "Audit Recording Started")
 ASSOCIATION_REFUSED = Code("ASSOCIATION_REFUSED", "99SCARNODE", "Association refused")
-"""DICOM's security alerts (CID 403) have none for a peer that is refused for what it does, or for want of room."""
+"""Private codes: CID 403 has no alert for a peer that is rejected for its requests or for lack of resources."""
 
 JOB_RETRIED = Code("JOB_RETRIED", "99SCARNODE", "Analysis asked for again")
 JOB_RELEASED = Code("JOB_RELEASED", "99SCARNODE", "Held result released")
@@ -57,16 +57,16 @@ PATIENT, REPORT, SECURITY_RESOURCE = "1", "3", "13"
 """ParticipantObjectTypeCodeRole."""
 
 MOST_STUDIES = 20
-"""Studies in a message about many: keeps it below the 32768 octets that every repository takes (A.6)."""
+"""Most studies in one message: this keeps it below 32768 octets, which every repository accepts (A.6)."""
 
 
 def started(source: Source) -> Message:
-    """Application Activity (A.5.3.1): the node serves."""
+    """Return Application Activity (A.5.3.1): the node started."""
     return _activity(source, APPLICATION_START)
 
 
 def stopped(source: Source) -> Message:
-    """Application Activity (A.5.3.1): the node was told to end."""
+    """Return Application Activity (A.5.3.1): the node was stopped."""
     return _activity(source, APPLICATION_STOP)
 
 
@@ -84,7 +84,7 @@ def received(
     description: str = "",
     at: datetime | None = None,
 ) -> Message:
-    """DICOM Instances Transferred (A.5.3.7): a peer sent us instances of a study, over one association.
+    """Return DICOM Instances Transferred (A.5.3.7): a peer sent instances of a study over one association.
 
     Parameters
     ----------
@@ -111,12 +111,12 @@ def sending(
     sop_classes: Mapping[str, int],
     person: Participant | None = None,
 ) -> Message:
-    """Begin Transferring DICOM Instances (A.5.3.3): instances of a study are about to go to a destination.
+    """Return Begin Transferring DICOM Instances (A.5.3.3): instances of a study are about to be sent to a destination.
 
     Parameters
     ----------
     person : Participant, optional
-        Who asked for it; default: the node itself.
+        The user who requested it; default: the node itself.
     """
     return Message(
         BEGIN_TRANSFERRING,
@@ -135,9 +135,9 @@ def sent(
     description: str = "",
     person: Participant | None = None,
 ) -> Message:
-    """DICOM Instances Transferred (A.5.3.7): what became of results that were to go to a destination.
+    """Return DICOM Instances Transferred (A.5.3.7): the outcome of a delivery to a destination.
 
-    The action is Read: the sender does not know whether the receiver held them (Table A.5.3.7-1).
+    The action is Read: the sender does not know whether the receiver had them (Table A.5.3.7-1).
     """
     return Message(
         INSTANCES_TRANSFERRED,
@@ -152,14 +152,14 @@ def sent(
 def deleted(
     source: Source, subject: Subject, sop_classes: Mapping[str, int], person: Participant | None = None
 ) -> Message:
-    """DICOM Study Deleted (A.5.3.8): the node's own copy of a study's instances goes; by itself, or by a person."""
+    """Return DICOM Study Deleted (A.5.3.8): the node's copy of a study was deleted, by the node or by a user."""
     process = source.process(requestor=person is None)
     people = (process,) if person is None else (replace(person, requestor=True), process)
     return Message(STUDY_DELETED, "D", people, _study_and_patient(subject, sop_classes))
 
 
 def accessed(source: Source, person: Participant, subjects: Iterable[Subject]) -> Iterator[Message]:
-    """DICOM Instances Accessed (A.5.3.6): a person was shown studies and their numbers; a message for each patient."""
+    """Return DICOM Instances Accessed (A.5.3.6): a user saw studies and their numbers; one message for each patient."""
     patients: dict[tuple[str, str], dict[str, Subject]] = {}
     for subject in subjects:
         patients.setdefault((subject.patient_id, subject.patient_name), {})[subject.study_instance_uid] = subject
@@ -178,7 +178,7 @@ def job_changed(
     outcome: Outcome = Outcome.SUCCESS,
     description: str = "",
 ) -> Message:
-    """DICOM Instances Accessed (A.5.3.6), Update: a person decided what becomes of a study's result.
+    """Return DICOM Instances Accessed (A.5.3.6), Update: a user retried, held, released or cancelled a job.
 
     Parameters
     ----------
@@ -209,8 +209,9 @@ def exported(
     outcome: Outcome = Outcome.SUCCESS,
     description: str = "",
 ) -> Iterator[Message]:
-    """Record a Data Export (A.5.3.4): a person writes studies' numbers or images to a file; as many messages as it
-    takes.
+    """Return Data Export (A.5.3.4): a user writes studies' numbers or images to a file.
+
+    Many studies make several messages.
     """
     participants = (
         replace(person, requestor=True, roles=(SOURCE,)),
@@ -225,17 +226,17 @@ def exported(
 
 
 def refused(source: Source, peer: Participant, called: str, why: str, authentication: bool = True) -> Message:
-    """Security Alert (A.5.3.11): an association was refused.
+    """Return Security Alert (A.5.3.11): an association was rejected.
 
     Parameters
     ----------
     peer : Participant
-        Who asked; its AE title is what it called itself.
+        The peer; its AE title is the calling AE title.
     called : str
-        AE title that it called.
+        The called AE title.
     why : str
     authentication : bool
-        It was refused for who it is (serious failure), not for what it does or for want of room (minor failure).
+        The peer failed authentication (serious failure). Else it was rejected for another reason (minor failure).
     """
     node = ParticipantObject(
         id=peer.address,
@@ -257,7 +258,7 @@ def refused(source: Source, peer: Participant, called: str, why: str, authentica
 
 
 def authenticated(source: Source, person: Participant, ok: bool, out: bool = False) -> Message:
-    """User Authentication (A.5.3.12): a person logged in or (`out`) out, or was refused."""
+    """Return User Authentication (A.5.3.12): a user logged in, logged out (`out`), or was refused."""
     outcome = Outcome.SUCCESS if ok else Outcome.MINOR_FAILURE
     kind = LOGOUT if out else LOGIN
     participants = (replace(person, requestor=True), source.process())
@@ -265,7 +266,7 @@ def authenticated(source: Source, person: Participant, ok: bool, out: bool = Fal
 
 
 def recording(source: Source, goes_on: bool, why: str) -> Message:
-    """Security Alert (A.5.3.11): audit messages are no longer kept, or are kept again."""
+    """Return Security Alert (A.5.3.11): audit recording stopped or started again."""
     outcome = Outcome.SUCCESS if goes_on else Outcome.SERIOUS_FAILURE
     kind = RECORDING_STARTED if goes_on else RECORDING_STOPPED
     return Message(SECURITY_ALERT, "E", (source.process(),), types=(kind,), outcome=outcome, description=why)
@@ -287,7 +288,7 @@ def _study(subject: Subject, sop_classes: Mapping[str, int] | None = None) -> Pa
         id_type=STUDY_UID,
         type_code=SYSTEM_OBJECT,
         role=REPORT,
-        name=subject.study_instance_uid,  # the schema wants a name, and the study has none
+        name=subject.study_instance_uid,  # the schema requires a name, and the study has none
         accession_number=subject.accession_number,
         sop_classes=tuple(sorted((sop_classes or {}).items())),
     )

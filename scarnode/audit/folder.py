@@ -12,9 +12,9 @@ from scarnode.util.durable import make_folder, write_durably
 
 
 class MessageFolder:
-    """A folder (mode 0700) of syslog messages (mode 0600), a file each, named so that their order is that of time.
+    """A folder (mode 0700) of syslog messages, one file (mode 0600) each. Their names sort by time.
 
-    The node and the command line write to it at once, the node alone takes out of it.
+    Node and command line may write to it at the same time. Only the node removes files.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class MessageFolder:
         """
         make_private(self.root / "partial")
         with self._lock:
-            # a clock that was set back must not turn the order of one process's messages round
+            # one process's messages stay in order, also when the clock is set back
             self._last = max(time.time_ns(), self._last + 1)
             name = f"{self._last:020d}-{os.getpid()}.msg"
         temporary = self.root / "partial" / uuid4().hex
@@ -56,13 +56,13 @@ class MessageFolder:
         return [self.root / name for name in sorted(names)]
 
     def set_aside(self, path: Path) -> None:
-        """Keep a message that can never be sent where a person finds it."""
+        """Move a message that can never be sent to a folder for the admin."""
         make_private(self.root / "unsendable")
         path.replace(self.root / "unsendable" / path.name)
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that its owner alone can enter; root makes it for whoever owns what it lies in."""
+    """Create a folder that only its owner can enter. Root gives it to the owner of its parent folder."""
     if folder.is_dir() and not folder.is_symlink():
         return
     make_folder(folder, folder.parent)
@@ -70,7 +70,7 @@ def make_private(folder: Path) -> None:
 
 
 def chown_like_parent(path: Path) -> None:
-    """Where root runs a command, let what it wrote belong to the node's user."""
+    """Give a file that root wrote to the owner of its parent folder, the node's user."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""The types that enter and leave the audit room: an audit message by DICOM PS3.15 Annex A.5, and who tells it."""
+"""Types of the audit trail: an audit message by DICOM PS3.15 Annex A.5, and its source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 NOT_KNOWN = "<none>"
-"""Stands where the schema wants an identifier and there is none."""
+"""Value of an identifier that the schema requires and that is unknown."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Outcome(IntEnum):
     MINOR_FAILURE = 4
     """The action will be tried again."""
     SERIOUS_FAILURE = 8
-    """The action was ended."""
+    """The action was given up."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,15 @@ class Participant:
     Attributes
     ----------
     user_id : str
-        Of a person ``login@host``; of our own process its process id, which the system's log shows too; of a peer
-        its AE title or URL.
+        Of a user ``login@host``; of this process its process ID, as in the system's log; of a peer its AE title or URL.
     requestor : bool
-        It asked for what happened. At most one participant of a message did.
+        It requested the event. At most one participant of a message did.
     ae_title : str
         Becomes AlternativeUserID, ``AETITLES=...`` (A.5.2.2).
     address : str
         IP address or machine name.
     media : Code or None
-        What it is written to, where the participant is a medium.
+        The type of medium, where the participant is one.
     """
 
     user_id: str
@@ -63,7 +62,7 @@ class Participant:
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose data it is: a study and its patient; what is not known is empty."""
+    """A study and its patient; unknown values are empty."""
 
     study_instance_uid: str = ""
     patient_id: str = ""
@@ -72,7 +71,7 @@ class Subject:
 
 
 def subjects(rows: Iterable[Any]) -> list[Subject]:
-    """Return whose data rows of jobs, studies, series or files are; a row need not know the patient's name."""
+    """Return the studies and patients of rows of jobs, studies, series or files. A row may lack the patient's name."""
     return [
         Subject(row.study_instance_uid, row.patient_id, getattr(row, "patient_name", ""), row.accession_number)
         for row in rows
@@ -148,7 +147,7 @@ class Source:
 
     @property
     def host(self) -> str:
-        """The one name of this machine that all its messages bear (A.5.2.4)."""
+        """Return the name of this machine, the same in all its messages (A.5.2.4)."""
         return socket.gethostname()
 
     def process(self, requestor: bool = False) -> Participant:

@@ -1,4 +1,4 @@
-"""What the work on files tells the audit trail: their delivery, and their end."""
+"""Audit messages on files: their delivery and their deletion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def record_sending(
     Parameters
     ----------
     person : Participant, optional
-        Who sends them by hand. Then AuditError is raised where it can not be told: nothing must be sent.
+        The user who sends them. Then AuditError is raised where the message can not be stored: nothing may be sent.
     """
     if trail.on:
         tell = trail.note if person is None else trail.record
@@ -41,15 +41,15 @@ def record_sent(
     last: Sequence[bool],
     person: Participant | None = None,
 ) -> None:
-    """Return what became of files: what was taken in one message, what was not in another (Table A.5.2-1).
+    """Record the outcome of a delivery: one message for accepted files, another for refused ones (Table A.5.2-1).
 
     Parameters
     ----------
     outcomes : sequence of Outcome
     last : sequence of bool
-        Of each that failed: there will be no further try.
+        Of each failed file: there will be no further attempt.
     person : Participant, optional
-        Who sent them by hand.
+        The user who sent them.
     """
     if not trail.on:
         return
@@ -70,7 +70,8 @@ def record_deleted(trail: AuditTrail, paths: Sequence[Path], person: Participant
     Parameters
     ----------
     person : Participant, optional
-        Who deletes them by hand. Then AuditError is raised where it can not be told: nothing must be deleted.
+        The user who deletes them. Then AuditError is raised where the message can not be stored: nothing may be
+        deleted.
     """
     if trail.on:
         tell = trail.note if person is None else trail.record

@@ -1,4 +1,4 @@
-"""Whose data a DICOM file holds, read from its header; pixel data is not touched."""
+"""Study and patient of a DICOM file, read from its header. Pixel data is not read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TAGS = ["SpecificCharacterSet", "SOPClassUID", "StudyInstanceUID", "PatientID", 
 
 
 def read_subject(file: Path | BinaryIO) -> tuple[Subject, str]:
-    """Return study and patient of a DICOM file, and its SOP Class UID; what can not be read is empty, not raised.
+    """Return study and patient of a DICOM file, and its SOP Class UID. Values that can not be read are empty.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def read_subject(file: Path | BinaryIO) -> tuple[Subject, str]:
     """
     try:
         header = read(file, TAGS)
-    except Exception:  # what a parser says of hostile input is no matter of the audit trail
+    except Exception:  # hostile input: the values stay empty
         return Subject(), ""
     subject = Subject(
         study_instance_uid=read_value(header, "StudyInstanceUID").text,

@@ -27,7 +27,7 @@ NOTICE, WARNING = 5, 4
 MSGID = "DICOM+RFC3881"
 PORTS = {"syslog-tls": 6514, "syslog-udp": 514}
 UDP_PATIENCE = 0.05
-"""Seconds in which a machine without a listener says so (ICMP); UDP gives no other answer."""
+"""Seconds to wait for an ICMP error of a machine without a listener. UDP has no other answer."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Repository:
     scheme : str
         syslog-tls or syslog-udp.
     identity : Identity or None
-        Shown to a repository that asks who we are.
+        Certificate and key for a repository that requires them.
     ca_file : Path or None
-        PEM file of the authorities that may vouch for it; None: the public ones.
+        PEM file of the certificate authorities that are trusted for it; None: the public ones.
     timeout : float
-        Seconds for connecting, for every write, and for the answer to our close.
+        Seconds to connect, for every write, and for the peer's close.
     """
 
     scheme: str
@@ -60,14 +60,14 @@ class Repository:
 
 @dataclass(frozen=True)
 class Transmission:
-    """What became of some messages.
+    """The outcome of sending messages.
 
     Attributes
     ----------
     sent : int
-        How many of them, from the first, the repository has (TLS), or were let go without a refusal (UDP).
+        How many of them, from the first on, the repository has (TLS), or were sent without an error (UDP).
     trouble : str
-        Why it was not all of them, in one sentence without patient data.
+        Why not all were sent, in one sentence without patient data.
     too_long : bool
         The next one will never fit into a datagram.
     """
@@ -131,11 +131,10 @@ def transmit(messages: Sequence[bytes], repository: Repository) -> Transmission:
 
     Notes
     -----
-    Syslog has no acknowledgement. Over TLS messages count as sent when we have closed the connection (RFC 5425 4.4),
-    and the repository closed it too, with nothing left unread. A close_notify of its own is not asked for (rsyslogd
-    with GnuTLS sends none), and not enough: rsyslogd with OpenSSL sends one to a client whose certificate it refuses,
-    whose messages it drops. Where the connection ends in another way none of the messages counts, and some may arrive
-    twice.
+    Syslog has no acknowledgement. Over TLS, messages count as sent once both sides have closed the connection (RFC 5425
+    4.4) and the repository has read everything. The repository's close_notify is not required: rsyslogd with GnuTLS
+    sends none. Nor is it enough: rsyslogd with OpenSSL sends one to a client whose certificate it refuses, and drops
+    the messages. If the connection ends in another way, none of the messages counts, and some may arrive twice.
     """
     try:
         if repository.scheme == "syslog-udp":
@@ -146,7 +145,7 @@ def transmit(messages: Sequence[bytes], repository: Repository) -> Transmission:
 
 
 def _describe(error: OSError | ValueError, timeout: float) -> str:
-    """Describe why nothing was sent, in our own words."""
+    """Return why nothing was sent, without text from the peer."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return explain(error)
     if isinstance(error, ssl.SSLError):
@@ -163,32 +162,32 @@ def _over_tls(messages: Sequence[bytes], repository: Repository) -> Transmission
     address = (repository.host, repository.port)
     with (
         socket.create_connection(address, repository.timeout) as line,
-        line.dup() as raw,  # TLS takes the first handle away
+        line.dup() as raw,  # the TLS socket takes over the first descriptor
         context.wrap_socket(line, server_hostname=repository.host) as link,
     ):
         link.settimeout(repository.timeout)
         for message in messages:
             link.sendall(b"%d %s" % (len(message), message))  # octet counting: RFC 5425 4.3
         try:
-            link.unwrap()  # our close_notify, and the wait for theirs
+            link.unwrap()  # sends close_notify and waits for the peer's
             answered = True
         except ssl.SSLEOFError:
             answered = False
         if not _was_read(raw, answered, repository.timeout):
-            return Transmission(0, "it closed the connection before it had read what was sent")
+            return Transmission(0, "it closed the connection before it had read all messages")
     return Transmission(len(messages))
 
 
 def _was_read(raw: socket.socket, answered: bool, timeout: float) -> bool:
-    """Describe whether a peer that ends a TCP connection had read all we sent.
+    """Return whether a peer that closes a TCP connection had read everything.
 
-    Its kernel tells: a close with bytes unread is a reset instead of an end, and so is the answer to bytes that come
-    after the close. What is left is an end, with all that we sent acknowledged before.
+    A close with unread bytes is a reset, and so is the answer to bytes after the close. So an orderly end, with all
+    sent bytes acknowledged, means that the peer read everything.
 
     Parameters
     ----------
     answered : bool
-        The peer sent a close_notify: it may let the end of the connection wait.
+        The peer sent a close_notify, so it may delay the end of the connection.
     """
     raw.settimeout(timeout)
     try:
@@ -219,7 +218,7 @@ def _over_udp(messages: Sequence[bytes], repository: Repository) -> Transmission
                 link.send(message)
                 if select.select([link], [], [], UDP_PATIENCE)[0]:
                     with suppress(BlockingIOError):
-                        link.recv(1, socket.MSG_DONTWAIT)  # raises what the network said
+                        link.recv(1, socket.MSG_DONTWAIT)  # raises the error of the network
             except OSError as error:
                 if error.errno == errno.EMSGSIZE:
                     return Transmission(number, f"{len(message)} octets do not fit into a datagram", too_long=True)

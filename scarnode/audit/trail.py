@@ -1,4 +1,4 @@
-"""The audit trail: a message is durable when `record` returns, and goes to the repository in its order."""
+"""The audit trail: a message is durable when `record` returns. Messages are sent to the repository in order."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from scarnode.util.errors import AuditError
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 100_000
-"""Messages that wait for a repository, some 200 MB of them; then no more are kept."""
+"""Most messages that wait for a repository, some 200 MB. Further ones are lost."""
 
 BATCH = 50
-"""Messages in one TLS connection."""
+"""Most messages in one TLS connection."""
 
 FIRST_DELAY, LONGEST_DELAY = 2.0, 60.0
-"""Seconds until a repository that is away is tried again."""
+"""Seconds until an unreachable repository is tried again."""
 
 
 class AuditTrail:
-    """Keeps audit messages and sends them.
+    """Stores audit messages and sends them.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ class AuditTrail:
         None: nothing is recorded.
     source : Source
     folder : Path
-        Where messages wait.
+        Of the waiting messages.
     most_waiting : int
-        Limit of that folder. At the limit one more message says that recording stops (a Security Alert, 110133); when
-        there is room again, another how many were lost (110134). What waits already is never given up for what is new:
-        a flood must not wash out the traces of its beginning.
+        Limit of that folder. At the limit, one more message records that recording stops (a Security Alert, 110133).
+        When recording starts again, another holds how many were lost (110134). Waiting messages are never dropped for
+        new ones: a flood must not delete the record of its beginning.
 
     Raises
     ------
@@ -69,28 +69,28 @@ class AuditTrail:
 
     @property
     def on(self) -> bool:
-        """There is a repository."""
+        """Whether there is a repository."""
         return self._repository is not None
 
     def send_to(self, repository: Repository | None) -> None:
-        """Send to this repository from now on, e.g. by another certificate; nothing changes where there is none."""
+        """Send to this repository from now on, e.g. with another certificate. Without effect where there is none."""
         if self._repository is not None and repository is not None:
             self._repository = repository
 
     @property
     def trouble(self) -> str:
-        """Why messages wait, or are no longer kept, without patient data; empty: all is well."""
+        """Why messages wait or are lost, without patient data; empty where they are sent."""
         if self._lost:
             return f"audit messages can not be kept; {self._lost} lost ({self.folder})"
         return f"{self._repository}: {self._trouble}" if self._trouble else ""
 
     def record(self, message: Message) -> None:
-        """Keep a message durably; does nothing where no repository is set.
+        """Store a message durably; do nothing without a repository.
 
         Raises
         ------
         AuditError
-            It could not be kept: the disk is full, or the repository has been away for too long.
+            It could not be stored: the disk is full, or too many messages wait.
         """
         if not self.on:
             return
@@ -102,20 +102,20 @@ class AuditTrail:
                 raise _unusable(self.folder, error) from None
 
     def note(self, message: Message) -> None:
-        """Keep a message as `record` does, where the work goes on without it: a failure is logged."""
+        """Store a message as `record` does, but log a failure instead of raising it."""
         try:
             self.record(message)
         except AuditError as error:
             if self._lost == 1 or self._lost % 1000 == 0:
-                log.error("%s; %d lost since the last that was kept", error, self._lost)
+                log.error("%s; %d lost since the last stored message", error, self._lost)
 
     def send_due(self, stopping: threading.Event | None = None) -> int:
-        """Send what waits, unless the repository was away a moment ago; give how many messages it has now.
+        """Send the waiting messages, unless the repository was unreachable a moment ago. Return how many were sent.
 
         Parameters
         ----------
         stopping : threading.Event, optional
-            When set, no further batch is begun.
+            When set, no further batch is sent.
         """
         if self._repository is None or time.monotonic() < self._not_before:
             return 0
@@ -130,7 +130,7 @@ class AuditTrail:
             sent += done.sent
             self._waiting -= done.sent
             if done.too_long:
-                log.error("audit: %s; it lies in %s", done.trouble, self.folder / "unsendable")
+                log.error("audit: %s; it was moved to %s", done.trouble, self.folder / "unsendable")
                 self._messages.set_aside(batch[done.sent])
                 paths = batch[done.sent + 1 :] + paths
             elif done.trouble:
@@ -143,7 +143,7 @@ class AuditTrail:
     def _keep(self, message: Message) -> None:
         if self._waiting >= self._most:
             self._lost += 1
-            if self._waiting == self._most:  # one more: that there will be no more
+            if self._waiting == self._most:  # one message more: recording stops
                 self._waiting += 1
                 why = f"{self._most} audit messages wait for the repository: no more are kept"
                 self._messages.put(envelope(events.recording(self.source, False, why), self.source))
@@ -177,5 +177,7 @@ class AuditTrail:
 
 def _unusable(folder: Path, error: OSError) -> AuditError:
     return AuditError(
-        f"no audit message can be kept there ({error.strerror})", str(folder), "Make room, or let this user write there"
+        f"no audit message can be kept there ({error.strerror})",
+        str(folder),
+        "Free disk space, or let this user write it",
     )

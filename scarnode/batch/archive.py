@@ -1,4 +1,4 @@
-"""`scarnode segment`: from one study to a whole archive of files, in processes of their own, and resumable."""
+"""`scarnode segment`: one study or a whole archive of files, in separate processes. A run can be resumed."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from scarnode.util.errors import InputError
 from scarnode.util.tables import to_csv
 
 JOURNAL = "studies.jsonl"
-"""In the output folder: a line for every study that is done."""
+"""File in the output folder with a line for every finished study."""
 
 TABLE = "results.csv"
-"""In the output folder: a row for every stack, and for every study without one."""
+"""File in the output folder with a row for every stack, and for every study without one."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is done ("Reading headers", "Analysing"), how much of it, and of how much."""
+"""Called with the activity ("Reading headers", "Analysing"), the count done and the total."""
 
 
 @dataclass(frozen=True)
 class _Study:
-    """Files of one Study Instance UID (empty: of none); the key changes with whatever would change the result."""
+    """Files of one Study Instance UID (empty: none). The key changes with everything that changes the result."""
 
     uid: str
     files: tuple[Path, ...]
@@ -60,16 +60,16 @@ def analyse_files(
 ) -> Outcome:
     """Find and analyse every short-axis LGE stack in files and folders, study by study.
 
-    What is done is written down: asked again with the same output folder, weights and version, only what is new,
-    changed, or failed is analysed. A study that brings its process down fails alone.
+    Finished studies are recorded. A run with the same output folder, weights and version analyses only studies that are
+    new, changed or failed. A study that crashes its process fails alone.
 
     Parameters
     ----------
     paths : sequence of Path
         DICOM files, or folders searched to any depth.
-    options : Order
+    options : BatchOptions
     progress : callable
-        Told of the progress.
+        Called with the progress.
 
     Returns
     -------
@@ -105,12 +105,12 @@ def analyse_files(
 
 
 def _studies(files: Sequence[Path], options: BatchOptions, progress: Progress) -> list[_Study]:
-    """Sort files by study; what is no DICOM stays together, to be told why."""
+    """Group files by study. Files that are no DICOM make one group, whose analysis reports why."""
     by_uid: dict[str, list[Path]] = defaultdict(list)
     for number, file in enumerate(files, 1):
         try:
             uid = read_value(read(file, ["StudyInstanceUID"]), "StudyInstanceUID").text
-        except Exception:  # what a parser says of it is said again, in words, by `find_stacks`
+        except Exception:  # `find_stacks` reports the fault of this file
             uid = ""
         by_uid[uid].append(file)
         if number % 100 == 0 or number == len(files):
@@ -124,7 +124,7 @@ def _key(uid: str, files: Sequence[Path], network: str, options: BatchOptions) -
     for file in sorted(files):
         try:
             state = file.stat()
-        except OSError:  # what the analysis says of it is said then
+        except OSError:  # the analysis reports the fault
             continue
         digest.update(f"\n{file.absolute()}\t{state.st_size}\t{state.st_mtime_ns}".encode(errors="surrogateescape"))
     return digest.hexdigest()
@@ -135,7 +135,7 @@ def _failed(outcome: Outcome) -> bool:
 
 
 def _analysed(studies: Sequence[_Study], options: BatchOptions) -> Iterator[tuple[_Study, Outcome]]:
-    """Analyse studies in as many processes as asked for; give each as it ends."""
+    """Analyse studies in parallel processes; yield each as it ends."""
     with (
         _processes(min(options.workers, len(studies)), options) as analyse,
         ThreadPoolExecutor(options.workers) as threads,
@@ -150,7 +150,7 @@ def _analysed(studies: Sequence[_Study], options: BatchOptions) -> Iterator[tupl
 
 @contextmanager
 def _processes(count: int, options: BatchOptions) -> Iterator[Callable[[_Study], Outcome]]:
-    """Return a function that analyses a study in a process that is free."""
+    """Yield a function that analyses a study in a free process."""
     threads = max(1, (os.cpu_count() or 1) // max(1, count))
     everybody = [StudyProcess(options, threads) for _ in range(count)]
     free: queue.SimpleQueue[StudyProcess] = queue.SimpleQueue()
@@ -172,13 +172,13 @@ def _processes(count: int, options: BatchOptions) -> Iterator[Callable[[_Study],
 
 
 def _named(outcome: Outcome, study_uid: str) -> Outcome:
-    """Name the study of files that no series tells of."""
+    """Add the Study Instance UID to rejected files without a series."""
     rejected = tuple(replace(series, study_uid=series.study_uid or study_uid) for series in outcome.rejected)
     return replace(outcome, rejected=rejected)
 
 
 def _open_journal(output: Path) -> TextIO:
-    """Open the journal, to be read and for more; its studies are named, so its owner alone may read it."""
+    """Open the journal for reading and appending. It names studies, so only its owner may read it."""
     try:
         return open_to_append(output / JOURNAL, output)
     except OSError as error:
@@ -186,7 +186,7 @@ def _open_journal(output: Path) -> TextIO:
 
 
 def _read_journal(journal: TextIO) -> Iterator[_Done]:
-    """Read what is done; a line that was cut off by a crash is as if it had not been written, and is ended."""
+    """Read the finished studies. A line that a crash cut off does not count, and is terminated."""
     journal.seek(0)
     written, shape = journal.read(), TypeAdapter(_Done)
     for line in written.splitlines():
@@ -217,7 +217,7 @@ COLUMNS = (
 
 
 def _write_table(ended: Sequence[_Done], output: Path) -> None:
-    """Write the table of results: readable by its owner alone, for it names studies."""
+    """Write the table of results. It names studies, so only its owner may read it."""
     rows = [
         {"study_instance_uid": entry.study_uid, "notice": RESEARCH_USE, **row}
         for entry in ended

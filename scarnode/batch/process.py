@@ -1,4 +1,4 @@
-"""A process of its own for the studies of `scarnode segment`: what brings it down fails alone."""
+"""The worker process of `scarnode segment`. A study that crashes it fails alone."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from scarnode.pipeline.segment import Segmenter
 
 TIME_LIMIT = 1800.0
-"""Seconds that a study may take."""
+"""Most seconds of a study."""
 
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What is asked of every study.
+    """Options of the analysis of every study.
 
     Attributes
     ----------
@@ -40,9 +40,9 @@ class BatchOptions:
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     kinds : tuple of str
-        Which of `scarnode.pipeline.report.KINDS` are asked for besides the usual ones.
+        Which of `scarnode.pipeline.report.KINDS` are made besides the usual ones.
     workers : int
-        Processes, each of which holds the network and shares the CPU's cores with the others.
+        Processes. Each holds the network; they share the CPU's cores.
     """
 
     output: Path
@@ -53,11 +53,11 @@ class BatchOptions:
 
 
 class StudyProcess:
-    """A process for one study at a time; started when first needed, and again after it died.
+    """A process that analyses one study at a time. It is started when first needed, and again after a crash.
 
     Parameters
     ----------
-    options : Order
+    options : BatchOptions
     threads : int
         CPU threads of the network.
     """
@@ -68,12 +68,12 @@ class StudyProcess:
         self._pid = 0
 
     def analyse(self, study_uid: str, files: Sequence[Path]) -> Outcome:
-        """Analyse a study; what brings the process down, or takes too long, is an outcome with a reason.
+        """Analyse a study. A crash or a timeout of the process gives an outcome with a reason.
 
         Raises
         ------
         WeightsError
-            The network can not be loaded: no study could be analysed.
+            The network can not be loaded, so no study can be analysed.
         """
         try:
             if self._pool is None:
@@ -83,7 +83,7 @@ class StudyProcess:
         except WeightsError:
             raise
         except BrokenProcessPool:
-            why = "its process ended: by hand, for want of memory, or by a crash in native code"
+            why = "its process ended: killed, out of memory, or a crash in native code"
         except TimeoutError:
             why = f"it took longer than {TIME_LIMIT:.0f} s"
         except Exception as error:
@@ -93,7 +93,7 @@ class StudyProcess:
         return Outcome((), (RejectedSeries(study_uid, FAILED, why, study_uid),))
 
     def end(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         if self._pool is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
@@ -102,9 +102,9 @@ class StudyProcess:
 
 
 def _begin() -> None:
-    """Make a process ready."""
+    """Initialise the worker process."""
     keep_quiet_about_patients()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     end_with_parent()
 
 
@@ -127,6 +127,6 @@ def _segmenter(weights: Path | None, device: str, threads: int) -> Segmenter:
         return Segmenter(weights, device)
     except ScarnodeError as error:
         raise WeightsError(error.what, error.where, error.todo) from None
-    except Exception as error:  # e.g. a device that is not there
+    except Exception as error:  # e.g. an absent device
         why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise WeightsError(f"the network can not be loaded on {device}: {why}", todo="Try --device cpu") from None

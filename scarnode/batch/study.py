@@ -1,4 +1,4 @@
-"""One study without a network: the same search and analysis as the node's, on files."""
+"""One study from files: the same search and analysis as in the node."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StackOutcome:
     sc: str
     png: str
     more: dict[str, str]
-    """Kind and file of every other object that was asked for."""
+    """Kind and file of every other object that was requested."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class RejectedSeries:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a set of files."""
+    """The result of analysing a set of files."""
 
     stacks: tuple[StackOutcome, ...]
     rejected: tuple[RejectedSeries, ...]
@@ -59,7 +59,7 @@ class Outcome:
 
 
 FAILED = "FAILED"
-"""Reason of what should have been analysed and could not be."""
+"""Reason of a stack or study whose analysis failed."""
 
 
 def analyse_study(
@@ -77,11 +77,11 @@ def analyse_study(
     output : Path
         Gets one sub-folder per stack with ``seg.dcm``, ``sr.dcm``, ``sc.dcm`` and ``sheet.png``.
     segmenter : callable
-        Gives the network; called only where there is a stack.
+        Returns the network; called only where there is a stack.
     rules : Rules, optional
         How a stack is recognised.
     kinds : collection of str
-        Which of `scarnode.pipeline.report.KINDS` are asked for besides the usual ones.
+        Which of `scarnode.pipeline.report.KINDS` are made besides the usual ones.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def analyse_study(
         for series in found.series
         if series.verdict is not Verdict.ACCEPTED
     ]
-    faults = {path for path, _ in found.system_faults}  # a further run does them again
+    faults = {path for path, _ in found.system_faults}  # the next run tries them again
     rejected += [
         RejectedSeries(str(path), FAILED if path in faults else "UNREADABLE", why) for path, why in found.unreadable
     ]
@@ -138,9 +138,11 @@ def _analyse_one(stack: Stack, segmenter: Segmenter, output: Path, kinds: Collec
 
 
 def not_writable(error: OSError, where: Path) -> InputError:
-    """Return what is said of an output folder that can not be written."""
+    """Return the error of an output folder that can not be written."""
     what = f"can not be written ({error.strerror})"
-    return InputError(what, str(error.filename or where), "Name a folder that this user alone can write, with room")
+    return InputError(
+        what, str(error.filename or where), "Name a folder that this user alone can write, with free space"
+    )
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:
@@ -159,5 +161,5 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def names(paths: Sequence[Path]) -> str:
-    """Return paths for a sentence."""
+    """Format paths for a message."""
     return ", ".join(str(path) for path in paths)
