@@ -1,4 +1,4 @@
-"""Who may log in: a name, a role, and a salted scrypt hash of a password, as one line of config.ini."""
+"""Accounts of the web pages: a name, a role and a salted scrypt hash of the password, one line of config.ini each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MEMORY = 64 << 20
 MIN_LENGTH = 10
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 CHECKS_AT_A_TIME = threading.Semaphore(2)
-"""Passwords checked at a time: more would take the node's memory and cores."""
+"""Most passwords that are checked at a time: this bounds memory and CPU."""
 
 
 class Role(str, Enum):
-    """What a person may do."""
+    """What a user may do."""
 
     VIEWER = "viewer"
     """See everything but the settings."""
@@ -31,7 +31,7 @@ class Role(str, Enum):
 
 @dataclass(frozen=True)
 class Account:
-    """A person who may log in.
+    """A user who may log in.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Account:
         Letters, digits and ``. _ @ -``.
     role : Role
     salt, key : bytes
-        Of scrypt; shown nowhere.
+        Of scrypt; never shown.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Account:
         return f"{self.name} {self.role.value} scrypt${_text(self.salt)}${_text(self.key)}"
 
     def knows(self, password: str) -> bool:
-        """Return whether this is the person's password; takes about 0.1 s."""
+        """Return whether this is the user's password; takes about 0.1 s."""
         return hmac.compare_digest(self.key, _scrypt(password, self.salt))
 
 
@@ -77,7 +77,7 @@ def read_account(line: str) -> Account:
     Raises
     ------
     ValueError
-        Saying what is allowed; it does not quote the line.
+        Saying what is allowed, without the line itself.
     """
     try:
         name, role, hashed = line.split()
@@ -92,7 +92,7 @@ def read_account(line: str) -> Account:
 
 
 NOBODY = Account("nobody", Role.VIEWER, b"-" * 16, b"-" * 32)
-"""Checked where there is no such name, so that the time of the answer does not tell."""
+"""Checked where the name is unknown, so that the response time does not reveal which names exist."""
 
 
 def _check_name(name: str) -> None:

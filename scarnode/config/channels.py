@@ -1,4 +1,4 @@
-"""How people are reached: a mail server, a webhook."""
+"""Channels of notifications: a mail server, a webhook."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MAIL_PORTS = {"starttls": 587, "smtps": 465, "smtp": 25}
-"""Ports of a mail server by how it is spoken to (RFC 8314, RFC 6409, RFC 5321)."""
+"""Default ports of a mail server by scheme (RFC 8314, RFC 6409, RFC 5321)."""
 
 
 @dataclass(frozen=True)
 class MailServer:
-    """A mail server that takes messages, and between whom they go.
+    """A mail server, with sender and recipients of the messages.
 
     Attributes
     ----------
     scheme : str
         ``starttls``, ``smtps`` (TLS from the start) or ``smtp`` (no TLS).
     user, password : str
-        Empty: it is not asked to know us.
+        Empty: no authentication.
     ca_file : Path or None
-        Who may vouch for it; None: the public authorities.
+        Certificate authorities that are trusted for it; None: the public ones.
     timeout : float
-        Seconds for each of its answers; the whole has three times as long.
+        Seconds for each of its responses. The whole message has three times as long.
     """
 
     scheme: str
@@ -48,7 +48,7 @@ class Webhook:
     secret : str
         Signs the body; empty: it is not signed.
     ca_file : Path or None
-        Who may vouch for it; None: the public authorities.
+        Certificate authorities that are trusted for it; None: the public ones.
     timeout : float
         Seconds for the connection, and for the answer.
     """
@@ -59,4 +59,4 @@ class Webhook:
     timeout: float = 20.0
 
     def __str__(self) -> str:
-        return "webhook"  # the address may hold a secret of its own
+        return "webhook"  # the URL may hold a secret

@@ -24,10 +24,10 @@ class DestinationSection(PeerSection):
 
     objects: Kinds = USUAL
     commitment: bool = False
-    """Whether it is asked to commit itself to keep what it was sent."""
+    """Whether storage commitment is requested."""
 
     def peer(self, name: str, tls: TlsSection = TlsSection()) -> Destination:  # noqa: B008 (frozen)
-        """Return the destination as the deliver room takes it."""
+        """Return the destination for `scarnode.dicom.scu`."""
         return Destination(
             name,
             self.host,
@@ -50,7 +50,7 @@ class WebDestinationSection(Section):
     token: SecretStr = SecretStr("")
     """Sent as bearer token; empty: none."""
     ca_file: CertificatesFile | None = None
-    """PEM file of the certificate authorities that may vouch for the peer; empty: the public ones."""
+    """PEM file of the certificate authorities that are trusted for the peer; empty: the public ones."""
     objects: Kinds = USUAL
     timeout_seconds: Seconds = 30.0
 
@@ -72,7 +72,7 @@ class WebDestinationSection(Section):
         return token
 
     def peer(self, name: str, tls: TlsSection = TlsSection()) -> WebDestination:  # noqa: B008 (frozen)
-        """Return the destination as the deliver room takes it."""
+        """Return the destination for `scarnode.dicom.scu`."""
         password, token = self.password.get_secret_value(), self.token.get_secret_value()
         return WebDestination(
             name,

@@ -1,4 +1,4 @@
-"""Secrets of config.ini that others on the machine can read: in it, and in the key files that it names."""
+"""Secrets that other users of the machine can read: in config.ini, and in the key files that it names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WITH_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def exposed_secrets(path: Path) -> Iterator[tuple[str, str]]:
-    """Return what others can read, and what to do about it, both in words.
+    """Return the secrets that others can read, and what to do, as text.
 
     Parameters
     ----------
@@ -47,9 +47,7 @@ def _is_secret(key: str, value: str) -> bool:
 
 
 def _read_by_others(path: Path, group: bool) -> bool:
-    """Return whether more than the owner can read a file; a group by which we ourselves read it is none of the
-    others.
-    """
+    """Return whether others than the owner can read a file. The node's own group does not count."""
     status = path.stat()
     ours = status.st_uid == os.geteuid()
     return bool(status.st_mode & (stat.S_IROTH | (stat.S_IRGRP if group and ours else 0)))

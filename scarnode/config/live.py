@@ -1,4 +1,4 @@
-"""What a running node takes over when config.ini is read again, and what needs a restart."""
+"""Which settings a running node applies when it reads config.ini again, and which need a restart."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ RESTART: dict[str, tuple[str, ...]] = {
 }
 """Keys of each section that need a restart: ports, folders, the ledger, worker processes and whatever is built on them.
 
-All others, [recognition] and every [destination:NAME] are taken over.
+All others, [recognition] and every [destination:NAME] are applied.
 """
 
 
 def merge(running: Settings, read: Settings) -> tuple[Settings, tuple[str, ...]]:
-    """Return the settings a running node can take over, and what it can not.
+    """Return the settings that a running node can apply, and the keys that need a restart.
 
-    A section in which a key changed that needs a restart is kept whole: half of it would be something that nobody wrote
-    (a port for TLS without the authority by which callers are checked, for example).
+    If such a key changed, the whole section is kept. Half a section would be a mix that nobody wrote, for example a TLS
+    port without the authority that peers are checked by.
 
     Parameters
     ----------
     running, read : Settings
-        Those of now, and those that config.ini has.
+        The current ones, and those of config.ini.
 
     Returns
     -------

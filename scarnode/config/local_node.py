@@ -1,4 +1,4 @@
-"""How other processes on this machine reach the running node: its own port, as config.ini describes it."""
+"""How processes on this machine reach the running node, by config.ini."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def own_address(host: str) -> str:
-    """Return the address by which this machine calls a node that listens on `host`."""
+    """Return the address by which this machine reaches a node that listens on `host`."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -28,15 +28,15 @@ def own_address(host: str) -> str:
 
 
 def own_source(host: str) -> Network | str:
-    """Return where calls from this machine to a node that listens on `host` come from."""
+    """Return the source address of associations from this machine to a node that listens on `host`."""
     return parse_source(own_address(host))
 
 
 def own_peers(settings: Settings) -> tuple[AllowedPeer, ...]:
-    """Return who calls the node because of itself.
+    """Return the peers that the node's own commands need.
 
-    `scarnode send`, `pull` and `doctor` from this machine, under the node's own title; `pull` by C-GET, in the name of
-    the archive; and the archives that are asked to send (C-MOVE), each from its own address.
+    They are: `scarnode send`, `pull` and `doctor` from this machine, under the node's own AE title; `pull` by C-GET,
+    under the archive's AE title; and the archives that send by C-MOVE, each from its own address.
     """
     here = own_source(settings.node.host)
     archives = [
@@ -47,7 +47,7 @@ def own_peers(settings: Settings) -> tuple[AllowedPeer, ...]:
 
 
 def own_node(settings: Settings, timeout: float = 60.0) -> Destination:
-    """Return the node of config.ini as a peer to call from this machine; by TLS where it has no other port."""
+    """Return the node of config.ini as a peer for this machine; by TLS where it has no other port."""
     node, tls = settings.node, settings.tls
     host = own_address(node.host)
     if not (tls.only and tls.port):
@@ -65,17 +65,17 @@ def make_link(
     name: str,
     how: Literal["move", "get"] | None = None,
 ) -> Link:
-    """Return the way from a source of config.ini to the node.
+    """Return the link from a source of config.ini to the node.
 
     Parameters
     ----------
     settings : Settings
     arrived : callable
-        How many of a study's instances the ledger has (`scarnode.dicom.query.Link`).
+        Returns how many of a study's instances the ledger has (`scarnode.dicom.query.Link`).
     name : str
         Of the source.
     how : {"move", "get"}, optional
-        Other than the source's.
+        Overrides that of the source.
     """
     from scarnode.dicom.query import Link
 

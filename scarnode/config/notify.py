@@ -1,4 +1,4 @@
-"""[notify]: who is told of alarms, and when there is one."""
+"""[notify]: who is notified of alarms, and their limits."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _web_address(url: str) -> str:
 
 
 class NotifySection(Section):
-    """[notify]: who is told of alarms, and from when on something is one."""
+    """[notify]: who is notified of alarms, and their limits."""
 
     mail_server: Annotated[str, AfterValidator(_mail_server)] = ""
     """starttls://HOST:587, smtps://HOST:465 or smtp://HOST:25; empty: no mail."""
@@ -63,20 +63,20 @@ class NotifySection(Section):
     webhook_url: Annotated[str, AfterValidator(_web_address)] = ""
     """Gets a POST of JSON; empty: none."""
     webhook_secret: SecretStr = SecretStr("")
-    """Signs what is posted (HMAC-SHA256); empty: it is not signed."""
+    """Signs the body (HMAC-SHA256); empty: it is not signed."""
     ca_file: CertificatesFile | None = None
-    """PEM file of the authorities that may vouch for both servers; empty: the public ones."""
+    """PEM file of the certificate authorities that are trusted for both servers; empty: the public ones."""
     link: Annotated[str, AfterValidator(_web_address)] = ""
-    """Where people reach this node's web pages; stands in messages."""
+    """URL of this node's web pages, for the messages."""
     queue_minutes: Minutes = 60.0
-    """A job or a study that waits longer raises the alarm `queue_age`. 0: never."""
+    """A job or study that waits longer raises the alarm `queue_age`. 0: never."""
     destination_minutes: Minutes = 30.0
-    """Results that a destination does not take for longer raise `destination_NAME`. 0: never."""
+    """A destination that accepts no results for longer raises `destination_NAME`. 0: never."""
     flagged_percent: Annotated[float, Field(ge=0, le=100)] = 50.0
     """More flagged results than this among the last `flagged_results` raise `flag_rate`. 0: never."""
     flagged_results: Annotated[int, Field(ge=1, le=1000)] = 20
     held_jobs: bool = False
-    """Held results raise `held_jobs`, too."""
+    """Held results raise the alarm `held_jobs`."""
 
     @field_validator("mail_password")
     @classmethod
@@ -98,7 +98,7 @@ class NotifySection(Section):
         return value
 
     def mail(self) -> MailServer | None:
-        """Return the way by mail, where there is one."""
+        """Return the mail server; None where there is none."""
         if not self.mail_server:
             return None
         scheme, host, port = _parse_mail_server(self.mail_server)
@@ -106,6 +106,6 @@ class NotifySection(Section):
         return MailServer(scheme, host, port, self.mail_from, self.mail_to, self.mail_user, secret, self.ca_file)
 
     def webhook(self) -> Webhook | None:
-        """Return the way by webhook, where there is one."""
+        """Return the webhook; None where there is none."""
         secret = self.webhook_secret.get_secret_value()
         return Webhook(self.webhook_url, secret, self.ca_file) if self.webhook_url else None

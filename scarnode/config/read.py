@@ -1,4 +1,4 @@
-"""config.ini, read once into typed settings; every error names file, section, key, value and what is allowed."""
+"""Reads config.ini into typed settings. Every error names file, section, key, value and the allowed values."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SECTIONS = {
     if name not in ("recognition", "destinations", "sources", "pulls")
 }
 NAMED = {"destination:": "destinations", "source:": "sources", "pull:": "pulls"}
-"""How sections begin of which there may be several, and where `Settings` has them."""
+"""Prefixes of sections that may occur several times, and their attributes in `Settings`."""
 PEM_FILES = ("certificate", "private_key", "ca_file")
 SECRETS = ("password", "token", "users", "mail_password", "webhook_secret", "webhook_url", "broker")
-"""Keys whose values stand in no message."""
+"""Keys whose values appear in no message."""
 
 
 def read_settings(path: Path) -> Settings:
@@ -39,7 +39,7 @@ def read_settings(path: Path) -> Settings:
     Parameters
     ----------
     path : Path
-        Relative paths inside the file count from the folder the file lies in. A value
+        Relative paths in the file are relative to the file's folder. A value
         ``SCARNODE_<SECTION>_<KEY>`` in the environment (e.g. ``SCARNODE_LEDGER_URL``, or for [destination:pacs]
         ``SCARNODE_DESTINATION_PACS_PASSWORD``) replaces the file's.
 
@@ -50,7 +50,7 @@ def read_settings(path: Path) -> Settings:
     Raises
     ------
     ConfigError
-        Listing every fault found, each with file, section, key, value and what is allowed.
+        Listing every fault, each with file, section, key, value and the allowed values.
     """
     raw = _parse(path)
     faults: list[str] = []
@@ -116,13 +116,13 @@ def _parse(path: Path) -> dict[str, dict[str, str]]:
     for name, value in os.environ.items():
         fitting = [prefix for prefix in prefixes if name.startswith(prefix)]
         if fitting and value:
-            prefix = max(fitting, key=len)  # of [destination:pacs] and [destination:pacs_2] the one that is meant
+            prefix = max(fitting, key=len)  # tells [destination:pacs] from [destination:pacs_2]
             raw.setdefault(prefixes[prefix], {})[name.removeprefix(prefix).lower()] = value
     return raw
 
 
 def _anchored(section: str, items: dict[str, str], folder: Path) -> dict[str, Any]:
-    """Resolve relative paths, a SQLite file's too, against the folder of config.ini; drop empty values."""
+    """Resolve relative paths, also of a SQLite file, against the folder of config.ini. Drop empty values."""
     anchored: dict[str, Any] = {key: value for key, value in items.items() if value != ""}
     if section in ("spool", "results") and "path" in anchored:
         anchored["path"] = folder / anchored["path"]
@@ -145,7 +145,7 @@ def _listed(items: dict[str, str]) -> dict[str, Any]:
 
 
 def _validated(kind: Any, section: str, items: dict[str, Any], path: Path, faults: list[str]) -> Any:
-    """Return the section as its type, or None after noting each fault."""
+    """Return the section as its type, or None after adding its faults to the list."""
     allowed = [field.name for field in dataclasses.fields(Rules)] if kind is Rules else list(kind.model_fields)
     known = {key: value for key, value in items.items() if key in allowed}
     faults += [

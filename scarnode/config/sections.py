@@ -41,18 +41,18 @@ class NodeSection(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 11112
     """0: any free port."""
     calling_ae_titles: AllowedPeers = ()
-    """Who may send, and from where; empty: anyone."""
+    """Which AE titles may send, and from where; empty: all."""
     max_associations: Annotated[int, Field(ge=1, le=400)] = Limits.max_associations
     max_associations_per_address: Annotated[int, Field(ge=1, le=400)] = Limits.max_associations_per_address
     network_timeout_seconds: Seconds = Limits.network_timeout
-    """Silence in the middle of a message."""
+    """Longest silence in the middle of a message."""
     idle_timeout_seconds: Seconds = Limits.idle_timeout
-    """Silence between two messages."""
+    """Longest silence between two messages."""
     direct_store: bool = True
-    """Images take the short way from the line into the spool; no: through pynetdicom, like all other messages."""
+    """Images are stored by the fast C-STORE path; no: by pynetdicom, like all other messages."""
 
     def limits(self) -> Limits:
-        """Return what a peer may take, as the receive room wants it."""
+        """Return the limits of a peer for `scarnode.dicom.scp`."""
         return Limits(
             max_associations=self.max_associations,
             max_associations_per_address=self.max_associations_per_address,
@@ -62,18 +62,18 @@ class NodeSection(Section):
 
 
 class TlsSection(Section):
-    """[tls]: what the node shows of itself, and the port where it is called by TLS."""
+    """[tls]: the node's certificate, and its TLS port."""
 
     certificate: Path | None = None
-    """PEM file; certificates between it and the root may stand behind it."""
+    """PEM file; intermediate certificates may follow in it."""
     private_key: Annotated[Path | None, Field(validate_default=True)] = None
     """PEM file, without a password."""
     ca_file: CertificatesFile | None = None
-    """PEM file of the authorities that may vouch for peers."""
+    """PEM file of the certificate authorities that are trusted for peers."""
     mutual: bool = True
-    """Whoever calls must show a certificate."""
+    """Calling peers must show a certificate."""
     port: Port | None = None
-    """Where the node is called by TLS; empty: nowhere."""
+    """Port of TLS associations; empty: none."""
     only: bool = False
     """The port of [node] stays closed."""
 
@@ -107,17 +107,17 @@ class TlsSection(Section):
         return only
 
     def identity(self) -> Identity | None:
-        """Return what the node shows of itself, where there is something."""
+        """Return the node's certificate and key; None without TLS."""
         return Identity(self.certificate, self.private_key) if self.certificate and self.private_key else None
 
 
 class SpoolSection(Section):
-    """[spool]: where received instances lie, byte for byte as they came."""
+    """[spool]: the folder of received instances, byte for byte as they came."""
 
     path: Path = Path("/var/lib/scarnode/spool")
     min_free_percent: Annotated[float, Field(ge=0, le=90)] = 5.0
     min_free_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
-    """The floor of free space is the smaller of the two; holds for the disks of results and ledger too. 0: none."""
+    """The limit of free space is the smaller of the two. It holds for the disks of results and ledger too. 0: none."""
 
     def free_space_limit(self) -> FreeSpaceLimit:
         """Return the limit of free space as the spool takes it."""
@@ -125,7 +125,7 @@ class SpoolSection(Section):
 
 
 class ResultsSection(Section):
-    """[results]: where result objects lie until (and after) they are delivered."""
+    """[results]: the folder of result objects, before and after their delivery."""
 
     path: Path = Path("/var/lib/scarnode/results")
 
@@ -137,14 +137,14 @@ class LedgerSection(Section):
 
 
 class ClusterSection(Section):
-    """[cluster]: what several machines on one ledger need besides (docs/cluster.md)."""
+    """[cluster]: settings of several machines on one ledger (docs/cluster.md)."""
 
     broker: Annotated[str, Field(pattern=r"^((rediss?|amqps?)://.+)?$")] = ""
-    """Redis or RabbitMQ, over which a new job is told to other machines at once; empty: they look every second."""
+    """Redis or RabbitMQ, which notifies other machines of a new job at once; empty: they poll every second."""
 
 
 class StudySection(Section):
-    """[study]: when a study counts as complete, and which results wait for a person."""
+    """[study]: when a study is complete, and which results are held."""
 
     quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     """A study is complete when no instance of it arrived for this long."""
@@ -159,17 +159,17 @@ class StudySection(Section):
     )
     """A result with one of these flags is held until `scarnode jobs retry`."""
     urgent_calling_ae_titles: Annotated[tuple[AETitle, ...], BeforeValidator(split_list)] = ()
-    """A study with an image from one of these is analysed before the others that wait."""
+    """A study with an image from one of these AE titles is analysed before others."""
 
 
 class RetentionSection(Section):
-    """[retention]: how long images and results stay on this machine once all is sent."""
+    """[retention]: how long images and results are kept on this machine once everything is sent."""
 
     sources_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     results_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     """Counted from the last image of the study and the end of its last job. 0: for ever."""
     free_when_full: bool = False
-    """Near the floor of free space (see [spool]) the oldest studies of which all is sent are deleted at any age."""
+    """Near the limit of free space (see [spool]) the oldest studies that are sent are deleted, whatever their age."""
 
 
 class SegmentSection(Section):
@@ -183,64 +183,64 @@ class SegmentSection(Section):
     """CPU threads of a worker; 0: all cores shared among the workers."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     time_limit_seconds: Seconds = 600.0
-    """A worker that takes longer over one stack is ended, and the attempt counted."""
+    """A worker that takes longer for one stack is killed, and the attempt counts."""
     memory_limit_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """What one analysis may take on top of the loaded network; 0: any amount; empty: half of the machine's memory,
-    shared among the workers, at least 2."""
+    """Memory of one analysis beside the loaded network; 0: no limit; empty: half of the machine's memory, shared among
+    the workers, at least 2."""
 
 
 class DeliverSection(Section):
-    """[deliver]: how often a destination that does not take a result is asked again."""
+    """[deliver]: how often a failed delivery is tried again."""
 
     first_delay_seconds: Seconds = 5.0
     max_delay_seconds: Seconds = 900.0
     max_attempts: Annotated[int, Field(ge=1)] = 200
     commitment_wait_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600.0
-    """How long a report on a storage commitment may take; it is asked for again then, and after twice as long each."""
+    """How long a storage commitment report may take. Then it is requested again, each time after twice as long."""
     commitment_max_requests: Annotated[int, Field(ge=1, le=100)] = 10
 
 
 class ReportSection(Section):
-    """[report]: what is told of a job that came to nothing."""
+    """[report]: the report of a failed job."""
 
     failures: bool = True
-    """A job that failed for good sends its destinations an SR and a page that say so, and why."""
+    """A job that failed for good sends an SR and a report page with the reason."""
 
 
 class AuditSection(Section):
-    """[audit]: where audit messages (IHE ATNA, DICOM PS3.15 Annex A.5) go."""
+    """[audit]: the repository of audit messages (IHE ATNA, DICOM PS3.15 Annex A.5)."""
 
     url: Annotated[str, AfterValidator(checked_repository)] = ""
     """syslog-tls://HOST:PORT or syslog-udp://HOST:PORT; empty: no audit messages are made."""
     ca_file: CertificatesFile | None = None
-    """PEM file of the authorities that may vouch for the repository; empty: those of [tls], else the public ones."""
+    """PEM file of the certificate authorities trusted for the repository; empty: that of [tls], else public ones."""
     source_id: Annotated[str, Field(max_length=255)] = ""
     """AuditSourceID; empty: the node's AE title."""
     enterprise_site_id: Annotated[str, Field(max_length=255)] = ""
     """AuditEnterpriseSiteID; empty: none."""
 
     def repository(self, tls: TlsSection) -> Repository | None:
-        """Return the repository as the audit room takes it."""
+        """Return the repository for `scarnode.audit`."""
         return Repository(*parse_url(self.url), tls.identity(), self.ca_file or tls.ca_file) if self.url else None
 
 
 class LogSection(Section):
-    """[log]: to standard error, where systemd's journal takes it up."""
+    """[log]: the log on standard error, which systemd's journal records."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
 class PeerSection(Section):
-    """What [destination:NAME] and [source:NAME] say of an AE that is called by DIMSE."""
+    """Keys that [destination:NAME] and [source:NAME] share: an AE that is called by DIMSE."""
 
     host: Annotated[str, Field(min_length=1)]
     port: Port
     ae_title: AETitle
     tls: bool = False
     ca_file: CertificatesFile | None = None
-    """PEM file of the authorities that may vouch for the peer; empty: that of [tls], else the public ones."""
+    """PEM file of the certificate authorities trusted for the peer; empty: that of [tls], else the public ones."""
     tls_name: str = ""
-    """What the peer's certificate says it is; empty: host."""
+    """Host name in the peer's certificate; empty: host."""
     timeout_seconds: Seconds = 30.0
 
     @field_validator("ca_file", "tls_name")
@@ -251,5 +251,5 @@ class PeerSection(Section):
         return value
 
     def protection(self, tls: TlsSection) -> Protection | None:
-        """Return how the peer is spoken to by TLS, where it is."""
+        """Return the TLS settings for the peer; None without TLS."""
         return Protection(tls.identity(), self.ca_file or tls.ca_file, self.tls_name) if self.tls else None

@@ -1,4 +1,4 @@
-"""Everything that config.ini says, as one value."""
+"""All settings of config.ini, as one value."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _RULES = TypeAdapter(Rules)
 
 
 class Settings(BaseModel):
-    """Everything that config.ini says."""
+    """All settings of config.ini."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,15 +69,15 @@ class Settings(BaseModel):
         return hashlib.sha256(_RULES.dump_json(self.recognition)).hexdigest()
 
     def peers(self) -> dict[str, Destination | WebDestination]:
-        """Return the destinations as the deliver room takes them."""
+        """Return the destinations for `scarnode.dicom.scu`."""
         return {name: section.peer(name, self.tls) for name, section in self.destinations.items()}
 
     def archives(self) -> dict[str, Archive]:
-        """Return the sources as the query room takes them."""
+        """Return the sources for `scarnode.dicom.query`."""
         return {name: section.archive(name, self.tls) for name, section in self.sources.items()}
 
     def pull_rules(self) -> dict[str, PullRule]:
-        """Return the nightly rules as the query room takes them."""
+        """Return the nightly rules for `scarnode.dicom.query`."""
         return {name: section.rule(name) for name, section in self.pulls.items()}
 
     def folders(self) -> dict[str, Path]:
@@ -88,7 +88,7 @@ class Settings(BaseModel):
         return folders
 
     def objects(self) -> dict[str, tuple[str, ...]]:
-        """Return the kinds of result object that each destination takes."""
+        """Return the kinds of result object that each destination gets."""
         return {name: destination.objects for name, destination in self.destinations.items()}
 
     def audit_trail(self) -> AuditTrail:
@@ -97,6 +97,6 @@ class Settings(BaseModel):
         return AuditTrail(self.audit.repository(self.tls), source, self.spool.path / "audit")
 
     def kinds(self) -> tuple[str, ...]:
-        """Return the kinds of result object to make: the usual ones, and what any destination takes."""
+        """Return the kinds of result object to make: the usual ones, and those that any destination gets."""
         wanted = {*USUAL, *(kind for kinds in self.objects().values() for kind in kinds)}
         return tuple(kind for kind in KINDS if kind in wanted)

@@ -1,4 +1,4 @@
-"""config.ini and the systemd unit as they come with scarnode."""
+"""The config.ini and the systemd unit that come with scarnode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def shipped_config(data: Path | None = None) -> str:
 
 
 def shipped_unit(roles: bool = False) -> str:
-    """Return the systemd unit, with the path of the scarnode that runs this where it is not that of the guide.
+    """Return the systemd unit, with the path of the running scarnode where it differs from that in the guide.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""[source:NAME]: archives that studies are pulled from; [pull:NAME]: what is pulled at night."""
+"""[source:NAME]: archives from which studies are pulled; [pull:NAME]: rules of the nightly pull."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def _known_character_set(value: str) -> str:
 
 
 class SourceSection(PeerSection):
-    """[source:NAME]: an archive that is asked for studies (C-FIND) and gives them (C-MOVE or C-GET)."""
+    """[source:NAME]: an archive from which studies are queried (C-FIND) and retrieved (C-MOVE or C-GET)."""
 
     how: Literal["move", "get"] = "move"
     """By C-MOVE the archive sends to this node, whose address it must know; by C-GET on the node's own association."""
     character_set: Annotated[str, AfterValidator(_known_character_set)] = "ISO_IR 192"
-    """Specific Character Set of questions that are not plain ASCII."""
+    """Specific Character Set of queries that are not plain ASCII."""
     most_answers: Annotated[int, Field(ge=0)] = 0
-    """Answers after which the archive stops without a word; 0: it says so."""
+    """Number of responses after which the archive stops without a message; 0: it reports the limit."""
 
     def archive(self, name: str, tls: TlsSection = TlsSection()) -> Archive:  # noqa: B008 (frozen)
-        """Return the archive as the query room takes it."""
+        """Return the archive for `scarnode.dicom.query`."""
         peer = Destination(
             name, self.host, self.port, self.ae_title, timeout=self.timeout_seconds, tls=self.protection(tls)
         )
@@ -59,7 +59,7 @@ class SourceSection(PeerSection):
 
 
 class PullSection(Section):
-    """[pull:NAME]: a rule by which studies are pulled every night."""
+    """[pull:NAME]: a rule for studies that are pulled every night."""
 
     source: Annotated[str, Field(min_length=1)]
     modality: str = "MR"
@@ -68,12 +68,12 @@ class PullSection(Section):
     since: Annotated[timedelta | date, BeforeValidator(_since)] = timedelta(days=7)
     at: Annotated[time, BeforeValidator(_time_of_day)] = time(2, 0)
     limit: Annotated[int, Field(ge=1)] = 50
-    """Studies a night."""
+    """Most studies in a night."""
     pause_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
-    """Between two studies."""
+    """Pause between two studies."""
 
     def rule(self, name: str) -> PullRule:
-        """Return the rule as the query room takes it."""
+        """Return the rule for `scarnode.dicom.query`."""
         return PullRule(
             name, self.source, self.modality, self.description, self.since, self.at, self.limit, self.pause_seconds
         )

@@ -1,4 +1,4 @@
-"""What values of config.ini may be: words, callers, ports, certificates."""
+"""Types of values in config.ini: lists, allowed peers, ports, certificates."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def _allowed_peers(value: Any) -> Any:
 
 
 def _certificates(path: Path) -> Path:
-    """Hold a file of certificates to what the TLS library can read."""
+    """Check that the TLS library can read a file of certificates."""
     check_authorities(path)
     return path
 
 
 def checked_repository(url: str) -> str:
-    """Hold an audit repository's address to what we can send to."""
+    """Check the address of an audit repository."""
     if url:
         parse_url(url)
     return url

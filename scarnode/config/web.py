@@ -1,4 +1,4 @@
-"""[web]: the pages that the node shows to a browser."""
+"""[web]: the node's web pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scarnode.config.types import Section, StringList
 
 
 def _address(value: str) -> str:
-    """Hold a value to an IP address, and say what is allowed."""
+    """Check that a value is an IP address."""
     try:
         return str(ipaddress.ip_address(value)) if value else ""
     except ValueError:
@@ -37,18 +37,18 @@ def _names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class WebSection(Section):
-    """[web]: pages, the same as JSON, metrics and health: for browsers on this machine, or elsewhere by TLS."""
+    """[web]: pages, JSON API, metrics and health, for browsers on this machine, or elsewhere by TLS."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8104
     """0: nothing is served."""
     tls: bool = False
     """Whether it is served by TLS, with the certificate of [tls]."""
     proxy: Annotated[str, AfterValidator(_address)] = ""
-    """Address of a reverse proxy that does the TLS: nobody else beyond this machine is answered; empty: none."""
+    """Address of a reverse proxy with TLS: other machines are refused; empty: none."""
     host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
     """Address to listen on."""
     names: Annotated[StringList, AfterValidator(_names)] = ()
-    """Host names by which browsers reach it, besides localhost, this machine's name and plain addresses."""
+    """Host names of the pages, besides localhost, this machine's name and IP addresses."""
     users: Annotated[tuple[Account, ...], BeforeValidator(_accounts)] = Field(default=(), repr=False)
     """Who may log in by password, one ``NAME ROLE HASH`` a line."""
 
@@ -62,12 +62,12 @@ class WebSection(Section):
     @field_validator("host")
     @classmethod
     def _is_private(cls, host: str, info: ValidationInfo) -> str:
-        """Refuse to send patient data and passwords over a network in the clear."""
+        """Check that patient data and passwords do not cross a network without TLS."""
         if not (ipaddress.ip_address(host).is_loopback or info.data.get("tls") or info.data.get("proxy")):
             raise ValueError("127.0.0.1 or ::1; another address with tls = yes, or with the address of a proxy")
         return host
 
     @property
     def secure(self) -> bool:
-        """Return whether browsers reach it by https."""
+        """Return whether browsers use https."""
         return self.tls or bool(self.proxy)

@@ -1,7 +1,7 @@
-"""doctor: looks at everything that a node needs, says what to do about what is amiss, and tries it out.
+"""doctor: checks everything that a node needs, proposes a remedy for each fault, and runs a self-test.
 
-`examine` gives a `Finding` for each; the last ones are of a self-test: a synthetic study goes through the running node
-to a checked result, and nothing of it is sent anywhere.
+`examine` yields a `Finding` for each check. The last ones are of the self-test: the running node analyses a synthetic
+study, the result is checked, and nothing is sent to a destination.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ __all__ = ["Finding", "examine"]
 def examine(
     config: Path, try_out: bool = True, progress: Callable[[str], None] = lambda text: None
 ) -> Iterator[Finding]:
-    """Look at a node.
+    """Check a node.
 
     Parameters
     ----------
     config : Path
         Its config.ini.
     try_out : bool
-        Also send a synthetic study through the node; where none runs, it is analysed in this process.
+        Run the self-test. Without a running node, the synthetic study is analysed in this process.
     progress : callable
-        Told what is waited for.
+        Called with a message before each wait.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""What the doctor looks at on this machine: files, disks, clock, ports, device, fonts."""
+"""Checks of this machine: files, disks, clock, ports, device, fonts."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 DAYS = 86400.0
 SOON = 30 * DAYS
-"""A certificate that ends within this time should be renewed."""
+"""A certificate that expires within this time should be renewed."""
 
 CLOCK_TOLERANCE = 120.0
-"""Seconds by which a file may be newer than now: network file systems have clocks of their own."""
+"""Seconds by which a file may be newer than now: a network file system has its own clock."""
 
 
 def check_config_file(path: Path) -> Iterator[Finding]:
-    """Look at who may read secrets in config.ini, and in the key files that it names."""
+    """Check who may read the secrets in config.ini, and the key files that it names."""
     what = "config.ini"
     exposed = list(exposed_secrets(path))
     for detail, todo in exposed:
@@ -45,7 +45,7 @@ def check_config_file(path: Path) -> Iterator[Finding]:
 
 
 def check_ledger(settings: Settings) -> Finding:
-    """Compare the ledger's schema with this version's, without changing it."""
+    """Compare the ledger's schema with that of this version, without changing it."""
     what = "ledger"
     url = settings.ledger.url
     if not url.startswith("sqlite:///"):
@@ -68,7 +68,7 @@ def check_ledger(settings: Settings) -> Finding:
 
 
 def _check_server(url: str) -> Finding:
-    """Ask a database server for the ledger's schema."""
+    """Check the ledger's schema on a database server."""
     what = "ledger"
     try:
         engine = database.open_engine(url)
@@ -101,7 +101,7 @@ def _other_schema(version: str, other: str) -> Finding:
 
 
 def check_folders(settings: Settings) -> Iterator[Finding]:
-    """Look whether spool, results and the ledger's folder can be written, by this user alone, and have room."""
+    """Check that the folders of spool, results and ledger are writable, by this user alone, and have free space."""
     for name, path in settings.folders().items():
         yield _check_folder(f"folder of {name}", path, settings.spool.free_space_limit())
 
@@ -119,14 +119,14 @@ def _check_folder(what: str, path: Path, floor: FreeSpaceLimit) -> Finding:  # n
         return fail(what, f"{path} can not be written by {getpass.getuser()} ({error.strerror})", _chown_advice(path))
     usage = floor.usage(path)
     if usage.spare < 0:
-        todo = "Make room, or set [retention], or a smaller [spool] min_free_gigabytes: images are refused until then"
+        todo = "Free disk space, set [retention], or lower [spool] min_free_gigabytes: images are refused until then"
         return fail(what, f"{usage}", todo)
     if status.st_uid != os.geteuid():
         return warning(
             what, f"{path} is another user's (id {status.st_uid})", "Run the doctor as the node's user: sudo -u"
         )
     if status.st_mode & 0o077 and "ledger" not in what:
-        return warning(what, f"others may look into {path}: it holds patient data", f"chmod 700 {path}")
+        return warning(what, f"others may read {path}: it holds patient data", f"chmod 700 {path}")
     return ok(what, f"{path}: {usage}")
 
 
@@ -148,7 +148,7 @@ def check_weights(settings: Settings) -> Finding:
 
 
 def check_device(settings: Settings) -> Finding:
-    """Look at what the network will run on; how fast it is, the self-test tells."""
+    """Check the device of the network. The self-test shows how fast it is."""
     import torch
 
     from scarnode.pipeline.segment.engine import best_dtype
@@ -168,7 +168,7 @@ def check_device(settings: Settings) -> Finding:
 
 
 def check_clock(settings: Settings) -> Finding:
-    """Look whether the clock is kept right, and has not gone back behind the times of our files."""
+    """Check that the clock is synchronised, and is not behind the times of the node's files."""
     now = time.time()
     files = [path for folder in settings.folders().values() if folder.is_dir() for path in folder.iterdir()]
     newest = max((path.stat().st_mtime for path in files if path.exists()), default=0.0)
@@ -179,16 +179,16 @@ def check_clock(settings: Settings) -> Finding:
         command = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
         said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return ok("clock", "not behind any of our files; no systemd here that tells whether it is kept right")
+        return ok("clock", "not behind any of the node's files; without systemd here its synchronisation is unknown")
     if said != "yes":
         return warning("clock", "is not synchronised", "timedatectl set-ntp true, or ask who runs this machine's NTP")
-    return ok("clock", "synchronised (NTP), and not behind any of our files")
+    return ok("clock", "synchronised (NTP), and not behind any of the node's files")
 
 
 def check_port(what: str, host: str, port: int, answers: bool) -> Finding:
-    """Look whether a port is our node's, free, or another program's."""
+    """Check whether a port is the node's, free, or another program's."""
     if answers:
-        return ok(what, f"our node answers on {port}")
+        return ok(what, f"the node answers on {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as sock:
@@ -201,7 +201,7 @@ def check_port(what: str, host: str, port: int, answers: bool) -> Finding:
     except OSError as error:
         todo = f"See who has it (ss -ltnp 'sport = :{port}'): stop that, or set another port in config.ini"
         return fail(
-            what, f"{host}:{port} can not be opened ({error.strerror}), and our node does not answer there", todo
+            what, f"{host}:{port} can not be opened ({error.strerror}), and the node does not answer there", todo
         )
     return warning(what, f"{port} is free: the node does not run", "systemctl start scarnode, or: scarnode serve")
 
@@ -218,13 +218,13 @@ def is_open(host: str, port: int) -> bool:
 
 
 def check_certificate(settings: Settings) -> Iterator[Finding]:
-    """Look how long the node's own certificate is valid."""
+    """Check how long the node's own certificate is valid."""
     if identity := settings.tls.identity():
         yield certificate_finding("certificate of [tls]", check_identity(identity))
 
 
 def certificate_finding(what: str, ends: float) -> Finding:
-    """Describe when a certificate ends."""
+    """Return the finding on a certificate's end."""
     day = time.strftime("%Y-%m-%d", time.gmtime(ends))
     if ends < time.time() + SOON:
         return warning(what, f"ends on {day}", "Have it renewed; the node reads it when it starts")
@@ -232,7 +232,7 @@ def certificate_finding(what: str, ends: float) -> Finding:
 
 
 def check_fonts() -> Finding:
-    """Look whether names in other scripts can be drawn."""
+    """Check whether names in other scripts can be drawn."""
     from PIL import ImageFont
 
     from scarnode.pipeline.report.fonts import NAME_FACES

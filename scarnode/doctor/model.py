@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""The findings of the doctor."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Finding:
     Attributes
     ----------
     what : str
-        What was looked at, e.g. ``destination pacs``.
+        What was checked, e.g. ``destination pacs``.
     state : str
-        ``ok``, ``warning`` (it works, but see) or ``fail``.
+        ``ok``, ``warning`` (it works, but needs attention) or ``fail``.
     detail : str
         Without patient data.
     todo : str
-        What to do about it; empty where all is well.
+        What to do; empty where nothing is needed.
     """
 
     what: str
@@ -29,15 +29,15 @@ class Finding:
 
 
 def ok(what: str, detail: str) -> Finding:
-    """Return a finding about what is well."""
+    """Return a finding without a fault."""
     return Finding(what, "ok", detail)
 
 
 def warning(what: str, detail: str, todo: str) -> Finding:
-    """Return a finding about what works, and should be seen to."""
+    """Return a finding on something that works, but needs attention."""
     return Finding(what, "warning", detail, todo)
 
 
 def fail(what: str, detail: str, todo: str) -> Finding:
-    """Return a finding about what does not work."""
+    """Return a finding on something that does not work."""
     return Finding(what, "fail", detail, todo)

@@ -1,4 +1,4 @@
-"""What the doctor asks of others: destinations and archives."""
+"""Checks of peers: destinations and archives."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNCOMPRESSED: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
 
 def check_destinations(settings: Settings) -> Iterator[Finding]:
-    """Ask every destination whether it is there, and takes what it is to get."""
+    """Check that every destination answers, and accepts the kinds of object that it gets."""
     title = settings.node.ae_title
     for name, peer in settings.peers().items():
         what = f"destination {name}"
@@ -48,7 +48,7 @@ def check_destinations(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_contexts(what: str, peer: Destination, title: str) -> Iterator[Finding]:
-    """Propose what would be sent, and send nothing."""
+    """Propose the presentation contexts of a delivery, and send nothing."""
     contexts = [build_context(CLASSES[kind], UNCOMPRESSED) for kind in dict.fromkeys(peer.objects)]
     with association(peer, title, contexts, peer.timeout) as line:
         accepted = {str(context.abstract_syntax) for context in line.link.accepted_contexts} if line.link else set()
@@ -63,14 +63,14 @@ def _check_contexts(what: str, peer: Destination, title: str) -> Iterator[Findin
 
 
 def _certificate(what: str, line: ClientAssociation) -> Iterator[Finding]:
-    """Return when the certificate that a peer showed us ends."""
+    """Return the finding on the end of a peer's certificate."""
     held = line.link.dul.socket.socket if line.link and line.link.dul.socket else None
     if isinstance(held, ssl.SSLSocket) and (shown := held.getpeercert()):
         yield certificate_finding(f"{what}, its certificate", ssl.cert_time_to_seconds(str(shown["notAfter"])))
 
 
 def check_archives(settings: Settings) -> Iterator[Finding]:
-    """Ask every source whether it is there, may be asked for studies, and gives them."""
+    """Check that every source answers, can be queried, and lets studies be retrieved."""
     title = settings.node.ae_title
     for name, archive in settings.archives().items():
         yield _check_archive(f"source {name}", archive, title)
@@ -81,7 +81,7 @@ def _check_archive(what: str, archive: Archive, title: str) -> Finding:
     if not answer.ok:
         return fail(what, answer.detail, _todo(archive.peer, archive.name, title))
     try:
-        find_studies(archive, Wanted(study_uid=generate_uid(prefix=None)), title)  # one that nobody has
+        find_studies(archive, Wanted(study_uid=generate_uid(prefix=None)), title)  # a UID that no study has
     except ScarnodeError as error:
         return fail(what, error.what, error.todo)
     model = MOVE if archive.how == "move" else GET

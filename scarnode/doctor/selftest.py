@@ -1,4 +1,4 @@
-"""A synthetic study through the running node to a checked result, of which nothing is sent anywhere."""
+"""The self-test: the running node analyses a synthetic study, and its result is checked. Nothing is delivered."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ PATIENT_ID = "SCARNODE-SELF-TEST"
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID")
 
 MYOCARDIUM_BOUND = 0.25
-"""Share by which the measured volume of myocardium may miss the true one."""
+"""Largest relative error of the myocardium's volume."""
 
 LGE_BOUND = 10.0
-"""Points by which %LGE may: this looks for what is broken; how good the network is, docs/accuracy.md tells."""
+"""Largest error of %LGE, in points. This test finds what is broken; docs/accuracy.md holds the accuracy."""
 
 MARGIN = 120.0
-"""Seconds to wait beyond what config.ini allows for quiet and analysis."""
+"""Seconds to wait beyond the times that config.ini allows for completion and analysis."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What is in the phantom: volumes in cm³."""
+    """The true values of the phantom; volumes in cm³."""
 
     slices: int
     scar: float
@@ -67,7 +67,7 @@ def truth_of(phantom: Phantom) -> Truth:
 
 
 def write_study(folder: Path) -> tuple[str, list[Path], Truth]:
-    """Write a synthetic study under UIDs that nobody has; give its Study Instance UID, files and truth."""
+    """Write a synthetic study under new UIDs; return its Study Instance UID, files and truth."""
     phantom = make_phantom(SEED, PATIENT)
     paths = write_dicom(phantom, folder)
     fresh: dict[str, str] = {}
@@ -86,7 +86,7 @@ def write_study(folder: Path) -> tuple[str, list[Path], Truth]:
 
 
 def through_node(settings: Settings, progress: Callable[[str], None]) -> Iterator[Finding]:
-    """Send the study to the running node, wait for its job, check it, and have the node delete it."""
+    """Send the study to the running node, wait for its job, check the result, and have the node delete the study."""
     with tempfile.TemporaryDirectory(prefix="scarnode-self-test-") as folder:
         uid, paths, truth = write_study(Path(folder))
         ledger = open_beside_node(settings.ledger.url, "doctor")
@@ -144,7 +144,7 @@ def _send_and_check(
 
 
 def in_process(settings: Settings) -> Iterator[Finding]:
-    """Analyse the study here, where no node runs: everything but receiving, the ledger and delivering."""
+    """Analyse the study in this process, without receiving, ledger and delivery."""
     from scarnode.pipeline.analyse import analyse, provenance_now, write_objects
     from scarnode.pipeline.segment import Segmenter
     from scarnode.pipeline.stack import find_stacks
@@ -183,7 +183,7 @@ def in_process(settings: Settings) -> Iterator[Finding]:
 def _check_numbers(
     truth: Truth, slices: int, scar: float | None, myocardium: float | None, lge: float | None
 ) -> Finding:
-    """Compare with what is in the phantom."""
+    """Compare the numbers with those of the phantom."""
     what = "self-test: numbers"
     if scar is None or myocardium is None or lge is None:
         return fail(what, "the result has no numbers", "Check [segment] weights, and see the node's log")
@@ -212,9 +212,9 @@ def _job(ledger: Ledger, uid: str) -> Job | None:
 
 
 def _verdict(ledger: Ledger, uid: str) -> str:
-    """Return why the series is no stack, once the study was searched and no job was made.
+    """Return why the series is no stack, once the study was searched without making a job.
 
-    Both in one question: a stack that is found between two questions has a reason too, why it was taken.
+    One query reads both. Between two queries a stack could be found, and its reason would look like a rejection.
     """
     with ledger.reading() as session:
         query = select(SeriesRow.reason).join(Study, Study.id == SeriesRow.study_id)
@@ -231,7 +231,7 @@ def _times(ledger: Ledger, job: Job) -> tuple[float, float]:
 
 
 def _results(ledger: Ledger, job: Job, folder: Path) -> tuple[set[str], int]:
-    """Return the kinds of object that lie in the results folder, and how many deliveries there are."""
+    """Return the kinds of object in the results folder, and the number of deliveries."""
     with ledger.reading() as session:
         made = session.execute(select(Result.kind, Result.path).where(Result.job_id == job.id)).all()
         planned = session.scalar(select(func.count()).select_from(Delivery).where(Delivery.job_id == job.id)) or 0

@@ -66,7 +66,7 @@ def test_a_synthetic_study_goes_through_the_node_and_nowhere_else(scarnode, node
     assert found["self-test: analysis"]["detail"].endswith(" s")
     assert "takes seg, sr, sc" in found["destination pacs"]["detail"]
     assert "C-MOVE" in found["source archive"]["detail"]
-    assert "our node answers" in found["port"]["detail"]
+    assert "the node answers" in found["port"]["detail"]
 
     def forgotten() -> bool:
         rows = [
@@ -141,7 +141,7 @@ def test_a_port_that_another_program_has(broken):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         found = broken(node={"port": port})
-    assert_fails(found["port"], "our node does not answer there", f"ss -ltnp 'sport = :{port}'")
+    assert_fails(found["port"], "the node does not answer there", f"ss -ltnp 'sport = :{port}'")
 
 
 def test_ledgers(broken, tmp_path):
@@ -162,7 +162,7 @@ def test_folders(broken, tmp_path):
     spool = tmp_path / "open"
     spool.mkdir(mode=0o755)
     spool.chmod(0o755)
-    assert_fails(broken(0, spool={"path": spool})["folder of spool"], "others may look", "chmod 700", "warning")
+    assert_fails(broken(0, spool={"path": spool})["folder of spool"], "others may read", "chmod 700", "warning")
     full = broken(spool={"path": spool, "min_free_percent": 90, "min_free_gigabytes": 10**6})
     assert_fails(full["folder of spool"], "free of", "images are refused until then")
     file = tmp_path / "file"
