@@ -17,7 +17,7 @@ from unittest.mock import patch
 PAGE = Path(__file__).with_name("admin.md")
 sys.path.insert(0, str(PAGE.parents[1]))
 
-from scarnode.cli import main, terms  # noqa: E402
+from scarnode.cli import common, main  # noqa: E402
 from scarnode.ledger import Ledger, queries  # noqa: E402
 from tests.dicom.scp.builders import instance  # noqa: E402
 from tests.ledger.history import make_history, uid  # noqa: E402
@@ -84,20 +84,20 @@ def run(line: str) -> str:
 def _terminal(folder: Path) -> Iterator[None]:
     """Have the commands think that they print to a terminal, in UTC, and that the folder's config.ini is the node's."""
     console = {"width": 80, "_force_terminal": True, "_color_system": None}
-    kept = {name: getattr(terms.out, name) for name in console}
+    kept = {name: getattr(common.out, name) for name in console}
     environment = {"TZ": "UTC", "SCARNODE_CONFIG": str(folder / "config.ini")}
-    with patch.dict(os.environ, environment), patch("scarnode.cli.terms.user", lambda: "alice"):
+    with patch.dict(os.environ, environment), patch("scarnode.cli.common.user", lambda: "alice"):
         here = Path.cwd()
         os.chdir(folder)
         time.tzset()
         for name, value in console.items():
-            setattr(terms.out, name, value)
+            setattr(common.out, name, value)
         try:
             yield
         finally:
             os.chdir(here)
             for name, value in kept.items():
-                setattr(terms.out, name, value)
+                setattr(common.out, name, value)
     time.tzset()
 
 

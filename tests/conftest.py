@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from scarnode import cli
-from scarnode.cli import terms
+from scarnode.cli import common
 from tests.harness.certificates import Authority
 from tests.privacy import LOGS
 
@@ -77,7 +77,7 @@ def scarnode(monkeypatch, capsys):
 
     def run(*words, code=0, width=200):
         monkeypatch.setattr(sys, "argv", ["scarnode", *map(str, words)])
-        monkeypatch.setattr(terms.out, "width", width)
+        monkeypatch.setattr(common.out, "width", width)
         with pytest.raises(SystemExit) as end:
             cli.main()
         captured = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""The commands. Each is thin: it reads the settings, calls a room, and prints."""
+"""The commands. Each reads the settings, calls another package, and prints."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from scarnode import RESEARCH_USE, __version__
-from scarnode.cli import admin, doctor, jobs, learn, pull, run, series, shipped, transfer, web
+from scarnode.cli import admin, doctor, jobs, pull, run, series, shipped, training, transfer, web
+from scarnode.cli.common import out, print_error
 from scarnode.cli.guide import ROOT, add_examples
-from scarnode.cli.terms import out, print_error
 from scarnode.util.errors import ScarnodeError
 from scarnode.util.logs import keep_quiet_about_patients
 
@@ -18,9 +18,9 @@ app = typer.Typer(
     help=f"Measures scar in late-gadolinium-enhancement short-axis stacks, as a DICOM node. {RESEARCH_USE}.",
     epilog=ROOT,
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,  # they would print patient data
+    pretty_exceptions_show_locals=False,  # local variables in a traceback would print patient data
 )
-for commands in (run, transfer, pull, learn, admin, doctor):
+for commands in (run, transfer, pull, training, admin, doctor):
     app.add_typer(commands.app)
 for name, group in (
     ("jobs", jobs.app),
@@ -34,7 +34,7 @@ add_examples(app)
 
 
 def main() -> None:
-    """Run the command line; what goes wrong on purpose is one clear line and exit code 2."""
+    """Run the command line. A `ScarnodeError` becomes one line on standard error and exit code 2."""
     try:
         app()
     except ScarnodeError as error:

@@ -1,4 +1,4 @@
-"""Commands on the node itself: its settings, its ledger, its alarms."""
+"""Commands on the node: its settings, ledger and alarms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scarnode.cli.terms import (
+from scarnode.cli.common import (
     CONFIG,
     ConfigOption,
     JsonOption,
@@ -58,7 +58,9 @@ def config_check(
     for peer in peers:
         out.print(f"destination {peer.name}: {peer} takes {', '.join(peer.objects)}", soft_wrap=True)
     channels = " and ".join(name for name in CHANNELS if channel_of(settings, name))
-    out.print(f"alarms are told by {channels}" if channels else "nobody is told of alarms ([notify])", soft_wrap=True)
+    out.print(
+        f"alarms are sent by {channels}" if channels else "nobody is notified of alarms ([notify])", soft_wrap=True
+    )
     if echo:
         from scarnode.util.logs import keep_quiet_about_patients
 
@@ -114,7 +116,7 @@ def alarms(
 
 
 def _test_channels(config: Path) -> bool:
-    """Send a test message by every channel, and say what became of it."""
+    """Send a test message by every channel, and print the result."""
     import socket
 
     from scarnode.config import read_settings
@@ -124,7 +126,7 @@ def _test_channels(config: Path) -> bool:
     settings = read_settings(config)
     channels = {name: channel for name in CHANNELS if (channel := channel_of(settings, name))}
     if not channels:
-        out.print("nobody is told of alarms: set mail_server or webhook_url in [notify]", soft_wrap=True)
+        out.print("nobody is notified of alarms: set mail_server or webhook_url in [notify]", soft_wrap=True)
         return False
     message = Message(settings.node.ae_title, socket.gethostname(), link=settings.notify.link)
     sendings = {name: channel.send(message) for name, channel in channels.items()}

@@ -1,4 +1,4 @@
-"""`scarnode demo`: the whole walk on one machine, from a scanner's C-STORE to SEG and SR in a PACS."""
+"""`scarnode demo`: the whole chain on one machine, from a scanner's C-STORE to SEG and SR in a PACS."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ KINDS = {
 
 @dataclass
 class Inbox:
-    """What the demo's PACS received, by kind of object."""
+    """The objects that the demo's PACS received, by kind."""
 
     objects: dict[str, Dataset] = field(default_factory=dict)
     complete: threading.Event = field(default_factory=threading.Event)
@@ -155,7 +155,7 @@ def _node(folder: Path, pacs_port: int) -> Iterator[Node]:
 
 
 def _send(files: Sequence[Path], port: int) -> None:
-    """Push files to the node, as a scanner does."""
+    """Send files to the node, as a scanner does."""
     scanner = AE("DEMOSCANNER")
     scanner.add_requested_context(dcmread(files[0], stop_before_pixels=True).SOPClassUID)
     association = held(scanner.associate("127.0.0.1", port, ae_title="SCARNODE"))

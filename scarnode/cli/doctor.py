@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, out, print_json
+from scarnode.cli.common import CONFIG, ConfigOption, JsonOption, err, out, print_json
 from scarnode.util.terminal import printable
 
 app = typer.Typer()

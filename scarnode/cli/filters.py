@@ -1,4 +1,4 @@
-"""The options by which jobs and series are looked for, and the filters they become."""
+"""The options that select jobs and series, and the filters made from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scarnode.cli.when import days, moment
+from scarnode.cli.dates import days, moment
 from scarnode.util.errors import ScarnodeError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What stands below each command's --help: examples, and exit codes where the command itself says none."""
+"""The text below each command's --help: examples, and exit codes where the command's own help has none."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "web login": ("scarnode web login", "scarnode web login -c config.ini"),
     "web user": ("scarnode web user anna", "scarnode web user ben --role admin --password-file ben.txt"),
 }
-"""By command: lines that parse (tests/cli/test_help.py)."""
+"""Examples by command; tests/cli/test_help.py parses each."""
 
 
 def add_examples(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
@@ -94,7 +94,7 @@ def add_examples(app: typer.Typer, path: tuple[str, ...] = ()) -> None:
         lines = ["Examples:", *EXAMPLES.get(name, ())] if name in EXAMPLES else []
         if "xit code" not in (info.callback.__doc__ or ""):
             lines.append(USUAL_CODES)
-        info.epilog = "\n\n".join(lines)  # typer sets each paragraph on a line of its own
+        info.epilog = "\n\n".join(lines)  # typer prints each paragraph on its own line
     for group in app.registered_groups:
         if group.typer_instance is not None:
             add_examples(group.typer_instance, (*path, group.name) if isinstance(group.name, str) else path)

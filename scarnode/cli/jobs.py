@@ -1,4 +1,4 @@
-"""`scarnode jobs`: what was analysed, and what became of it."""
+"""`scarnode jobs`: the jobs and their results."""
 
 from __future__ import annotations
 
@@ -12,19 +12,7 @@ import typer
 from rich.text import Text
 
 from scarnode import RESEARCH_USE
-from scarnode.cli.filters import (
-    AccessionOption,
-    CallingOption,
-    DateOption,
-    LimitOption,
-    PatientOption,
-    SinceOption,
-    StateOption,
-    StudyOption,
-    UntilOption,
-    job_filter,
-)
-from scarnode.cli.terms import (
+from scarnode.cli.common import (
     CONFIG,
     ConfigOption,
     JsonOption,
@@ -41,6 +29,18 @@ from scarnode.cli.terms import (
     record_access,
     show,
     time_of,
+)
+from scarnode.cli.filters import (
+    AccessionOption,
+    CallingOption,
+    DateOption,
+    LimitOption,
+    PatientOption,
+    SinceOption,
+    StateOption,
+    StudyOption,
+    UntilOption,
+    job_filter,
 )
 from scarnode.util.clock import span
 from scarnode.util.durable import replace_durably
@@ -73,7 +73,7 @@ COLUMNS: tuple[tuple[str, tuple[int, int], Callable[[JobSummary], str]], ...] = 
     ("Made", WIDE, lambda row: time_of(row.created_at)),
     ("Why", ALWAYS, lambda row: row.reason),
 )
-"""Title, widths of terminal in which it is shown, and content of each column of `jobs list`."""
+"""Columns of `jobs list`: title, terminal widths that show it, and content."""
 
 
 @app.command("list")
@@ -162,7 +162,7 @@ def _show_deliveries(rows: Sequence[DeliveryRow]) -> None:
 
 
 def _show_history(story: Sequence[Step]) -> None:
-    """Print what happened, with the time since the step before; who did it, where a person did."""
+    """Print the history, with the time since the step before, and the user of each action."""
     whole = span(story[-1].at - story[0].at)
     out.print(f"\nHistory, {whole} in all")
     table = listing("When", "After", "What", folds=("What",))
@@ -185,7 +185,7 @@ def jobs_cancel(jobs: JobArguments, config: ConfigOption = CONFIG, as_json: Json
 
 
 def _action(action: str, config: Path) -> Callable[[int], str]:
-    """Return a function that asks something of a job, in the user's name, and gives its new state."""
+    """Return a function that does an action on a job under the user's name, and returns the job's new state."""
     from scarnode.ledger.actions import ask
 
     settings, ledger = open_ledger(config)
@@ -194,7 +194,7 @@ def _action(action: str, config: Path) -> Callable[[int], str]:
 
 
 def _each(jobs: Sequence[int], move: Callable[[int], str], as_json: bool) -> None:
-    """Move job after job; one that can not be moved stops none behind it."""
+    """Do an action on each job. A job that does not allow it does not stop the others."""
     moved: list[dict[str, int | str]] = []
     for job in dict.fromkeys(jobs):
         try:
@@ -240,7 +240,7 @@ def jobs_export(
 
 
 def _write(path: Path, text: bytes) -> None:
-    """Write a file that nobody else can read, in the place of one that may be there; a device is written to."""
+    """Write a file that only its owner can read; replace an existing file, and write to a device directly."""
     try:
         if path.parts[:2] == ("/", "dev"):  # /dev/stdout
             with path.open("wb") as device:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, exporting, open_ledger, out, plain, record_access
+from scarnode.cli.common import CONFIG, ConfigOption, JsonOption, err, exporting, open_ledger, out, plain, record_access
 from scarnode.cli.transfer import stopped_by_ctrl_c
 from scarnode.util.errors import ScarnodeError
 from scarnode.util.terminal import Table
@@ -105,7 +105,7 @@ def choose_source(settings: Settings, name: str) -> str:
 def pull_all(
     link: Link, plans: list[tuple[FoundStudy, list[FoundSeries]]], ledger: Ledger, stopping: threading.Event
 ) -> list[PulledStudy]:
-    """Pull studies one after the other, with bars, and note those that came."""
+    """Pull studies one after the other with progress bars, and return the outcomes."""
     from scarnode.dicom.query import pull_study
 
     _need_node(link)
@@ -140,7 +140,7 @@ def _need_node(link: Link) -> None:
 
 
 def run_one(settings: Settings, ledger: Ledger, name: str) -> int:
-    """Run a nightly rule now; give the exit code."""
+    """Run a nightly rule now; return the exit code."""
     from scarnode.config.local_node import make_link
     from scarnode.node.tasks.nightly import run_rule
 
@@ -160,9 +160,9 @@ def run_one(settings: Settings, ledger: Ledger, name: str) -> int:
 def pull_cohort(
     settings: Settings, ledger: Ledger, link: Link, table: Path, results: Path, modality: str, wait: bool
 ) -> int:
-    """Pull what is not here yet of a cohort, and write the numbers of all of it; give the exit code.
+    """Pull the missing studies of a cohort, and write the numbers of all its studies; return the exit code.
 
-    The same command goes on where it was stopped, and adds what came meanwhile.
+    The same command continues a stopped run, and adds results that came since.
     """
     from scarnode.dicom.query import Wanted, choose_series, find_studies
     from scarnode.ledger.cohort import read_cohort, studies_of
@@ -198,7 +198,7 @@ def pull_cohort(
 def _write_cohort(
     settings: Settings, ledger: Ledger, cohort: Cohort, troubles: list[str], results: Path, written: set[str]
 ) -> tuple[list[tuple[str, ...]], int]:
-    """Write the numbers of a cohort, each study after an audit message; gives them, and how many are awaited."""
+    """Write the numbers of a cohort, each study after an audit message; return the rows and the number pending."""
     from scarnode.ledger.cohort import collect, subjects_of, write_results
 
     studies = [study for study in subjects_of(ledger, cohort) if study.study_instance_uid not in written]

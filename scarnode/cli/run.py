@@ -1,4 +1,4 @@
-"""Commands that do the work: the node, files without a network, the demo, synthetic patients."""
+"""Commands that analyse: the node, files, the demo; and synthetic patients."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scarnode import RESEARCH_USE
-from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, number, out
+from scarnode.cli.common import CONFIG, ConfigOption, JsonOption, err, number, out
 from scarnode.util.terminal import Table
 
 app = typer.Typer()
 
 
 class Roles(str, Enum):
-    """What a process of the node may do."""
+    """Roles of a process of the node."""
 
     RECEIVE = "receive"
     WORK = "work"
@@ -81,11 +81,11 @@ def segment(
 
 
 def _progress_callback(bar: Progress) -> Callable[[str, int, int], None]:
-    """Show how far an analysis is, how fast, and how long it will take."""
+    """Return a callback that shows progress, speed and remaining time of an analysis."""
     task = bar.add_task("Looking for files", total=None, rate="")
 
     def progress(what: str, done: int, total: int) -> None:
-        if bar.tasks[0].description != what:  # what was done before says nothing of today's pace
+        if bar.tasks[0].description != what:  # work of an earlier run does not count for the speed
             bar.reset(task, total=total, completed=done, description=what)
         speed = bar.tasks[0].speed
         per_minute = f"{60 * speed:.0f} a minute" if speed else ""

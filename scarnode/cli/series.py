@@ -11,20 +11,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from scarnode.cli.filters import (
-    AccessionOption,
-    CallingOption,
-    DateOption,
-    LimitOption,
-    PatientOption,
-    ReasonOption,
-    SinceOption,
-    StudyOption,
-    UntilOption,
-    VerdictOption,
-    series_filter,
-)
-from scarnode.cli.terms import (
+from scarnode.cli.common import (
     CONFIG,
     ConfigOption,
     JsonOption,
@@ -39,6 +26,19 @@ from scarnode.cli.terms import (
     record_access,
     show,
     time_of,
+)
+from scarnode.cli.filters import (
+    AccessionOption,
+    CallingOption,
+    DateOption,
+    LimitOption,
+    PatientOption,
+    ReasonOption,
+    SinceOption,
+    StudyOption,
+    UntilOption,
+    VerdictOption,
+    series_filter,
 )
 from scarnode.util.errors import ScarnodeError
 from scarnode.util.terminal import printable
@@ -82,7 +82,7 @@ def series_list(
 
 
 def _list_on_terminal(rows: Sequence[SeriesRow]) -> None:
-    """Print some lines for each: a UID that is to be typed next needs a line of its own."""
+    """Print several lines for each series: a UID has a line of its own, so that it can be copied."""
     study = ""
     for row in rows:
         if row.study_instance_uid != study:

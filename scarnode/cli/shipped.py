@@ -1,4 +1,4 @@
-"""`scarnode config init` and `config unit`: a first config.ini and the systemd unit, for who has installed by pip."""
+"""`scarnode config init` and `config unit`: write a first config.ini and the systemd unit after an install by pip."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from scarnode.cli.admin import config_app
-from scarnode.cli.terms import CONFIG, out
+from scarnode.cli.common import CONFIG, out
 from scarnode.util.errors import ScarnodeError
 
 UNITS = Path("/etc/systemd/system")
@@ -54,7 +54,7 @@ def config_unit(
 
 
 def _write(text: str, path: Path, secret: bool = False) -> bool:
-    """Write a new file, or print; gives whether a file was written.
+    """Write a new file, or print it; return whether a file was written.
 
     Parameters
     ----------
@@ -69,7 +69,9 @@ def _write(text: str, path: Path, secret: bool = False) -> bool:
         raise ScarnodeError("the file is there already", str(path), todo)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # excl: nor one, or a link, that came this moment
+        flags = (
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        )  # exclusive: no file or link that appeared meanwhile is replaced
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
             if secret and os.geteuid() == 0 and (owner := _node_user()):
                 os.fchown(file.fileno(), *owner)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from scarnode.cli.terms import CONFIG, ConfigOption, JsonOption, err, out, person_of
+from scarnode.cli.common import CONFIG, ConfigOption, JsonOption, err, out, person_of
 from scarnode.util.errors import ScarnodeError
 from scarnode.util.terminal import Table
 
@@ -85,7 +85,7 @@ def send(
 
 
 def _peer(to: str, calling: str, config: Path) -> tuple[Destination, str]:
-    """Return who is sent to, and under which AE title."""
+    """Return the called peer and the calling AE title."""
     from scarnode.config import read_settings
     from scarnode.config.local_node import own_node
     from scarnode.dicom.scu import Destination

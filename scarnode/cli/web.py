@@ -1,4 +1,4 @@
-"""`scarnode web`: who may see the node's pages."""
+"""`scarnode web`: access to the node's pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scarnode.cli.terms import CONFIG, ConfigOption, err, out, user
+from scarnode.cli.common import CONFIG, ConfigOption, err, out, user
 from scarnode.util.errors import ScarnodeError
 from scarnode.web import Role
 

@@ -93,7 +93,7 @@ def test_series_say_why_there_is_no_result(scarnode, config):
 def test_config_check(scarnode, config, tmp_path):
     told = scarnode("config", "check", "-c", config).stdout
     assert "good" in told
-    assert "nobody is told of alarms" in told
+    assert "nobody is notified of alarms" in told
     (tmp_path / "bad.ini").write_text("[node]\nport = many\n")
     assert "[node] port = 'many'" in scarnode("config", "check", "-c", tmp_path / "bad.ini", code=2).stderr
 
@@ -166,7 +166,7 @@ def test_phantom_writes_patients(scarnode, tmp_path):
 def test_a_test_message_says_what_went_wrong(scarnode, tmp_path):
     config = tmp_path / "config.ini"
     config.write_text("[spool]\npath = spool\n")
-    assert "nobody is told" in scarnode("alarms", "--test", "-c", config, code=1).stdout
+    assert "nobody is notified" in scarnode("alarms", "--test", "-c", config, code=1).stdout
     mail = "mail_server = smtp://127.0.0.1:{}\nmail_from = a@example.org\nmail_to = b@example.org\n"
     with mail_server() as box:
         config.write_text("[notify]\n" + mail.format(box.port))
@@ -199,9 +199,9 @@ def test_jobs_are_found_by_what_an_admin_knows(scarnode, config):
 
 
 def test_a_terminal_of_80_columns_is_enough(scarnode, config, monkeypatch):
-    from scarnode.cli import terms
+    from scarnode.cli import common
 
-    monkeypatch.setattr(terms.out, "_force_terminal", True)
+    monkeypatch.setattr(common.out, "_force_terminal", True)
     for words in (("jobs", "list"), ("jobs", "show", 2), ("series", "list"), ("series", "show", f"{STUDY}.5")):
         shown = scarnode(*words, "-c", config, width=80).stdout
         assert max(map(len, re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines())) <= 80, words

@@ -1,4 +1,4 @@
-"""What the commands share: options, the way to the ledger, and how things are printed."""
+"""Parts that the commands share: options, access to the ledger, and output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scarnode.ledger import Ledger
 
 AS_IT_IS: dict[str, Any] = {"markup": False, "highlight": False}
-"""What stands in square brackets, a section of config.ini above all, is no markup."""
+"""Without markup: a section of config.ini in square brackets stays as it is."""
 
 out = Console(**AS_IT_IS)
 err = Console(stderr=True, **AS_IT_IS)
@@ -36,11 +36,11 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 CONFIG = Path("/etc/scarnode/config.ini")
 LONGEST_LINE = 20_000
-"""Characters of a table's line in a pipe."""
+"""Characters of a table's row in a pipe."""
 
 
 def open_ledger(config: Path) -> tuple[Settings, Ledger]:
-    """Read config.ini and open its ledger; what is changed there is changed in the user's name."""
+    """Read config.ini and open its ledger. Changes are recorded under the user's name."""
     from scarnode.config import read_settings
     from scarnode.ledger.ledger import open_beside_node
 
@@ -49,7 +49,7 @@ def open_ledger(config: Path) -> tuple[Settings, Ledger]:
 
 
 def record_access(settings: Settings, rows: Sequence[Any], file: Path | None = None) -> None:
-    """Record who was shown whose data, or wrote it to a file, before it happens: there is no access without a trace."""
+    """Record whose data a user is about to see or to write to a file. Call it before the access."""
     from scarnode.audit import events, subjects
 
     trail = settings.audit_trail()
@@ -63,7 +63,7 @@ def record_access(settings: Settings, rows: Sequence[Any], file: Path | None = N
 
 @contextmanager
 def exporting(settings: Settings, rows: Sequence[Any], file: Path) -> Iterator[None]:
-    """Record who writes whose data to a file before it happens, and also where it then fails."""
+    """Record whose data a user writes to a file: before the export, and again where it fails."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from scarnode.audit import events, subjects
@@ -83,7 +83,7 @@ def exporting(settings: Settings, rows: Sequence[Any], file: Path) -> Iterator[N
 
 
 def person_of(trail: AuditTrail) -> Participant:
-    """Return who runs the command, as audit messages name them."""
+    """Return the user of the command as audit messages name them."""
     from scarnode.audit import Participant
 
     name, host = user(), trail.source.host
@@ -92,7 +92,7 @@ def person_of(trail: AuditTrail) -> Participant:
 
 
 def user() -> str:
-    """Name who runs the command."""
+    """Return the name of the command's user."""
     import getpass
 
     try:
@@ -102,7 +102,7 @@ def user() -> str:
 
 
 def plain(value: Any) -> Any:
-    """Turn dataclasses, or a list of them, into what JSON knows."""
+    """Convert dataclasses, or a list of them, to JSON's types."""
     return [plain(row) for row in value] if isinstance(value, list) else dataclasses.asdict(value)
 
 
@@ -125,9 +125,9 @@ def listing(*titles: str, folds: Sequence[str] = (), cuts: str = "") -> Table:
     *titles : str
         Of the columns; all are as wide as their content, but for those named below.
     folds : sequence of str
-        Columns that go on in the next line where there is no room; nothing of them is lost.
+        Columns that wrap where the terminal is narrow.
     cuts : str
-        The column that gets what room is left, and is cut there.
+        The column that gets the rest of the width, and is cut there.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for title in titles:
@@ -142,7 +142,7 @@ def listing(*titles: str, folds: Sequence[str] = (), cuts: str = "") -> Table:
 
 
 def facts(pairs: Mapping[str, str]) -> Table:
-    """Make a table for `show` of names and what each is; nothing is cut."""
+    """Make a table for `show` of names and values; nothing is cut."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -152,7 +152,7 @@ def facts(pairs: Mapping[str, str]) -> Table:
 
 
 def show(table: Table) -> None:
-    """Print a table: for a person fit to the terminal; into a pipe or a file one line a row, with nothing cut."""
+    """Print a table. A terminal gets it in its width, a pipe or a file one line for each row, with nothing cut."""
     if out.is_terminal:
         out.print(table)
         return
@@ -165,10 +165,10 @@ def show(table: Table) -> None:
 
 
 def number(value: float | None) -> str:
-    """Write a measured number for a table."""
+    """Format a measured number for a table."""
     return "" if value is None else f"{value:.1f}"
 
 
 def time_of(seconds: float) -> str:
-    """Write a time (UTC seconds since 1970) in the local time of this machine."""
+    """Format a time (UTC seconds since 1970) in the local time of this machine."""
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""How a person types a day, a span of days, and a moment."""
+"""Days, spans of days and moments as users type them."""
 
 from __future__ import annotations
 

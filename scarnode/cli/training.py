@@ -1,4 +1,4 @@
-"""Commands of the lab: train and evaluate."""
+"""`scarnode train` and `scarnode evaluate`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scarnode import RESEARCH_USE
-from scarnode.cli.terms import err, out
+from scarnode.cli.common import err, out
 from scarnode.util.errors import ScarnodeError
 from scarnode.util.terminal import Table
 
@@ -55,18 +55,20 @@ def train(
         "held_out": held_out,
     }
     settings = plan(cases or [], output, preset_name=preset, seed=seed, threads=threads, **options)
-    command = " ".join(["scarnode", *(Path(word).name for word in sys.argv[1:])])  # paths would tell of the machine
+    command = " ".join(["scarnode", *(Path(word).name for word in sys.argv[1:])])  # paths would reveal the machine
     columns = (TextColumn("{task.fields[loss]}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"))
     with Progress(*columns, TimeRemainingColumn(), TextColumn("to go"), console=out) as bar:
         task = bar.add_task("", total=None, loss="reading cases")
 
         def progress(done: int, loss: float) -> None:
-            if bar.tasks[0].total is None:  # a continued run: its earlier steps say nothing of today's pace
+            if bar.tasks[0].total is None:  # steps of an earlier run do not count for the speed
                 bar.reset(task, total=settings.steps, completed=done - 1)
             bar.update(task, completed=done, loss=f"loss {loss:.3f}")
 
         try:
-            weights = train_and_pack(settings, finder=finder, command=command, progress=progress, say=bar.console.print)
+            weights = train_and_pack(
+                settings, finder=finder, command=command, progress=progress, announce=bar.console.print
+            )
             bar.update(task, visible=bar.tasks[0].total is not None)
         except KeyboardInterrupt:
             bar.stop()
@@ -131,9 +133,9 @@ def evaluate(
         if corrections is None:
             raise ScarnodeError("no case is given", "evaluate", "give folders of cases, or --corrections FOLDER")
         return
-    from scarnode.evaluation.run import LOOK_NAMES, EvaluationSettings, run
+    from scarnode.evaluation.run import SHIFT_NAMES, EvaluationSettings, run
 
-    looks = LOOK_NAMES if "all" in (look or ()) else tuple(look or ())
+    looks = SHIFT_NAMES if "all" in (look or ()) else tuple(look or ())
     command = shlex.join(["scarnode", *sys.argv[1:]])
     settings = EvaluationSettings(
         tuple(cases),
