@@ -1,4 +1,4 @@
-"""What the agreement of repeated readings is worth: the %LGE interval, and from where on an outline is flagged."""
+"""Calibration of the agreement of repeated readings: the %LGE interval, and the limits of flagged outlines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from scarnode.cases.model import Case, is_synthetic
-from scarnode.evaluation.domain_shifts import FINDING_LOOKS, LOOKS
+from scarnode.evaluation.domain_shifts import FINDER_SHIFTS, SHIFTS
 from scarnode.pipeline.segment.certainty import Calibration, lge_percent, likeness, spread
 from scarnode.pipeline.segment.model import Segmentation, Tissue
 
@@ -34,7 +34,7 @@ class Reading:
     Attributes
     ----------
     patient : str
-        Cases of one patient (other looks of it, say) leave the calibration together.
+        Cases of one patient, e.g. its domain shifts, leave the calibration together.
     lge_expert, lge_network : float
         Percent.
     spread : float
@@ -56,7 +56,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Roc:
-    """How well a score tells bad outlines (Dice < .5) from others.
+    """How well a score separates bad outlines (Dice < .5) from others.
 
     Attributes
     ----------
@@ -156,11 +156,10 @@ def calibrate(cases: Sequence[Reading], coverage: float = 0.9, harder: Sequence[
 def calibrate_segmenter(cases: Sequence[Case], segmenter: Segmenter, coverage: float = 0.9) -> dict | None:
     """Calibration of a weight file on cases it never saw, as the model card stores it.
 
-    Every case is read as it is and under the looks of `scarnode.evaluation.domain_shifts`: other scanners' images
-    are what the
-    flags and the interval are for. The limit of the myocardium's outline also sees `FINDING_LOOKS` (contrast that lies,
-    folded edges): under the others hardly any outline goes wrong. Sets that are no late enhancement of patients are
-    passed over.
+    Every case is read as it is and under the shifts of `scarnode.evaluation.domain_shifts`, because the flags and the
+    interval are meant for other scanners' images. The limit of the myocardium's outline also uses `FINDER_SHIFTS`
+    (inverted contrast, folded edges): under the others hardly any outline fails. Sets without late enhancement of
+    patients are skipped.
 
     Returns
     -------
@@ -170,15 +169,15 @@ def calibrate_segmenter(cases: Sequence[Case], segmenter: Segmenter, coverage: f
     real = [case for case in cases if case.source not in CINE and not is_synthetic(case)]
     if len({case.patient or case.name for case in real}) < FEWEST_PATIENTS:
         return None
-    readings = _read_all(real, segmenter, (None, *LOOKS))
-    harder = _read_all(real, segmenter, [look for look in FINDING_LOOKS if look not in LOOKS])
+    readings = _read_all(real, segmenter, (None, *SHIFTS))
+    harder = _read_all(real, segmenter, [look for look in FINDER_SHIFTS if look not in SHIFTS])
     every = [*readings, *harder]
     sources = ", ".join(sorted({case.source for case in real}))
     return {
         **asdict(calibrate(readings, coverage, harder)),
         "measured": {
-            "on": f"{len(real)} patients of {sources}, each under {len(LOOKS) + 1} looks"
-            f" (the myocardium's limit: {len(FINDING_LOOKS) + 1})",
+            "on": f"{len(real)} patients of {sources}, each under {len(SHIFTS) + 1} looks"
+            f" (the myocardium's limit: {len(FINDER_SHIFTS) + 1})",
             "coverage": asdict(measured_coverage(readings, coverage)),
             "wall_dice_below_half": {**_summary(_roc(_wall, every)), "left_out": asdict(measured_flag(every, _wall))},
             "scar_dice_below_half": {
@@ -223,7 +222,7 @@ def measured_flag(cases: Sequence[Reading], outline: Callable[[Reading], tuple[f
     Parameters
     ----------
     outline : callable
-        Gives a reading's agreement and Dice.
+        Returns a reading's agreement and Dice.
     """
     bad: list[bool] = []
     good: list[bool] = []
@@ -237,7 +236,7 @@ def measured_flag(cases: Sequence[Reading], outline: Callable[[Reading], tuple[f
 def _read_all(
     cases: Sequence[Case], segmenter: Segmenter, looks: Iterable[Callable[[Case], Case] | None]
 ) -> list[Reading]:
-    """Return readings of every case under every look (None: as it is) in which a heart is found."""
+    """Return readings of every case under every domain shift (None: as it is) in which a heart is found."""
     seen = (case if look is None else look(case) for case in cases for look in looks)
     found = (read(case, segmenter.segment(case.image, case.pixel_spacing)) for case in seen)
     return [reading for reading in found if reading]

@@ -22,7 +22,7 @@ def otsu(wall: Wall) -> np.ndarray:
     """Brighter than Otsu's threshold of the whole stack's wall (N. Otsu, IEEE Trans SMC 1979;9:62).
 
     Always finds two classes: in a heart without scar it calls the brighter part of the noise. Where most of the remote
-    myocardium is in the brighter class, something darker than myocardium was told apart, and there is no scar.
+    myocardium is in the brighter class, the darker class is no myocardium, and there is no scar.
     """
     values = wall.image[wall.wall]
     if np.ptp(values) == 0:

@@ -1,4 +1,4 @@
-"""Other looks of a real case, as another scanner or protocol would give: does a network hold when the look changes?"""
+"""Domain shifts: a real case as another scanner or protocol would show it."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ def _unit(image: np.ndarray) -> np.ndarray:
     return np.clip((image - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
 
 
-LOOKS: tuple[Callable[[Case], Case], ...] = (darkened, rectified, finer, sparser, other_center)
-"""The looks that the cross-look table shows."""
+SHIFTS: tuple[Callable[[Case], Case], ...] = (darkened, rectified, finer, sparser, other_center)
+"""Shifts in the report's table of domain shifts."""
 
-FINDING_LOOKS: tuple[Callable[[Case], Case], ...] = (*LOOKS, inverted, bordered, off_center, folded)
-"""The looks under which the heart has to be found."""
+FINDER_SHIFTS: tuple[Callable[[Case], Case], ...] = (*SHIFTS, inverted, bordered, off_center, folded)
+"""Shifts under which the heart must be found."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Told apart with colour-blind eyes too: Okabe and Ito, https://jfly.uni-koeln.de/color
+# Distinct for colour-blind readers too: Okabe and Ito, https://jfly.uni-koeln.de/color
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _INK, _FAINT = "#222222", "#999999"
 

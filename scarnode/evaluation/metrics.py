@@ -41,7 +41,7 @@ class CaseResult:
     contour : str
         Empty: the reader's own. Else whose myocardium an intensity method was given: `EXPERT` or a network's name.
     look : str
-        How the case's look was changed (`scarnode.evaluation.domain_shifts`); empty: as it is.
+        Name of the domain shift (`scarnode.evaluation.domain_shifts`); empty: the case as it is.
     has_scar : bool
         By the expert.
     dice_blood, dice_myocardium : float
@@ -111,7 +111,7 @@ def evaluate(
     reader : str, optional
         The segmenter's name in the results; the weights' name and version by default.
     look : callable, optional
-        One of `scarnode.evaluation.domain_shifts.LOOKS`: applied to each case first.
+        One of `scarnode.evaluation.domain_shifts.SHIFTS`: applied to each case first.
     methods : mapping, optional
         Intensity methods (`scarnode.evaluation.comparators.METHODS`) to be run inside the network's myocardium.
     """
@@ -123,8 +123,8 @@ def evaluate(
         began = time.monotonic()
         found = segmenter.segment(case.image, case.pixel_spacing)
         seconds = time.monotonic() - began
-        told: dict[str, Any] = {"flags": found.flags, "center": found.heart_center, "interval": found.lge_interval}
-        results.append(compare(case, found.labels, reader, look=name, seconds=seconds, **told))
+        details: dict[str, Any] = {"flags": found.flags, "center": found.heart_center, "interval": found.lge_interval}
+        results.append(compare(case, found.labels, reader, look=name, seconds=seconds, **details))
         if methods:
             results += _inside(case, found.labels, reader, methods, name)
     return results

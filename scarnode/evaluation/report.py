@@ -74,7 +74,7 @@ class Evaluation:
     ----------
     networks : tuple of Network
     results : tuple of CaseResult
-        Of all networks, methods, contours and looks.
+        Of all networks, methods, contours and domain shifts.
     command : str
     figures : dict
         Set -> (file name, caption) of its figures.
@@ -157,7 +157,7 @@ class _Set:
             self.between_networks,
             self.comparators,
             self.without_scar,
-            self.looks,
+            self.domain_shifts,
             self.flags,
         )
         for section in sections:
@@ -415,16 +415,16 @@ class _Set:
             number(everywhere.mean, 1) if everywhere else NO_VOLUME,
         )
 
-    def looks(self) -> list[str]:
+    def domain_shifts(self) -> list[str]:
         changed = [r for r in self.evaluation.results if r.source == self.source and r.look and not r.contour]
         if not changed:
             return []
         rows = []
         for name in self.networks:
             plain = self.summaries[name]
-            rows.append(self._look(name, "as it is", plain, plain))
+            rows.append(self._domain_shift(name, "as it is", plain, plain))
             own = by([r for r in changed if r.reader == name], "look")
-            rows += [self._look(name, look, summarise_group(found), plain) for look, found in own.items()]
+            rows += [self._domain_shift(name, look, summarise_group(found), plain) for look, found in own.items()]
         header = ("reader", "look", "Dice: blood / myocardium", "change", "scar Dice", "change", "%LGE bias",
                   "false scar, median (highest) %", "hearts lost")  # fmt: skip
         return [
@@ -436,7 +436,7 @@ class _Set:
             *table(header, rows),
         ]
 
-    def _look(self, name: str, look: str, s: GroupSummary, plain: GroupSummary) -> tuple[str, ...]:
+    def _domain_shift(self, name: str, look: str, s: GroupSummary, plain: GroupSummary) -> tuple[str, ...]:
         change = [
             None if a.mean is None or b.mean is None else a.mean - b.mean
             for a, b in ((s.dice_myocardium, plain.dice_myocardium), (s.dice_scar, plain.dice_scar))

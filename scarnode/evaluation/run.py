@@ -15,7 +15,7 @@ from scarnode import RESEARCH_USE, __version__
 from scarnode.cases import read_cases
 from scarnode.cases.model import Case, read_acdc, read_emidec, split
 from scarnode.evaluation.comparators import METHODS
-from scarnode.evaluation.domain_shifts import LOOKS
+from scarnode.evaluation.domain_shifts import SHIFTS
 from scarnode.evaluation.figures import Picture, draw_agreement, draw_overlays, require_matplotlib
 from scarnode.evaluation.metrics import CaseResult, as_rows, evaluate, evaluate_methods
 from scarnode.evaluation.report import Evaluation, Network, write_report
@@ -27,12 +27,12 @@ from scarnode.util.errors import InputError
 
 PUBLIC = {"emidec": read_emidec, "acdc": read_acdc, "acdc_ed": read_acdc}
 """Folders of these names whose npz files carry no pixel size are read as the public sets."""
-LOOK_NAMES = tuple(look.__name__ for look in LOOKS)
+SHIFT_NAMES = tuple(look.__name__ for look in SHIFTS)
 _OVERLAYS = 4
 """Cases that figure 6 shows."""
 
 Track = Callable[[Sequence[Case], str], Iterable[Case]]
-"""Gives the cases of one round on, one by one, and shows how far it is."""
+"""Yields the cases of one round one by one, and shows the progress."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class EvaluationSettings:
     merges : tuple of str
         ``mean``, ``max`` (as published) or both: each makes a reader of each weight file.
     looks : tuple of str
-        Other looks of the cases (`LOOK_NAMES`), each evaluated too.
+        Domain shifts (`SHIFT_NAMES`), each evaluated too.
     held_out : bool
         Only the fifth of each set that `scarnode.cases.model.split` holds out.
     methods : bool
@@ -77,7 +77,7 @@ def run(settings: EvaluationSettings, track: Track = lambda cases, what: cases) 
     Raises
     ------
     InputError
-        No case is found, two cases have the same name, or a look or merge is not known.
+        No case is found, two cases have the same name, or a domain shift or merge is not known.
     ScarnodeError
         matplotlib is missing.
     WeightsError
@@ -88,7 +88,7 @@ def run(settings: EvaluationSettings, track: Track = lambda cases, what: cases) 
     networks = _load(settings)
     cases = [case for folder in settings.cases for case in _read(folder, settings.held_out)]
     _check_names(cases)
-    looks = [None, *(look for look in LOOKS if look.__name__ in settings.looks)]
+    looks = [None, *(look for look in SHIFTS if look.__name__ in settings.looks)]
     results: list[CaseResult] = []
     for number, (network, segmenter) in enumerate(networks):
         for look in looks:
@@ -160,13 +160,13 @@ def as_json(evaluation: Evaluation) -> dict:
 
 
 def _check(settings: EvaluationSettings) -> None:
-    for given, known, what in ((settings.looks, LOOK_NAMES, "look"), (settings.merges, ("mean", "max"), "merge")):
+    for given, known, what in ((settings.looks, SHIFT_NAMES, "look"), (settings.merges, ("mean", "max"), "merge")):
         for unknown in set(given) - set(known):
             raise InputError(f"unknown {what} {unknown!r}", "evaluate", f"choose of {', '.join(known)}")
 
 
 def _load(settings: EvaluationSettings) -> list[tuple[Network, Segmenter]]:
-    """Each weight file with each merge, under names that tell them apart."""
+    """Each weight file with each merge, under distinct names."""
     paths = settings.weights or (shipped_weights(),)
     cards = {path: read_card(path) for path in paths}
     titles = Counter(f"{card['name']} {card['version']}" for card in cards.values())

@@ -1,4 +1,4 @@
-"""Results of cases -> what the publication's tables say of a group of them, and of two readers of the same cases."""
+"""The publication's tables: statistics of a group of cases, and of two readers of the same cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 LARGE_SCAR = 15.0
 """%LGE from which scar counts as large (Chan et al., Circulation 2014;130:484)."""
 UNKNOWN = "unknown"
-"""Name of the group of cases whose vendor or site is not told."""
+"""Name of the group of cases whose vendor or site is unknown."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def compare_readers(first: Sequence[CaseResult], second: Sequence[CaseResult], s
 
 
 def by(results: Sequence[CaseResult], attribute: str) -> dict[str, list[CaseResult]]:
-    """Results in groups by vendor, site, look, reader ..., in the order of the group's name."""
+    """Results in groups by vendor, site, domain shift, reader ..., in the order of the group's name."""
     groups: dict[str, list[CaseResult]] = {}
     for result in results:
         groups.setdefault(getattr(result, attribute) or UNKNOWN, []).append(result)
@@ -224,7 +224,7 @@ def _pairs(results: Sequence[CaseResult], pick: Callable[[CaseResult], tuple]) -
 
 
 def _volumes(results: Sequence[CaseResult], pick: Callable, describe: Callable[[list], _T]) -> _T | None:
-    """Return what is said of volumes, or None where they can not be told."""
+    """Return the agreement of volumes, or None where they are unknown."""
     if not results or any(r.scar_expert is None for r in results):
         return None
     return describe(_pairs(results, pick))

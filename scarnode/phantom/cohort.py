@@ -24,7 +24,7 @@ class Site:
     patients : int
         In the publication's test set.
     settings : PhantomSettings
-        Magnitude images only, as published. The publication does not tell the protocols: these are usual ones, one
+        Magnitude images only, as published. The publication does not state the protocols: these are usual ones, one
         site with thin 3D partitions (22 % of the published acquisitions were 3D).
     """
 

@@ -52,7 +52,7 @@ class _Study:
 def _study_of(phantom: Phantom, vendor: str, site: str = SITE) -> _Study:
     if vendor not in VENDORS:
         raise InputError(f"unknown vendor {vendor!r}", "write_dicom", f"take one of {', '.join(VENDORS)}")
-    # Twins (magnitude and PSIR of one seed) lie in one study.
+    # Magnitude and PSIR of one seed lie in one study.
     settings = repr(replace(phantom.settings, component=None))
     return _Study(phantom, VENDORS[vendor], (str(phantom.seed), settings, vendor), site)
 
@@ -73,7 +73,7 @@ def write_dicom(
     folder: Path,
     vendor: str = "siemens",
     *,
-    twin: bool = False,
+    both_components: bool = False,
     enhanced: bool = False,
     series_per_slice: bool | None = None,
     shuffle: bool = False,
@@ -88,7 +88,7 @@ def write_dicom(
     folder : Path
         Made if absent. Files are named so that their alphabetical order is not the slices' order when `shuffle`.
     vendor : {"siemens", "ge", "philips", "canon"}
-    twin : bool
+    both_components : bool
         Also write the other component (magnitude beside PSIR), as a vendor that sends both does: a second series,
         or for Philips the same one.
     enhanced : bool
@@ -123,7 +123,7 @@ def write_dicom(
     if shuffle:
         numbers = np.random.default_rng([phantom.seed, 17]).permutation(numbers)
     paths = []
-    for order, image in enumerate(_components(phantom, twin)):
+    for order, image in enumerate(_components(phantom, both_components)):
         if enhanced:
             from scarnode.phantom.enhanced import enhanced_instance
 
@@ -134,7 +134,7 @@ def write_dicom(
         for index, number in zip(kept, numbers.tolist(), strict=True):
             series_key = "both" if shared else image.component
             place = (series_key, index if own_series else "stack")
-            dataset = _classic_instance(study, image, index, variant=f"{shuffle}/{own_series}/{twin}")
+            dataset = _classic_instance(study, image, index, variant=f"{shuffle}/{own_series}/{both_components}")
             dataset.SeriesInstanceUID = study.uid("series", *place)
             dataset.SeriesNumber = 401 + (index if own_series else 0) + (0 if shared else 100 * order)
             dataset.InstanceNumber = number + (len(kept) * order if shared else 0)
@@ -199,7 +199,7 @@ def write_cohort(
     seed : int
         Patients have the seeds seed, seed + 1, ...
     vendor : {"siemens", "ge", "philips", "canon", "mix"}
-        ``mix`` takes the vendors in turn.
+        ``mix`` cycles through the vendors.
     settings : PhantomSettings, optional
 
     Returns
@@ -229,8 +229,8 @@ def _write_patient(folder: Path, phantom: Phantom, vendor: str, site: str) -> Pa
     return own
 
 
-def _components(phantom: Phantom, twin: bool) -> list[Phantom]:
-    if not twin:
+def _components(phantom: Phantom, both_components: bool) -> list[Phantom]:
+    if not both_components:
         return [phantom]
     other: Literal["magnitude", "psir"] = "psir" if phantom.component == "magnitude" else "magnitude"
     return [phantom, make_phantom(phantom.seed, replace(phantom.settings, component=other))]
@@ -351,7 +351,7 @@ def write_truth(phantom: Phantom, sources: list[Path], path: Path) -> Path:
     ----------
     phantom : Phantom
     sources : list of Path
-        Classic instances written by `write_dicom` (one component is enough; of twins the phantom's own is used).
+        Classic instances written by `write_dicom` (one component is enough; of two the phantom's own is used).
     path : Path
 
     Returns

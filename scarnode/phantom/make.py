@@ -16,7 +16,7 @@ from scarnode.phantom.model import PATTERNS, PHENOTYPES, ComponentName, Phantom,
 from scarnode.phantom.render import TISSUES, SlicePlan, heart_fractions, labels_of
 from scarnode.phantom.scar import LARGEST, Scar, draw_fraction, draw_scar
 from scarnode.phantom.signal import Contrast, draw_contrast
-from scarnode.phantom.surroundings import paint_surroundings
+from scarnode.phantom.surroundings import render_surroundings
 from scarnode.util.errors import InputError
 
 MATRICES = (192, 208, 224, 256, 320)
@@ -67,7 +67,7 @@ def make_phantom(seed: int, settings: PhantomSettings | None = None, device: tor
     wrap = acquisition.wrap if settings.corruption else 0
     wide = _widened(plan, wrap, acquisition.phase_axis)
     fractions = heart_fractions(scene.heart, scene.scar, wide, scene.paint_rng, device)
-    around = paint_surroundings(scene.heart, wide, contrast.signals, scene.paint_rng, device)
+    around = render_surroundings(scene.heart, wide, contrast.signals, scene.paint_rng, device)
     signal = _compose(fractions, around, contrast.signals, scene.paint_rng)
     label, right = labels_of(fractions)
     if wrap:
@@ -127,7 +127,7 @@ def make_cine(phantom: Phantom, phases: int = 12, slices: int = 3) -> np.ndarray
     chosen = np.arange(1, len(scene.plan.positions), 2)[:slices]
     plan = replace(scene.plan, positions=scene.plan.positions[chosen], shifts=scene.plan.shifts[chosen])
     signals = dict.fromkeys(scene.contrast.signals, 0.3) | CINE_SIGNALS
-    around = paint_surroundings(scene.heart, plan, signals, scene.paint_rng, device)
+    around = render_surroundings(scene.heart, plan, signals, scene.paint_rng, device)
     endo, epi = scene.heart.radii[0], scene.heart.radii[1]
     frames = []
     for phase in range(phases):
@@ -233,8 +233,8 @@ def _draw_plan(rng: np.random.Generator, heart: Heart, settings: PhantomSettings
     rows, columns = settings.matrix or (rows, columns)
     spacing = settings.pixel_spacing or round(float(np.clip(field / max(rows, columns), 0.7, 2.2)), 4)
     off = np.clip(rng.normal(0, 12, 2), -25, 25)
-    room = np.array([rows, columns]) * spacing / 2
-    off = np.clip(off, -0.3 * room, 0.3 * room)
+    half_field = np.array([rows, columns]) * spacing / 2
+    off = np.clip(off, -0.3 * half_field, 0.3 * half_field)
     shifts = rng.normal(0, 1.8, (count, 2))
     outlier = rng.random(count) < 0.03
     shifts[outlier] += rng.uniform(5, 10, (int(outlier.sum()), 1)) * rng.choice([-1, 1], (int(outlier.sum()), 2)) * 0.7

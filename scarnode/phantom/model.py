@@ -57,7 +57,7 @@ class PhantomSettings:
         Scar volume / myocardium volume, 0 to 0.45; 0 for none. Overrides `scar_probability`.
     component : {"magnitude", "psir"} or None
         65 % magnitude when drawn. Everything else of a seed stays the same, so that a seed's magnitude and
-        PSIR images are twins.
+        PSIR images belong to one acquisition.
     snr : float or None
         Signal of dense scar at the null of myocardium / SD of the noise; 8 to 40 when drawn.
     random_contrast : float or None

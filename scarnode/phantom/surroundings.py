@@ -74,7 +74,7 @@ def _outer_radius(heart: Heart, septum: float, direction: float) -> float:
     return float(heart.radii[-1][inside][:, near].max())
 
 
-def paint_surroundings(
+def render_surroundings(
     heart: Heart, plan: SlicePlan, signals: dict[str, float], rng: np.random.Generator, device: torch.device
 ) -> Tensor:
     """Paint everything but the heart.

@@ -46,7 +46,7 @@ class Origin:
     licence : str
         That the weights it came from were given under; empty where they had none of their own.
     limits : tuple of str
-        That the card of the weights it came from tells.
+        From the card of the weights that it came from.
     started_from : dict or None
         `identity` of the weights where the last training began.
     """

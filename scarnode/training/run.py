@@ -105,7 +105,7 @@ def train_and_pack(
     finder: str | None = None,
     command: str = "",
     progress: Callable[[int, float], None] | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
+    announce: Callable[[str], None] = lambda sentence: None,
 ) -> Path:
     """Train, evaluate on the held-out cases, and write ``weights.safetensors`` with its card into the run's folder.
 
@@ -119,8 +119,8 @@ def train_and_pack(
         What the card says.
     progress : callable, optional
         See `scarnode.training.train.train`.
-    say : callable, optional
-        Gets a sentence on what goes on.
+    announce : callable, optional
+        Called with a sentence on each stage.
 
     Returns
     -------
@@ -145,9 +145,9 @@ def train_and_pack(
         if part != settings.part:
             read_part(path, part)
     kinds, held = load_cases(settings)
-    say(_counts(kinds, held))
+    announce(_counts(kinds, held))
     train(settings, progress, (kinds, held))
-    say(f"evaluating {len(held)} held-out cases")
+    announce(f"evaluating {len(held)} held-out cases")
     parts[settings.part] = settings.out
     weights = settings.out / "weights.safetensors"
     draw_curve(settings.out)

@@ -1,4 +1,4 @@
-"""LGE contrast and scar painted on real anatomy: the bridge between phantom and patient."""
+"""Synthetic LGE contrast and scar on real anatomy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scarnode.pipeline.segment.model import Tissue
 _KINDS = {"patchy": 0.28, "insertion": 0.18, "confluent": 0.1, "apical": 0.04, "infarct": 0.4}
 
 
-def paint_lge(cine: Case, rng: np.random.Generator, scar_probability: float = 0.5) -> Case:
+def synthesise_lge(cine: Case, rng: np.random.Generator, scar_probability: float = 0.5) -> Case:
     """Turn a cine image into a plausible LGE image of the same heart.
 
     Cine contrast is mapped linearly inside the heart so that blood and myocardium take a drawn LGE brightness (which
@@ -50,10 +50,10 @@ def paint_lge(cine: Case, rng: np.random.Generator, scar_probability: float = 0.
     painted = soft * heart_image + (1 - soft) * around
     painted = np.abs(painted) if dark else painted
     case = replace(cine, image=painted.astype(np.float32), source="painted")
-    return paint_scar(case, rng) if rng.random() < scar_probability else case
+    return add_synthetic_scar(case, rng) if rng.random() < scar_probability else case
 
 
-def paint_scar(case: Case, rng: np.random.Generator) -> Case:
+def add_synthetic_scar(case: Case, rng: np.random.Generator) -> Case:
     """Add scar to a case's normal myocardium, in the image and in the label."""
     scar = scar_mask(case, rng)
     muscle, blood = case.label == Tissue.MYOCARDIUM, case.label == Tissue.BLOOD

@@ -38,7 +38,7 @@ from scarnode.training.checkpoint import (
     write_checkpoint,
 )
 from scarnode.training.networks import Part, read_part
-from scarnode.training.synthetic_scar import paint_lge, paint_scar
+from scarnode.training.synthetic_scar import add_synthetic_scar, synthesise_lge
 from scarnode.util.durable import replace_durably
 from scarnode.util.errors import InputError
 
@@ -63,7 +63,7 @@ class TrainSettings:
     held_out_share : float
         Share of the patients that is kept for the evaluation, 0 to below 1.
     shares : tuple of float
-        How often windows come from emidec, from painted acdc, from `folders`; sets that are absent give up theirs.
+        How often windows come from emidec, from acdc with synthetic LGE, from `folders`; absent sets have no share.
     unet : UNetSettings
     spacing : float
         Pixel size of the network's grid, mm.
@@ -78,7 +78,7 @@ class TrainSettings:
     loss : str
         ``"ce_dice"`` or ``"paper"`` (cross entropy, each window weighted by log(10 + scar volume in pixels)).
     painted_per_case : int
-        LGE looks painted for each cine case.
+        Synthetic LGE images for each cine case.
     cine_share, inverted : float
         Share of the cine cases that stay cine, and of the windows with inverted contrast (for the heart finder).
     batch, steps, seed, threads : int
@@ -141,7 +141,7 @@ PRESETS: dict[str, dict] = {
 
 
 @dataclass(frozen=True)
-class Stock:
+class TrainingSet:
     """Cases of one kind, on the network's grid: image float16, label uint8, (slices, rows, columns)."""
 
     images: tuple[torch.Tensor, ...]
@@ -184,18 +184,18 @@ def load_cases(settings: TrainSettings) -> tuple[list[list[Case]], list[Case]]:
     return kinds, held
 
 
-def stock_up(settings: TrainSettings, kinds: list[list[Case]]) -> list[Stock]:
-    """Resample and paint all cases once, so that a training step only augments."""
+def prepare_training_sets(settings: TrainSettings, kinds: list[list[Case]]) -> list[TrainingSet]:
+    """Resample all cases and synthesise their LGE once, so that a training step only augments."""
     rng = np.random.default_rng(settings.seed)
     emidec, acdc, other = ([on_grid(case, settings.spacing, settings.canvas) for case in cases] for cases in kinds)
     if settings.augment == "strong":
-        emidec = emidec + [paint_scar(case, rng) for case in emidec if not case.has_scar]
-        painted = [paint_lge(case, rng) for case in acdc for _ in range(settings.painted_per_case)]
+        emidec = emidec + [add_synthetic_scar(case, rng) for case in emidec if not case.has_scar]
+        painted = [synthesise_lge(case, rng) for case in acdc for _ in range(settings.painted_per_case)]
         acdc = painted + acdc * round(settings.painted_per_case * settings.cine_share / (1 - settings.cine_share))
     groups = [(share, cases) for share, cases in zip(settings.shares, (emidec, acdc, other), strict=True) if cases]
     total = sum(share for share, _ in groups)
     return [
-        Stock(
+        TrainingSet(
             tuple(torch.from_numpy(_storable(case.image)) for case in cases),
             tuple(torch.from_numpy(_targets(case, settings.unet.classes)) for case in cases),
             share / total,
@@ -204,7 +204,7 @@ def stock_up(settings: TrainSettings, kinds: list[list[Case]]) -> list[Stock]:
     ]
 
 
-def draw(settings: TrainSettings, stocks: list[Stock], step: int) -> tuple[torch.Tensor, torch.Tensor]:
+def draw(settings: TrainSettings, stocks: list[TrainingSet], step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (batch, 1, slices, rows, columns) and labels (batch, slices, rows, columns) of one step.
 
     Depends on the seed and the step only, so that a continued run sees what an unbroken one would.
@@ -286,7 +286,7 @@ def train(
         check_cases(stored, digest, path)
     run = _begin(settings, start, stored, device)
     _describe(settings, kinds, held, start)
-    stocks = stock_up(settings, kinds)
+    stocks = prepare_training_sets(settings, kinds)
     first, began, losses = run.done, time.monotonic(), []
     every = max(1, min(50, settings.steps // 20))
     about = {"unet": asdict(settings.unet), "spacing": settings.spacing, "settings": origin, "cases": digest}

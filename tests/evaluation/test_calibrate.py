@@ -18,7 +18,7 @@ from scarnode.evaluation.calibrate import (
     read,
     roc,
 )
-from scarnode.evaluation.domain_shifts import FINDING_LOOKS, LOOKS
+from scarnode.evaluation.domain_shifts import FINDER_SHIFTS, SHIFTS
 from scarnode.pipeline.segment.certainty import Calibration
 from scarnode.pipeline.segment.model import Agreement, ModelIdentity, Segmentation
 from tests.training.toys import toy_case
@@ -112,7 +112,7 @@ def test_a_case_is_read_from_its_segmentation():
     assert (reading.wall_dice, reading.scar_dice, reading.lge_expert) == (1.0, 1.0, reading.lge_network)
     assert reading.spread == pytest.approx(1 + 1 + 0.1 * reading.lge_network)
     assert read(case, Segmentation(case.label, None, model)) is None
-    assert read(LOOKS[0](case), found).patient == reading.patient
+    assert read(SHIFTS[0](case), found).patient == reading.patient
 
 
 class _Drifting:
@@ -132,7 +132,7 @@ def test_a_segmenter_is_calibrated_on_enough_patients_only():
     assert calibrate_segmenter([*few, *cine], _Drifting()) is None
     stored = calibrate_segmenter([*few, toy_case(9, scar=True)], _Drifting())
     assert Calibration.from_card({"calibration": stored}).interval_factor > 0
-    assert stored["measured"]["coverage"]["cases"] == 10 * (1 + len(LOOKS))
+    assert stored["measured"]["coverage"]["cases"] == 10 * (1 + len(SHIFTS))
     wall = stored["measured"]["wall_dice_below_half"]
-    assert wall["bad"] + wall["good"] == 10 * (1 + len(FINDING_LOOKS))  # the myocardium is asked about under more looks
+    assert wall["bad"] + wall["good"] == 10 * (1 + len(FINDER_SHIFTS))  # the myocardium is asked about under more looks
     json.dumps(stored, allow_nan=False)  # a card is strict JSON

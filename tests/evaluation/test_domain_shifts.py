@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scarnode.evaluation.domain_shifts import FINDING_LOOKS, finer, other_center, rectified, sparser
+from scarnode.evaluation.domain_shifts import FINDER_SHIFTS, finer, other_center, rectified, sparser
 from scarnode.pipeline.segment.model import Tissue
 from tests.training.toys import toy_case
 
 
-@pytest.mark.parametrize("look", FINDING_LOOKS)
+@pytest.mark.parametrize("look", FINDER_SHIFTS)
 def test_a_look_keeps_the_heart(look):
     case = toy_case(0, scar=True)
     seen = look(case)

@@ -36,7 +36,7 @@ class Written:
 @pytest.fixture(scope="module", params=VENDORS)
 def written(request, phantom, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    lge = write_dicom(phantom, folder / "lge", request.param, twin=True)
+    lge = write_dicom(phantom, folder / "lge", request.param, both_components=True)
     return Written(lge, write_cine(phantom, folder / "cine", request.param, phases=5, slices=2))
 
 
@@ -56,7 +56,7 @@ def test_dicom_is_valid(phantom, written, tmp_path):
 
 @pytest.mark.parametrize("vendor", ["siemens", "philips"])
 def test_enhanced_is_valid_and_found(phantom, vendor, tmp_path):
-    files = write_dicom(phantom, tmp_path, vendor, enhanced=True, twin=True)
+    files = write_dicom(phantom, tmp_path, vendor, enhanced=True, both_components=True)
     assert len(files) == 2
     assert errors_of(files[0]) == [] and errors_of(files[1]) == []
     (stack,) = find_stacks(files).stacks

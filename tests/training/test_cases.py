@@ -12,7 +12,7 @@ from scipy import ndimage
 from scarnode.cases.model import Case, on_grid, read_acdc, read_emidec, read_npz, split, write_npz
 from scarnode.pipeline.segment.model import Tissue
 from scarnode.training import augment
-from scarnode.training.synthetic_scar import paint_lge, paint_scar, scar_mask
+from scarnode.training.synthetic_scar import add_synthetic_scar, scar_mask, synthesise_lge
 from scarnode.util.errors import InputError
 from tests.training.toys import toy_case
 
@@ -69,7 +69,7 @@ def test_resampling_keeps_the_heart_in_the_middle_and_its_size():
 def test_painted_scar_lies_in_the_wall_and_is_bright(seed):
     case = on_grid(toy_case(3), 1.4, 128)
     rng = np.random.default_rng(seed)
-    painted = paint_scar(case, rng)
+    painted = add_synthetic_scar(case, rng)
     scar = painted.label == Tissue.SCAR
     assert scar.any()
     assert (case.label[scar] == Tissue.MYOCARDIUM).all()
@@ -84,7 +84,7 @@ def test_painted_scar_is_as_noisy_as_the_wall(seed):
     case = on_grid(toy_case(3), 1.4, 128)
     rng = np.random.default_rng(seed)
     noisy = replace(case, image=case.image + 10 * rng.standard_normal(case.image.shape, dtype=np.float32))
-    painted = paint_scar(noisy, rng)
+    painted = add_synthetic_scar(noisy, rng)
     inside = ndimage.binary_erosion(painted.label == Tissue.SCAR, np.ones((1, 3, 3)))
     fine = painted.image - ndimage.median_filter(painted.image, (1, 3, 3))
     assert fine[inside].std() > 0.6 * fine[case.label == Tissue.BLOOD].std()
@@ -93,7 +93,7 @@ def test_painted_scar_is_as_noisy_as_the_wall(seed):
 def test_no_scar_without_a_wall():
     empty = Case(np.zeros((3, 40, 40), np.float32), np.zeros((3, 40, 40), np.uint8), (1.4, 1.4), 10, "e", "t")
     assert not scar_mask(empty, np.random.default_rng(0)).any()
-    assert np.isfinite(paint_lge(empty, np.random.default_rng(0)).image).all()
+    assert np.isfinite(synthesise_lge(empty, np.random.default_rng(0)).image).all()
 
 
 def test_insertion_scar_needs_no_right_ventricle_but_uses_it():
@@ -101,7 +101,7 @@ def test_insertion_scar_needs_no_right_ventricle_but_uses_it():
     right = np.zeros(case.label.shape, bool)
     right[:, 50:78, 90:110] = True
     for with_right in (case, replace(case, right_ventricle=right & (case.label == 0))):
-        assert paint_lge(with_right, np.random.default_rng(0), scar_probability=1).has_scar
+        assert synthesise_lge(with_right, np.random.default_rng(0), scar_probability=1).has_scar
 
 
 @settings(max_examples=4, deadline=None)

@@ -16,7 +16,7 @@ from scarnode.training import run
 from scarnode.training.export import pack
 from scarnode.training.networks import Origin, case_label, merged, read_part
 from scarnode.training.run import plan, train_and_pack
-from scarnode.training.train import draw, load_cases, loss_of, stock_up
+from scarnode.training.train import draw, load_cases, loss_of, prepare_training_sets
 from scarnode.util.errors import InputError
 from tests.training.toys import toy_case
 
@@ -39,7 +39,9 @@ def tuned(hospital, tmp_path_factory):
     settings = plan([hospital], tmp_path_factory.mktemp("run"), initial="shipped", steps=20, threads=1)
     settings = replace(settings, crop=40, batch=3, rate=1e-3)
     said, losses = [], []
-    weights = train_and_pack(settings, command="test", progress=lambda _, loss: losses.append(loss), say=said.append)
+    weights = train_and_pack(
+        settings, command="test", progress=lambda _, loss: losses.append(loss), announce=said.append
+    )
     return settings, weights, said, losses
 
 
@@ -49,7 +51,7 @@ def test_the_loss_on_the_hospital_s_cases_goes_down(tuned):
     assert said[0] == "3 cases of our hospital to train on, 3 with scar; 1 held out"
     assert len(losses) == 20
     kinds, _ = load_cases(settings)
-    image, label = draw(replace(settings, batch=6, augment="paper"), stock_up(settings, kinds), 12345)
+    image, label = draw(replace(settings, batch=6, augment="paper"), prepare_training_sets(settings, kinds), 12345)
 
     def loss(file) -> float:
         network = read_part(file, "outline").network
