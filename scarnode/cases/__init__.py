@@ -1,7 +1,6 @@
-"""One folder of cases in, `Case` objects out, whatever they are stored as: npz, NIfTI pairs, or DICOM with SEG.
+"""Reads a folder of cases into `Case` objects: npz, NIfTI pairs, or DICOM with SEG.
 
-Imports with numpy and torch alone: what reads NIfTI (nibabel) and DICOM (pydicom) is loaded when a folder
-of that kind is met.
+It imports numpy and torch only. The readers of NIfTI (nibabel) and DICOM (pydicom) are loaded when a folder needs them.
 """
 
 from __future__ import annotations
@@ -35,9 +34,8 @@ def read_cases(folder: Path, source: str | None = None) -> list[Case]:
 
     ``labels.json`` in the folder may say what label values, or the names of a SEG's segments, mean:
     ``{"1": "blood", "2": "myocardium", "3": "scar", "4": "no-reflow", "5": "right ventricle"}``. Without it, values are
-    those of `scarnode.pipeline.segment.Tissue`, nnU-Net's ``dataset.json`` counts, and segments are told by their
-    coded property
-    and their name. Where no blood is labelled, what the wall encloses in a slice is taken for it.
+    those of `scarnode.pipeline.segment.Tissue`, or of nnU-Net's ``dataset.json``. Segments are identified by their
+    coded property type and their name. Where no blood is labelled, the area inside the wall counts as blood.
 
     Parameters
     ----------

@@ -132,7 +132,7 @@ def _header(path: Path) -> _Header | None:
 
 
 def _match(outlines: Sequence[Outline], headers: Sequence[_Header]) -> list[tuple[Stack, list[Outline]]]:
-    """Return stacks and the outlines that belong to each: by the images they name, else by where they lie."""
+    """Return stacks with their outlines: matched by the images that these reference, else by position."""
     from scarnode.pipeline.stack import find_stacks
 
     paths = [header.path for header in headers if header.sop_class not in SEG_CLASSES]
@@ -146,7 +146,7 @@ def _match(outlines: Sequence[Outline], headers: Sequence[_Header]) -> list[tupl
 
 
 def _outlined_by_hand(outline: Outline, search: StackSearch, headers: Sequence[_Header]) -> Stack | None:
-    """Return the stack of the series that a SEG names, though the node would pass it over (for its name, say).
+    """Return the stack of the series that a SEG names, also where the node would reject it (by its name, for example).
 
     Raises
     ------
@@ -163,9 +163,9 @@ def _outlined_by_hand(outline: Outline, search: StackSearch, headers: Sequence[_
     again = find_stacks([header.path for header in headers if header.series in named], Rules(site_accept=names))
     stack = outline.best_of(again.stacks)
     if stack is None:
-        told = again.series[0]
+        verdict = again.series[0]
         raise InputError(
-            f"the outlined series is no usable stack ({told.reason}: {told.detail})",
+            f"the outlined series is no usable stack ({verdict.reason}: {verdict.detail})",
             outline.where,
             "docs/recognition.md says what this reason means",
         )
@@ -181,14 +181,14 @@ def _outlined_by_hand(outline: Outline, search: StackSearch, headers: Sequence[_
 def _merge(marked: Sequence[dict[int, np.ndarray]]) -> np.ndarray:
     """Labels of one stack from the masks of all its outlines, by meaning.
 
-    The right ventricle is painted where nothing is yet.
+    The right ventricle gets only the pixels that no other tissue has.
 
     Raises
     ------
     InputError
         Two SEGs outline the same tissue.
     """
-    from scarnode.pipeline.correct.outline import paint
+    from scarnode.pipeline.correct.outline import merge_masks
     from scarnode.pipeline.segment.heart import RIGHT_VENTRICLE
     from scarnode.pipeline.segment.model import Tissue
 
@@ -202,7 +202,7 @@ def _merge(marked: Sequence[dict[int, np.ndarray]]) -> np.ndarray:
                 "keep the SEG that is to be learnt from",
             )
         masks |= own
-    label = paint(masks)
+    label = merge_masks(masks)
     if RIGHT_VENTRICLE in masks:
         label[masks[RIGHT_VENTRICLE] & (label == Tissue.BACKGROUND)] = RIGHT_VENTRICLE
     return label

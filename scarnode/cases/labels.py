@@ -1,4 +1,4 @@
-"""What labels mean: values and names of other people's contours -> `Tissue`, and the case that comes of it."""
+"""The meaning of labels: maps values and names of other people's contours to `Tissue`, and builds the case."""
 
 from __future__ import annotations
 

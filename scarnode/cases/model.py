@@ -25,7 +25,7 @@ class Case:
     Attributes
     ----------
     image : numpy.ndarray
-        float32, (slices, rows, columns), any scale, base to apex (or apex to base where the set does not tell).
+        float32, (slices, rows, columns), any scale, base to apex (or apex to base where the set does not state it).
     label : numpy.ndarray
         uint8, same shape, values of `scarnode.pipeline.segment.Tissue`.
     pixel_spacing : tuple of float
@@ -37,13 +37,13 @@ class Case:
     source : str
         Name of the set.
     right_ventricle : numpy.ndarray or None
-        bool, same shape, where the set outlines it (used to paint scar at the insertion points).
+        bool, same shape, where the set outlines it (used to place synthetic scar at the insertion points).
     vendor, site : str
         Manufacturer of the scanner and where it stands, for the tables of the evaluation; empty where unknown.
     patient : str
         Cases of one patient are trained on or held out together; empty: the case is the patient.
     pixel_size_known : bool
-        False where the set does not tell it and `pixel_spacing` is only plausible: no volume can be told then.
+        False where the set does not state it, and `pixel_spacing` is an estimate. Then no volume can be computed.
     """
 
     image: np.ndarray
@@ -176,7 +176,7 @@ def npz_arrays(case: Case) -> dict[str, Any]:
 
 
 def plausible_spacing(label: np.ndarray, low: float, high: float, diameter: float = 74.0) -> float:
-    """Pixel size (mm) of a set that does not tell it.
+    """Pixel size (mm) of a set that does not state it.
 
     Half way (in the logarithm) between the middle of the set's known range and the size that gives the three
     largest slices an epicardial `diameter`: real hearts differ, so does the true pixel size.

@@ -91,7 +91,7 @@ def _read_one(
         if len(files) > 1:
             names = ", ".join(path.name for path in files)
             raise InputError(f"several files claim to be its {kind}", names, "keep the late-enhancement one")
-    image, affine, told = _load(nibabel, images[0])
+    image, affine, in_patient = _load(nibabel, images[0])
     values, its_affine, _ = _load(nibabel, labels[0])
     if values.shape != image.shape:
         raise InputError(
@@ -107,7 +107,7 @@ def _read_one(
     order = _slices_first(affine)
     image, marked = image.transpose(order), marked.transpose(order)
     steps = affine[:3, :3][:, order] * np.array([[-1.0], [-1.0], [1.0]])  # RAS to LPS; columns: along slices, rows, ...
-    if told:
+    if in_patient:
         image, marked, steps = _as_seen(image, marked, steps)
     sizes = np.linalg.norm(steps, axis=0)
     if not (np.isfinite(sizes).all() and (sizes > 0).all()):
@@ -162,7 +162,7 @@ def _slices_first(affine: np.ndarray) -> tuple[int, int, int]:
 
 
 def _as_seen(image: np.ndarray, marked: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Turn to what a scanner's DICOM shows: base first, rows towards the feet, columns towards the left (or back).
+    """Reorder axes as in a scanner's DICOM: base first, rows towards the feet, columns towards the left (or back).
 
     Slices stay as stored where their normal is more than 45 degrees off a usual short axis.
     """
@@ -184,8 +184,8 @@ def _sidecar(path: Path) -> tuple[str, str]:
     """Vendor and site from the JSON file that dcm2niix writes beside an image (BIDS); empty where there is none."""
     sidecar = path.with_name(re.sub(r"\.nii(\.gz)?$", ".json", path.name))
     try:
-        told = json.loads(sidecar.read_text(encoding="utf-8"))
-        site = told.get("InstitutionName") or told.get("StationName") or ""
-        return vendor_name(str(told.get("Manufacturer", ""))), str(site)
+        metadata = json.loads(sidecar.read_text(encoding="utf-8"))
+        site = metadata.get("InstitutionName") or metadata.get("StationName") or ""
+        return vendor_name(str(metadata.get("Manufacturer", ""))), str(site)
     except (OSError, ValueError, AttributeError):
         return "", ""

@@ -26,7 +26,7 @@ _CODES: tuple[tuple[Code, int], ...] = (
 
 
 def segment_meaning(item: Dataset, legend: Mapping[str, int], where: str) -> int:
-    """Return what a segment outlines: what labels.json says counts first, then its name, then its coded type.
+    """Return the tissue of a segment: by labels.json first, then by its name, then by its coded type.
 
     Raises
     ------

@@ -18,14 +18,14 @@ from scarnode.pipeline.report import USUAL, Provenance, ResultObjects, build_res
 from scarnode.pipeline.stack import Stack, input_digest, read_volume
 from scarnode.util.durable import make_folder, replace_durably
 
-if TYPE_CHECKING:  # the node's main process never loads torch
+if TYPE_CHECKING:  # lazy: the node's main process must not load torch
     from scarnode.pipeline.correct.model import Corrected
     from scarnode.pipeline.segment import Segmentation, Segmenter
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that came out of one stack.
+    """The results of one stack.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ def analyse(stack: Stack, segmenter: Segmenter, provenance: Provenance, kinds: C
     segmenter : Segmenter
     provenance : Provenance
     kinds : collection of str
-        Which of `scarnode.pipeline.report.KINDS` are asked for.
+        Which of `scarnode.pipeline.report.KINDS` are made.
 
     Returns
     -------
@@ -82,21 +82,21 @@ def analyse_correction(
 ) -> Analysis | None:
     """Measure and report a person's segmentation of a stack.
 
-    The network is run once more: for its labels, which the correction is compared with, and for the direction of the
-    right ventricle, which orients the segments. Its interval and its flags are not the correction's.
+    The network is run again. Its labels are compared with the correction, and its direction of the right ventricle
+    orients the segments. Its interval and its flags do not apply to the correction.
 
     Parameters
     ----------
     stack : Stack
     seg : Path
-        The corrected SEG, for which `scarnode.pipeline.correct.recognise` gave this stack.
+        The corrected SEG, for which `find_corrected_stack` returned this stack.
     segmenter : Segmenter
     provenance : Provenance
         Its `correction` is read from the SEG here.
     kinds : collection of str
         As of `analyse`.
     even_if_unchanged : bool
-        Also report labels that are the network's: they take back an earlier correction.
+        Also report labels that equal the network's: they revert an earlier correction.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from scarnode.ledger.queries import DeliveryRow, EventRow, JobSummary
 from scarnode.ledger.story import Step
 from scarnode.ledger.tables import CommitmentState, DeliveryState, JobState
 from scarnode.pipeline.report.readback import ReportNumbers
-from scarnode.pipeline.report.texts import WORDS
+from scarnode.pipeline.report.texts import FLAG_TEXTS
 from scarnode.web.app_state import AppState
 from scarnode.web.queries import StudyRow, get_studies, job_parts, split_flags
 
@@ -115,7 +115,7 @@ def job_view(app_state: AppState, job_id: int) -> JobView:
         description=parts.stack.description,
         synthetic=app_state.pictures.synthetic(parts.study_id, app_state.ledger),
         seconds=parts.seconds,
-        flags=tuple(FlagMeaning(flag, WORDS.get(flag, "")) for flag in split_flags(job.flags)),
+        flags=tuple(FlagMeaning(flag, FLAG_TEXTS.get(flag, "")) for flag in split_flags(job.flags)),
         numbers=app_state.pictures.numbers(job_id, parts),
         report_page=bool(parts.result("sc") or parts.result("failed_sc")),
         slices=0 if missing else len(parts.stack.frames),

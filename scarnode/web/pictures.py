@@ -22,7 +22,7 @@ from scarnode.dicom.part10 import read
 from scarnode.ledger import Ledger
 from scarnode.ledger.model import FAILURE
 from scarnode.ledger.results import anchored
-from scarnode.pipeline.correct.outline import paint, read_seg
+from scarnode.pipeline.correct.outline import merge_masks, read_seg
 from scarnode.pipeline.correct.recognise import tissue_of
 from scarnode.pipeline.report.bullseye import draw_bullseye
 from scarnode.pipeline.report.page_header import is_synthetic
@@ -193,7 +193,7 @@ class Pictures:
         if seg is None:
             raise GoneError("there are no outlines on this machine")
         try:
-            volume, labels = read_volume(stack), paint(read_seg(seg, tissue_of).on(stack))
+            volume, labels = read_volume(stack), merge_masks(read_seg(seg, tissue_of).on(stack))
         except InputError as error:
             raise GoneError(f"the slices can not be shown: {error.what}") from None
         view = choose_view(stack, volume, labels)

@@ -1,1 +1,1 @@
-"""A segmentation that a person corrected: recognised, laid on its stack, kept as a case to learn from."""
+"""Corrected segmentations: found among received SEGs, and mapped to their stack."""

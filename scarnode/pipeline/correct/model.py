@@ -1,4 +1,4 @@
-"""The types that enter and leave the room of corrections."""
+"""The types of corrections: received SEG, its origin, the corrected labels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ReceivedSeg:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a corrected SEG says of itself, for the report that is made from it.
+    """Attributes of a corrected SEG for the report that is made from it.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ from scarnode.pipeline.stack import Stack
 from scarnode.util.errors import InputError, raise_system_fault
 
 Meaning = Callable[[Dataset], int | None]
-"""Tells of an item of SegmentSequence what it outlines; 0 or None: nothing that is wanted."""
+"""Returns what an item of SegmentSequence outlines; 0 or None: nothing of interest."""
 _OFF_PLANE = 1.0
 """mm between a SEG frame and the slice it outlines."""
 _MAX_PIXELS = 1 << 29
@@ -33,7 +33,7 @@ class Plane:
     segment : int or None
         Number of the segment it belongs to; None in a LABELMAP, whose frames hold them all.
     position : numpy.ndarray or None
-        Centre of the first pixel, LPS, mm; None where the frame does not tell.
+        Centre of the first pixel, LPS, mm; None where the frame does not state it.
     along_row, along_column : numpy.ndarray
         Step from one column to the next, and from one row to the next, LPS, mm.
     sources : tuple of (str, int or None)
@@ -189,7 +189,7 @@ def read_seg(path: Path, meaning: Meaning) -> Outline:
         It can not be read, or `meaning` does not understand a segment.
     """
     try:
-        seg = read(path, pixels=True)  # highdicom would refuse many SEGs that lack an attribute nobody needs here
+        seg = read(path, pixels=True)  # highdicom refuses SEGs that lack an attribute, also one that is not needed here
         meanings = {int(item.SegmentNumber): meaning(item) for item in seg.SegmentSequence}
         wanted = {number: int(own) for number, own in meanings.items() if own}
         frames = _frames(seg, wanted)
@@ -197,18 +197,18 @@ def read_seg(path: Path, meaning: Meaning) -> Outline:
         frame_of_reference = str(seg.get("FrameOfReferenceUID", ""))
     except InputError:
         raise
-    except Exception as error:  # whatever the parsers meet, the reader learns which file it was
+    except Exception as error:  # any error of the parsers is reported with the file's name
         raise_system_fault(error, path.name)
         why = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         raise InputError(f"the SEG can not be read ({why})", path.name, "export it again") from error
     return Outline(path.name, frame_of_reference, frozenset(wanted.values()), frames, frozenset(references))
 
 
-def paint(masks: Mapping[int, np.ndarray]) -> np.ndarray:
+def merge_masks(masks: Mapping[int, np.ndarray]) -> np.ndarray:
     """Labels of one stack (uint8, values of `Tissue`) from masks by meaning; other meanings are left out.
 
-    Of blood and myocardium the larger is painted first: an epicardial outline holds the endocardial one, an outline
-    of the whole ventricle holds its myocardium. Then comes scar.
+    Of blood and myocardium the larger is drawn first, because an epicardial outline contains the endocardial one, and
+    an outline of the whole ventricle contains its myocardium. Scar is drawn last.
     """
     label = np.zeros(next(iter(masks.values())).shape, np.uint8)
     pair = [key for key in (Tissue.BLOOD, Tissue.MYOCARDIUM) if key in masks]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scarnode.dicom.part10 import read
 from scarnode.pipeline.correct.model import Corrected
-from scarnode.pipeline.correct.outline import paint, read_seg
+from scarnode.pipeline.correct.outline import merge_masks, read_seg
 from scarnode.pipeline.correct.recognise import read_origin, tissue_of
 from scarnode.pipeline.segment.model import Tissue
 from scarnode.pipeline.stack import Stack
@@ -14,7 +14,7 @@ from scarnode.util.errors import InputError
 
 
 def read_correction(path: Path, stack: Stack) -> Corrected:
-    """Read a SEG that `recognise` took for a correction of a stack.
+    """Read a SEG for which `find_corrected_stack` found a stack.
 
     Frames are placed by the image they name; a slice without a frame has nothing outlined.
 
@@ -24,7 +24,7 @@ def read_correction(path: Path, stack: Stack) -> Corrected:
         Its pixels can not be decoded, or it outlines no myocardium.
     """
     masks = read_seg(path, tissue_of).on(stack)
-    labels = paint(masks)
+    labels = merge_masks(masks)
     if not (labels >= Tissue.MYOCARDIUM).any():
         raise InputError("the corrected SEG outlines no myocardium", "", "outline it, or send nothing")
     flags = () if Tissue.SCAR in masks else ("NO_SCAR_SEGMENT",)

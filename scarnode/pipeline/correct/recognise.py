@@ -1,4 +1,4 @@
-"""Is a received Segmentation a correction, and of which stack? Told from its header alone; pixels are left alone."""
+"""Decides whether a received Segmentation is a correction, and of which stack. Only its header is read."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _check_complete(origin: Origin) -> None:
 
 
 def _check_slices(frames: Sequence[Plane], listed: set[str], stack: Stack) -> None:
-    """Every frame must be drawn on the stack, and every image of the stack must have been before the reader."""
+    """Check that every frame is drawn on the stack, and that the reader had every image of the stack."""
     images = {frame.sop_instance_uid for frame in stack.frames}
     drawn = {uid for frame in frames for uid, _ in frame.sources}
     if not all(frame.sources for frame in frames):
@@ -174,7 +174,7 @@ def _check_slices(frames: Sequence[Plane], listed: set[str], stack: Stack) -> No
 
 
 def _check_grid(plane: Plane, rows: int, columns: int, stack: Stack) -> None:
-    """Hold a frame to the pixels of its image: a mask that had to be resampled is not what the person drew."""
+    """Check that a frame lies on the pixels of its image: a resampled mask is not what the reader drew."""
     if (rows, columns) != (stack.rows, stack.columns):
         detail = f"its frames have {rows} x {columns} pixels, the images {stack.rows} x {stack.columns}"
         raise NoCorrectionError("CORRECTION_REFUSED", detail)

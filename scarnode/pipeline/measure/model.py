@@ -1,4 +1,4 @@
-"""The types that leave the measure room."""
+"""The types of the measurements."""
 
 from __future__ import annotations
 

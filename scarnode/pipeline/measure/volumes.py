@@ -116,8 +116,8 @@ def _around_heart(labels: np.ndarray) -> tuple[slice, slice, slice]:
 def _burden(lge_percent: float | None, interval: tuple[float, float] | None, unsure: bool) -> Burden | None:
     """Above or below 15 %, as far as the interval says; without an interval as the value says.
 
-    Where the readings outline the scar differently, no side is named: the interval keeps its promise over all patients,
-    but not among those.
+    Where the readings outline the scar differently, the result is indeterminate: the interval has its coverage over all
+    patients, but not over these.
     """
     if lge_percent is None:
         return None

@@ -96,8 +96,8 @@ def place(number: int) -> tuple[int, float, float]:
         return 3, 0.0, 360.0
     ring, count = (0, 6) if number <= 6 else (1, 6) if number <= 12 else (2, 4)
     width = 360.0 / count
-    turns = number - (1, 7, 13)[ring]  # counter-clockwise from the anterior wall
-    middle = 270.0 - turns * width
+    steps = number - (1, 7, 13)[ring]  # counter-clockwise from the anterior wall
+    middle = 270.0 - steps * width
     return ring, middle - width / 2, middle + width / 2
 
 

@@ -158,7 +158,7 @@ class SegmentCodes:
     structure : Code or None
         Primary anatomic structure that the tissue lies in.
     rgb : tuple of int
-        Display colour (Okabe and Ito, Color Universal Design, 2008: told apart by colour-blind readers).
+        Display colour (Okabe and Ito, Color Universal Design, 2008: distinct for colour-blind readers).
     """
 
     label: str

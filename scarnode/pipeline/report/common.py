@@ -1,4 +1,4 @@
-"""What all result objects have in common: who made them, when, for which patient, under which UIDs."""
+"""Attributes that all result objects share: equipment, time, patient, UIDs."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def equipment(model: ModelIdentity, provenance: Provenance) -> dict[str, Any]:
 def finish(
     dataset: Dataset, kind: Kind, header: Dataset, stack: Stack, model: ModelIdentity, provenance: Provenance
 ) -> Dataset:
-    """Return a result object its common attributes and return it as it will be written.
+    """Set the common attributes of a result object, and return it as it will be written.
 
-    highdicom stamps the present time and its own name; here they become the provenance's, so that the same input
-    always gives the same bytes.
+    highdicom writes the present time and its own name. They are replaced by those of the provenance, so that the same
+    input always gives the same bytes.
     """
     for keyword in PATIENT_AND_STUDY:
         if keyword in header:
@@ -120,9 +120,9 @@ def finish(
 
 
 def local_time(header: Dataset, provenance: Provenance) -> datetime:
-    """Return when a result was made, on the clock that its times are told by: that of TimezoneOffsetFromUTC.
+    """Return when a result was made, in the time zone of its TimezoneOffsetFromUTC.
 
-    Where the source states no offset, nothing is known of its clock, and the time is the provenance's own (UTC).
+    Where the source states no offset, its time zone is unknown, and the time is in UTC.
     """
     offset = str(header.get("TimezoneOffsetFromUTC", "") or "")
     if not offset or provenance.made_at.tzinfo is None:

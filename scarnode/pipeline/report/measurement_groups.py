@@ -350,8 +350,8 @@ def _text(name: Code, text: str) -> TextContentItem:
 def _corners(outline: np.ndarray) -> np.ndarray:
     """Drop the points that lie on a straight line between their neighbours: the same outline, shorter to write."""
     step = np.diff(outline, axis=0)
-    turns = step[:-1, 0] * step[1:, 1] != step[:-1, 1] * step[1:, 0]
-    return outline[np.concatenate([[True], turns, [True]])]
+    is_corner = step[:-1, 0] * step[1:, 1] != step[:-1, 1] * step[1:, 0]
+    return outline[np.concatenate([[True], is_corner, [True]])]
 
 
 def _frame_number(frame: SourceFrame) -> list[int] | None:

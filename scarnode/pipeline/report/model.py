@@ -1,4 +1,4 @@
-"""The types that enter and leave the report room."""
+"""The types of the report: provenance and result objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says of where its outlines come from: the network, or a person's SEG."""
+"""The origin of a report's outlines, in the report: the network, or a person's SEG."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scarnode.pipeline.segment.model import ModelIdentity, Tissue
 
 
 def referenced_seg(origin: Origin, header: Dataset) -> Dataset:
-    """Return what an SR needs of the corrected SEG, to name it as its evidence and source."""
+    """Return the attributes of the corrected SEG that an SR needs to reference it."""
     seg = Dataset()
     seg.update({element.tag: element for element in header})
     seg.SOPClassUID, seg.SOPInstanceUID = origin.sop_class_uid, origin.sop_instance_uid

@@ -1,4 +1,4 @@
-"""What stands above and below every page: patient and study, intended use, and where the result comes from."""
+"""Header and footer of every page: patient and study, intended use, and provenance."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LEFT, _RIGHT = 740, INNER - 760
 
 
 def is_synthetic(header: Dataset) -> bool:
-    """Return whether the source says of itself that it is synthetic, in the description of study or institution."""
+    """Return whether the source is marked as synthetic, in StudyDescription or InstitutionName."""
     said = (str(header.get(keyword, "")) for keyword in ("StudyDescription", "InstitutionName"))
     return any("synthetic" in text.lower() for text in said)
 
 
-def draw_head(stack: Stack, header: Dataset) -> Image.Image:
+def draw_header(stack: Stack, header: Dataset) -> Image.Image:
     """Draw patient and study, and under them the intended use.
 
     Parameters
@@ -68,8 +68,8 @@ def draw_head(stack: Stack, header: Dataset) -> Image.Image:
     return panel
 
 
-def draw_origin(stack: Stack, model: ModelIdentity | None, provenance: Provenance) -> Image.Image:
-    """Draw by what, from what and when the result was made.
+def draw_provenance(stack: Stack, model: ModelIdentity | None, provenance: Provenance) -> Image.Image:
+    """Draw the provenance of the result: model, source images, time.
 
     Parameters
     ----------

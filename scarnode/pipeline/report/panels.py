@@ -91,8 +91,8 @@ def draw_methods(measurements: Measurements, reader: str, width: int) -> Image.I
     volume, percent, bar = width - 128, width - _PAD, 220
     draw_text(draw, (volume, 12), "cm³", 15, MUTED, align="right")
     draw_text(draw, (percent, 12), "%LGE", 15, MUTED, align="right")
-    room = volume - 80 - bar
-    scale = room / max([30.0, *(row[2] for row in rows)])
+    space = volume - 80 - bar
+    scale = space / max([30.0, *(row[2] for row in rows)])
     for index, (name, scar, lge, color) in enumerate(rows):
         y = 42 + 30 * index
         draw_given(draw, (_PAD, y), name, 17, TEXT, max_width=bar - _PAD - 8)
@@ -108,12 +108,12 @@ def draw_methods(measurements: Measurements, reader: str, width: int) -> Image.I
 
 
 def draw_flags(flags: Sequence[tuple[str, str]], width: int) -> Image.Image:
-    """Draw the quality flags with what they say.
+    """Draw the quality flags with their sentences.
 
     Parameters
     ----------
     flags : sequence of (str, str)
-        From `scarnode.pipeline.report.texts.flags_in_words`.
+        From `scarnode.pipeline.report.texts.describe_flags`.
     width : int
         Pixels.
 

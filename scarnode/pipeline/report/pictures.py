@@ -12,10 +12,10 @@ from scarnode.pipeline.measure.model import Measurements
 from scarnode.pipeline.report import bullseye, common
 from scarnode.pipeline.report.bullseye import draw_bullseye
 from scarnode.pipeline.report.model import Provenance
-from scarnode.pipeline.report.page_header import draw_head, draw_origin, draw_reason
+from scarnode.pipeline.report.page_header import draw_header, draw_provenance, draw_reason
 from scarnode.pipeline.report.panels import draw_flags, draw_methods, draw_numbers, draw_slices_table
 from scarnode.pipeline.report.style import GAP, INNER, MARGIN, beside, stacked
-from scarnode.pipeline.report.texts import flags_in_words
+from scarnode.pipeline.report.texts import describe_flags
 from scarnode.pipeline.report.tiles import draw_slices
 from scarnode.pipeline.segment.model import ModelIdentity, Segmentation
 from scarnode.pipeline.stack.model import Stack
@@ -47,8 +47,8 @@ def draw_sheet(
     PIL.Image.Image
         RGB, 1400 pixels wide.
     """
-    panels = [draw_head(stack, header), draw_numbers(measurements)]
-    flags = flags_in_words(stack, segmentation)
+    panels = [draw_header(stack, header), draw_numbers(measurements)]
+    flags = describe_flags(stack, segmentation)
     slices = draw_slices(stack, volume, segmentation, measurements)
     if measurements.lge_percent is None:
         panels += [draw_flags(flags, INNER), slices]
@@ -60,7 +60,7 @@ def draw_sheet(
         reason = "direction of the right ventricle not seen" if unseen else "these slices do not tell the segments"
         seventeen = draw_bullseye(measurements.segments, reason)
         panels += [beside([seventeen, lists]), slices, draw_slices_table(measurements.slices)]
-    return stacked([*panels, draw_origin(stack, segmentation.model, provenance)], margin=MARGIN)
+    return stacked([*panels, draw_provenance(stack, segmentation.model, provenance)], margin=MARGIN)
 
 
 def draw_failure(stack: Stack, header: Dataset, provenance: Provenance, reason: str) -> Image.Image:
@@ -80,7 +80,9 @@ def draw_failure(stack: Stack, header: Dataset, provenance: Provenance, reason: 
     PIL.Image.Image
         RGB, 1400 pixels wide.
     """
-    return stacked([draw_head(stack, header), draw_reason(reason), draw_origin(stack, None, provenance)], margin=MARGIN)
+    return stacked(
+        [draw_header(stack, header), draw_reason(reason), draw_provenance(stack, None, provenance)], margin=MARGIN
+    )
 
 
 def capture(page: Image.Image, stack: Stack, model: ModelIdentity, header: Dataset, provenance: Provenance) -> Dataset:

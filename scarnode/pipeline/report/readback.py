@@ -1,4 +1,4 @@
-"""The numbers of an SR of this node, read back from it: what stands in the ledger is only their sum."""
+"""Reads the numbers of an SR of this node: the ledger holds only their totals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINDING_SITE = Code("363698007", "SCT", "Finding Site")
 
 @dataclass(frozen=True)
 class SliceNumbers:
-    """What an SR says of one slice (index counted from 0 at the base).
+    """Numbers of one slice in an SR (index counted from 0 at the base).
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class SliceNumbers:
 
 @dataclass(frozen=True)
 class ReportNumbers:
-    """What an SR says; all as `scarnode.pipeline.measure.Measurements` has it, rounded to four digits.
+    """Numbers of an SR, as in `scarnode.pipeline.measure.Measurements`, rounded to four digits.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ def read_numbers(sr: Dataset) -> ReportNumbers:
     Returns
     -------
     ReportNumbers
-        Empty where the SR says that the analysis failed.
+        Empty where the SR reports a failed analysis.
     """
     groups = {_text(group, TRACKING): group for group in _groups(sr)}
     scar = groups.get(codes.SEGMENTS[Tissue.SCAR].label, Dataset())

@@ -1,4 +1,4 @@
-"""Makes a report quick to write: pydicom spends as long on writing its 2300 nested datasets as all else takes."""
+"""A cache of encoded sequences: pydicom takes as long for a report's 2300 nested datasets as all else together."""
 
 from __future__ import annotations
 

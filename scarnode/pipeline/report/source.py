@@ -1,9 +1,8 @@
-"""What the results take over from the source images: patient, study, frame of reference, equipment.
+"""The attributes that results copy from the source images: patient, study, frame of reference, equipment.
 
-highdicom and the standard want of a source what scanners do not always write, so everything here works on copies:
-text re-encoded as ISO_IR 192 (UTF-8), values as `scarnode.dicom.values` reads them (as they came, or empty), absent
-type 2
-attributes inserted empty. The files are only read.
+highdicom and the standard require attributes that scanners do not always write. So the copies are completed: text is
+re-encoded as ISO_IR 192 (UTF-8), values are those of `scarnode.dicom.values` (as they came, or empty), and absent
+attributes of type 2 are inserted empty. The files are only read.
 """
 
 from __future__ import annotations
@@ -158,7 +157,7 @@ def evidence(stack: Stack, header: Dataset) -> list[Dataset]:
 
 
 def _nameless(header: Dataset) -> Dataset:
-    """Copy a header for highdicom, whose warnings quote values that they find odd: `stamp.finish` puts them back."""
+    """Copy a header without values that highdicom's warnings would quote; `common.finish` restores them."""
     copy = Dataset()
     copy.update(header)
     for keyword in ("PatientName", "ReferringPhysicianName", "PatientID", "AccessionNumber", "StudyID"):

@@ -1,4 +1,4 @@
-"""Quality flags in plain words, for people who have never seen their names."""
+"""Texts of the quality flags, for readers who do not know their names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from scarnode.pipeline.segment import quality
 from scarnode.pipeline.segment.model import Segmentation
 from scarnode.pipeline.stack.model import Flag, Stack
 
-WORDS: dict[str, str] = {
+FLAG_TEXTS: dict[str, str] = {
     Flag.FEW_SLICES: "Only one or two slices: the volumes are those of a part of the ventricle.",
     Flag.MISSING_SLICE: "A slice is missing between two others: its neighbours stand for it in the volumes.",
     Flag.UNEQUAL_SPACING: "The slices are not equally far apart; each counts with its own share of the distance.",
@@ -33,11 +33,11 @@ WORDS: dict[str, str] = {
     quality.UNSURE_SCAR: "Repeated readings outline the scar differently.",
     "NO_SCAR_SEGMENT": "The corrected SEG has no segment coded as scar: that was taken as no scar.",
 }
-"""By flag: what it says."""
+"""The sentence of each flag."""
 
 
-def flags_in_words(stack: Stack, segmentation: Segmentation | None) -> list[tuple[str, str]]:
-    """Return every flag of stack and segmentation with what it says.
+def describe_flags(stack: Stack, segmentation: Segmentation | None) -> list[tuple[str, str]]:
+    """Return every flag of stack and segmentation with its sentence.
 
     Parameters
     ----------
@@ -50,4 +50,4 @@ def flags_in_words(stack: Stack, segmentation: Segmentation | None) -> list[tupl
         Flag and sentence; the sentence is empty for a flag that is not known here.
     """
     names = [flag.value for flag in stack.flags] + list(segmentation.flags if segmentation else ())
-    return [(name, WORDS.get(name, "")) for name in dict.fromkeys(names)]
+    return [(name, FLAG_TEXTS.get(name, "")) for name in dict.fromkeys(names)]

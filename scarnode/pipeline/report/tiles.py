@@ -31,7 +31,7 @@ LARGEST = 330
 CAPTION = 28
 LEGEND = 34
 DASH = 8.0
-"""Pixels; the epicardium is dashed: told from scar without colour, and what lies under it shows."""
+"""Pixels. The epicardium is dashed, so that it differs from scar without colour, and does not hide the image."""
 FIELD_MARGIN, MIN_FIELD = 14.0, 70.0
 """mm shown around the left ventricle, and the smallest field of view, mm."""
 

@@ -1,4 +1,4 @@
-"""How far repeated readings of one stack agree, and what that says about %LGE and about the outline."""
+"""Agreement of repeated readings of one stack, and the certainty of %LGE and outline that follows from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIRRORS: tuple[tuple[int, ...], ...] = ((), (-2, -1))
 
 @dataclass(frozen=True)
 class Calibration:
-    """What agreement is worth for one weight file; measured by `scarnode.evaluation.calibrate`, stored in the card.
+    """Calibration of the agreement for one weight file, measured by `scarnode.evaluation.calibrate`; part of the card.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The types that leave the segment room."""
+"""The types of a segmentation."""
 
 from __future__ import annotations
 

@@ -162,8 +162,9 @@ class Segmenter:
 def keep_heart(probabilities: torch.Tensor) -> torch.Tensor:
     """Make everything background that is not part of the one body that fills most of the middle.
 
-    The finder, or a first outline, has put the heart there: of two bodies the one far from it is none, however large.
-    Thin bridges (to the liver, say) are cut first. Bodies hang together where they overlap in neighbouring slices.
+    The finder, or a first outline, located the heart there, so a body far from the middle is no heart, however large.
+    Thin bridges, for example to the liver, are cut first. Bodies are connected where they overlap in neighbouring
+    slices.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Signs that an outline may be wrong: they ask for a look, they do not grade.
+"""Quality flags: signs that an outline may be wrong and needs a check. They are no grades.
 
-The shape's limits are plain judgement. Those of agreement come from the model card, where they were measured.
+The limits of shape are judgement. Those of agreement were measured, and come from the model card.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _BINS = 12
 
 @dataclass(frozen=True)
 class Wall:
-    """What a method may look at.
+    """The input of a threshold method.
 
     Attributes
     ----------

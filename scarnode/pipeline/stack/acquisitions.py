@@ -1,4 +1,4 @@
-"""Accepted parts joined to whole acquisitions, and the one image of each acquisition that is analysed."""
+"""Joins accepted parts to whole acquisitions, and chooses the image of each acquisition that is analysed."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def choose(found: Sequence[Acquisition], rules: Rules) -> Choice:
     """Pick one image of each acquisition of a study: uncorrected magnitude, phase-sensitive, motion-corrected last."""
     choice = Choice()
     for candidate in sorted(found, key=lambda one: _preference(one, found, rules)):
-        reason, twin = _passed_over(candidate, choice.stacks, rules)
+        reason, counterpart = _passed_over(candidate, choice.stacks, rules)
         if not reason:
             choice.stacks.append(candidate)
             continue
         choice.passed_over.append((candidate, reason[0], reason[1]))
-        if twin is not None and _has_more(candidate, twin, rules):
-            index = choice.stacks.index(twin)
-            choice.stacks[index] = Acquisition(twin.part, twin.members, lacks_slices=True)
+        if counterpart is not None and _has_more(candidate, counterpart, rules):
+            index = choice.stacks.index(counterpart)
+            choice.stacks[index] = Acquisition(counterpart.part, counterpart.members, lacks_slices=True)
     return choice
 
 
@@ -223,7 +223,7 @@ def _preference(one: Acquisition, found: Sequence[Acquisition], rules: Rules) ->
 def _passed_over(
     one: Acquisition, chosen: Sequence[Acquisition], rules: Rules
 ) -> tuple[tuple[str, str] | None, Acquisition | None]:
-    """Describe why a candidate is not analysed beside those already chosen, and which of them is its twin.
+    """Return why a candidate is not analysed beside those already chosen, and which of them is its counterpart.
 
     (None, None) where it is to be analysed.
     """
@@ -280,8 +280,8 @@ def _copied(one: Acquisition, other: Acquisition) -> tuple[str, str] | None:
         return None
     slices = f"{len(first.locations)} of {len(second.locations)} slices"
     if is_copy(first.frames, second.frames):
-        twin = _RANK[first.component] > _RANK[second.component]
-        return "PSIR_TWIN" if twin else "DERIVED_COPY", slices
+        counterpart = _RANK[first.component] > _RANK[second.component]
+        return "PSIR_TWIN" if counterpart else "DERIVED_COPY", slices
     if first.component != second.component:
         return None
     return ("INCOMPLETE_TWIN", slices) if is_copy(second.frames, first.frames) else None
@@ -327,6 +327,6 @@ def _same_acquisition(one: Acquisition, other: Acquisition, rules: Rules) -> boo
     return bool(shared) or stem(first.first) == stem(second.first)
 
 
-def _has_more(twin: Acquisition, chosen: Acquisition, rules: Rules) -> bool:
-    depths = _depths([twin.part], chosen.part.normal, rules)
+def _has_more(counterpart: Acquisition, chosen: Acquisition, rules: Rules) -> bool:
+    depths = _depths([counterpart.part], chosen.part.normal, rules)
     return not geometry.coincident(depths, chosen.part.depths, rules.same_location).all()

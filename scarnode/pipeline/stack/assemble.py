@@ -91,27 +91,29 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
     cines = [part.normal for part in parts if is_short_axis_cine(part, rules)]
     said = [(part, assess(part, rules, cines)) for part in parts]
     judged = {id(part): (part, verdict) for whole, verdict in said for part in by_space(whole)}
-    if _say_whose(judged, frames):
+    if _reject_mixed(judged, frames):
         return [], list(judged.values())
     for members, detail in by_inversion_time(list(judged.values()), rules):
-        _say(judged, members, Verdict.REJECTED, "MANY_INVERSION_TIMES", detail)
+        _set_verdict(judged, members, Verdict.REJECTED, "MANY_INVERSION_TIMES", detail)
     accepted = [part for part, said in judged.values() if said.verdict is Verdict.ACCEPTED]
     if sum(len(part.locations) > 2 for part in accepted) > _MAX_STACKS:
-        _say(judged, accepted, Verdict.REVIEW, "TOO_MANY_STACKS", f"more than {_MAX_STACKS} stacks in one study")
+        _set_verdict(
+            judged, accepted, Verdict.REVIEW, "TOO_MANY_STACKS", f"more than {_MAX_STACKS} stacks in one study"
+        )
         return [], list(judged.values())
     usable = []
     for found in acquisitions(accepted, rules):
         if wrong := _incomplete(found.part, rules):
-            _say(judged, found.members, *wrong)
+            _set_verdict(judged, found.members, *wrong)
         else:
             usable.append(found)
     if len(usable) > _MAX_STACKS:
-        _say(judged, accepted, Verdict.REVIEW, "TOO_MANY_STACKS", f"{len(usable)} stacks in one study")
+        _set_verdict(judged, accepted, Verdict.REVIEW, "TOO_MANY_STACKS", f"{len(usable)} stacks in one study")
         return [], list(judged.values())
     choice = choose(usable, rules)
     for found, reason, detail in choice.passed_over:
         verdict = Verdict.REVIEW if reason in ("FEW_SLICES", "NOT_PARALLEL") else Verdict.REJECTED
-        _say(judged, found.members, verdict, reason, detail)
+        _set_verdict(judged, found.members, verdict, reason, detail)
     lost = [frame for part in parts if part.orientation is None for frame in part.frames if frame.modality == "MR"]
     drawn = [frame for part, said in judged.values() if said.reason in _DRAWN for frame in part.frames]
     lost += [replace(frame, fault="BURNED_IN") for frame in drawn]
@@ -119,18 +121,20 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
     for found in choice.stacks:
         stack = _stack(found, lost, rules)
         if stack.component is Component.PSIR and not rules.accept_psir_only:
-            _say(judged, found.members, Verdict.REVIEW, "PSIR_REFUSED", "no magnitude images of this acquisition came")
+            _set_verdict(
+                judged, found.members, Verdict.REVIEW, "PSIR_REFUSED", "no magnitude images of this acquisition came"
+            )
             continue
         stacks.append(stack)
         used = set(stack.series_instance_uids)
         late = [part for part in found.members if part.first.series_instance_uid not in used]
         for part in late:
-            _say(judged, [part], Verdict.REJECTED, *_superseded(part, found))
+            _set_verdict(judged, [part], Verdict.REJECTED, *_superseded(part, found))
     stacks.sort(key=lambda stack: (stack.series_instance_uids, stack.component.value, stack.frames[0].position))
     return stacks, list(judged.values())
 
 
-def _say(judged: dict[int, _Judged], parts: Iterable[Part], verdict: Verdict, reason: str, detail: str) -> None:
+def _set_verdict(judged: dict[int, _Judged], parts: Iterable[Part], verdict: Verdict, reason: str, detail: str) -> None:
     for part in parts:
         judged[id(part)] = (part, Assessment(verdict, reason, detail, judged[id(part)][1].score))
 
@@ -143,10 +147,8 @@ def _superseded(part: Part, found: Acquisition) -> tuple[str, str]:
     return "SUPERSEDED_REPEAT", "every location was imaged again later"
 
 
-def _say_whose(judged: dict[int, _Judged], frames: Iterable[Frame]) -> bool:
-    """Return whether images of different patients came under the study's UID, and say so of every part that has
-    some.
-    """
+def _reject_mixed(judged: dict[int, _Judged], frames: Iterable[Frame]) -> bool:
+    """Reject every part with images, if the study's images are of different patients; return whether they are."""
     found, keyword = patient.kinds(frame.patient for frame in frames if frame.sop_class_uid in SUPPORTED)
     if len(found) < 2:
         return False
@@ -155,7 +157,7 @@ def _say_whose(judged: dict[int, _Judged], frames: Iterable[Frame]) -> bool:
             own = {frame.patient for frame in part.frames}
             whose = [str(index) for index, one in enumerate(found, 1) if one in own] or ["either"]
             detail = f"{len(found)} patients differ in {keyword}; here are images of patient {' and '.join(whose)}"
-            _say(judged, [part], Verdict.REVIEW, "PATIENT_MISMATCH", detail)
+            _set_verdict(judged, [part], Verdict.REVIEW, "PATIENT_MISMATCH", detail)
     return True
 
 
@@ -206,7 +208,7 @@ def _stack(found: Acquisition, lost: Sequence[Frame], rules: Rules) -> Stack:
 def _flags(found: Acquisition, frames: Sequence[Frame], rules: Rules) -> set[Flag]:
     part = found.part
     missing, unequal = geometry.gap_kinds(part.depths, rules.missing_gap, rules.spacing_tolerance)
-    told = {
+    conditions = {
         Flag.FEW_SLICES: len(part.locations) <= 2,
         Flag.MISSING_SLICE: missing or found.lacks_slices,
         Flag.UNEQUAL_SPACING: unequal,
@@ -216,7 +218,7 @@ def _flags(found: Acquisition, frames: Sequence[Frame], rules: Rules) -> set[Fla
         Flag.FRAMES_OF_REFERENCE: len({frame.frame_of_reference_uid for frame in frames}) > 1,
         Flag.LOSSY: any(frame.lossy for frame in frames),
     }
-    return {flag for flag, holds in told.items() if holds}
+    return {flag for flag, holds in conditions.items() if holds}
 
 
 def _losses(part: Part, used: Sequence[Frame], lost: Sequence[Frame], rules: Rules) -> set[Flag]:

@@ -1,9 +1,9 @@
 """The process that decodes compressed frames, run by `scarnode.pipeline.stack.decode` as ``python -m``.
 
-The codecs are C++, and some abort or run for ever on damaged bytes; here they take nothing else along.
+The codecs are C++. On damaged bytes some abort or never end, which in this process harms nothing else.
 
-Standard input holds JSON, ``[[path, frame index], ...]``. Standard output gets, for each in turn, ``+`` and the frame
-as .npy, or ``-`` and the name of the error in a line, or ``!`` and an errno: the file could not be read.
+Standard input holds JSON, ``[[path, frame index], ...]``. Standard output gets for each, in that order: ``+`` and the
+frame as .npy; or ``-`` and the name of the error in a line; or ``!`` and an errno where the file could not be read.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""What a compressed frame says of its own size, read from its first bytes: nothing is decoded, nothing allocated."""
+"""The size that a compressed frame states, read from its first bytes. Nothing is decoded or allocated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stated_size(head: bytes) -> tuple[int, int] | None:
             at += 2
         elif marker in _FRAME_HEADERS:
             rows, columns = struct.unpack(">2H", head[at + 5 : at + 9])
-            return (rows, columns) if rows and columns else None  # 0: told later (DNL, LSE)
+            return (rows, columns) if rows and columns else None  # 0: stated later (DNL, LSE)
         else:
             at += 2 + max(struct.unpack(">H", head[at + 2 : at + 4])[0], 2)
     return None

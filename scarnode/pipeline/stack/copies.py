@@ -25,7 +25,7 @@ def annotated(frame: Frame) -> tuple[str, str] | None:
     """
     if frame.burned_in:
         return "BURNED_IN", "BurnedInAnnotation is YES"
-    if found := _SCREEN.search(_words(frame)):
+    if found := _SCREEN.search(_image_type_text(frame)):
         return "SCREEN_SAVE", f"ImageType says '{found[0]}'"
     return None
 
@@ -34,7 +34,7 @@ def reformatted(frame: Frame) -> tuple[str, str] | None:
     """Return whether an image was computed from other slices: reason and detail; None for one that was not."""
     if not _is_derived(frame) or "MOCO" in frame.image_type:  # motion correction resamples within the slice
         return None
-    found = _REFORMAT.search(_words(frame))
+    found = _REFORMAT.search(_image_type_text(frame))
     return ("REFORMATTED", f"ImageType says DERIVED and '{found[0]}'") if found else None
 
 
@@ -74,6 +74,6 @@ def _is_derived(frame: Frame) -> bool:
     return "DERIVED" in frame.image_type[:1] or "SECONDARY" in frame.image_type[1:2]
 
 
-def _words(frame: Frame) -> str:
+def _image_type_text(frame: Frame) -> str:
     """ImageType as words; the first two values, which say another thing, only by what they add."""
     return " ".join(re.findall(r"[A-Z0-9]+", " ".join(frame.image_type)))

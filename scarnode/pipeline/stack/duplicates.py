@@ -16,7 +16,7 @@ from scarnode.util.errors import InputError, SystemFaultError
 
 Instance = tuple[Frame, ...]
 _MANY = 50
-"""So many versions of a header are enough to compare: nobody coerces one image more often."""
+"""Most versions of one header that are compared. No archive coerces an image more often."""
 
 
 def resolve(instances: Iterable[Instance], arrivals: Mapping[Path, int] | None = None) -> list[Instance]:
@@ -92,7 +92,7 @@ def _same_bytes(same: list[Instance]) -> bool:
 
 
 def _header_conflict(same: list[Instance], ordered: bool) -> str:
-    """Describe what of the headers makes two images of one UID; '' where it is the pixels' turn."""
+    """Return which header values make two images of one UID; '' where the pixels have to decide."""
     if len({(one[0].study_instance_uid, one[0].series_instance_uid) for one in same}) > 1:
         return "another file of the same SOP Instance UID belongs to another series"
     if len({tuple(map(_geometry, one)) for one in same}) > 1:
@@ -122,7 +122,7 @@ def _geometry(frame: Frame) -> tuple:
 
 
 def _same_stored_pixels(same: list[Instance]) -> bool:
-    """Return whether files hold the same pixel data, byte for byte, told the same way: no need to decode them."""
+    """Return whether files hold the same encoded pixel data and the same attributes of it, so that none is decoded."""
     return len({stored_digest(one[0].path) or str(one[0].path) for one in same}) == 1
 
 

@@ -128,7 +128,7 @@ class Frame:
         Reason code of what makes the frame unusable; '' for a sound one.
     fault_detail : str
     identity : Identity
-        What the results take over of it.
+        Patient and study, as the results copy them.
     identity_changed : bool
         The same image came with another identity, too.
     """
@@ -188,8 +188,8 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
     Returns
     -------
     tuple of Frame
-        One for each frame; one for an instance that is no image, or whose frames can not be told apart. A frame with
-        a `fault` says why it can not be used (missing or truncated pixel data, geometry, ...).
+        One for each frame; one for an instance that is no image, or whose frames can not be distinguished. `fault`
+        holds why a frame can not be used (missing or truncated pixel data, geometry, ...).
 
     Raises
     ------

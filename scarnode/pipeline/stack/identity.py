@@ -1,4 +1,4 @@
-"""Whose a stack is, where its images do not say the same, and what of it no result can take over."""
+"""The identity of a stack: whose header counts where its images differ, and which values no result can copy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from scarnode.dicom.values import PATIENT_AND_STUDY, read_value
 from scarnode.pipeline.stack.headers import Frame
 from scarnode.pipeline.stack.model import Flag, Stack
 
-_TOLD = (*(keyword for keyword in PATIENT_AND_STUDY if keyword != "TimezoneOffsetFromUTC"), "InstitutionName")
+_CHECKED = (*(keyword for keyword in PATIENT_AND_STUDY if keyword != "TimezoneOffsetFromUTC"), "InstitutionName")
 
 
 def state_identity(stack: Stack, frames: Mapping[Path, Frame], arrivals: Mapping[Path, int] | None) -> Stack:
-    """Choose by which image's header a stack is named, and flag what a reader must know of that.
+    """Choose the image whose header gives patient and study of a stack, and flag what a reader must know.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def state_identity(stack: Stack, frames: Mapping[Path, Frame], arrivals: Mapping
 
 def _left_empty(path: Path) -> tuple[str, ...]:
     try:
-        header = read(path, ["SpecificCharacterSet", *_TOLD])
-    except Exception:  # it was read a moment ago; whoever needs it next says why it can not be read any more
+        header = read(path, ["SpecificCharacterSet", *_CHECKED])
+    except Exception:  # it was read a moment ago: the next reader reports the fault
         return ()
-    return tuple(keyword for keyword in _TOLD if read_value(header, keyword).lost)
+    return tuple(keyword for keyword in _CHECKED if read_value(header, keyword).lost)

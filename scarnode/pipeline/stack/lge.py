@@ -71,21 +71,21 @@ def assess(part: Part, rules: Rules, cine_normals: Sequence[np.ndarray] = ()) ->
     if other := _other_method(part, named, rules):
         return Assessment(Verdict.REJECTED, *other)
     score, evidence = _score(part, rules)
-    told = f"score {score} ({evidence})"
+    summary = f"score {score} ({evidence})"
     if score < rules.review_score:
-        return Assessment(Verdict.REJECTED, named.reason or "NOT_LGE", f"{_name_detail(named)}{told}", score)
+        return Assessment(Verdict.REJECTED, named.reason or "NOT_LGE", f"{_name_detail(named)}{summary}", score)
     against, plane = _plane(part, rules, cine_normals)
     if against == "NOT_SHORT_AXIS":
-        return Assessment(Verdict.REJECTED, against, f"{told}; {plane}", score)
+        return Assessment(Verdict.REJECTED, against, f"{summary}; {plane}", score)
     if named.reason:
-        return Assessment(Verdict.REVIEW, "NAME_UNCERTAIN", f"{_name_detail(named)}{told}; {plane}", score)
+        return Assessment(Verdict.REVIEW, "NAME_UNCERTAIN", f"{_name_detail(named)}{summary}; {plane}", score)
     if score < rules.accept_score:
-        return Assessment(Verdict.REVIEW, "UNCERTAIN", f"{told}; {plane}", score)
+        return Assessment(Verdict.REVIEW, "UNCERTAIN", f"{summary}; {plane}", score)
     if odd := _odd_inversion_time(part, rules):
-        return Assessment(Verdict.REVIEW, "INVERSION_TIME", f"{odd}; {told}", score)
+        return Assessment(Verdict.REVIEW, "INVERSION_TIME", f"{odd}; {summary}", score)
     if against:
-        return Assessment(Verdict.REVIEW, against, f"{told}; {plane}", score)
-    return Assessment(Verdict.ACCEPTED, "LGE_SHORT_AXIS", f"{told}; {plane}", score)
+        return Assessment(Verdict.REVIEW, against, f"{summary}; {plane}", score)
+    return Assessment(Verdict.ACCEPTED, "LGE_SHORT_AXIS", f"{summary}; {plane}", score)
 
 
 def is_short_axis_cine(part: Part, rules: Rules) -> bool:
@@ -179,20 +179,20 @@ def _name_evidence(name: str, rules: Rules) -> tuple[str, int]:
 def _plane(part: Part, rules: Rules, cine_normals: Sequence[np.ndarray]) -> tuple[str, str]:
     """Return what speaks against a short-axis plane ('' for nothing), and the angle in words."""
     angle = geometry.plane_angle(part.normal, rules.base)
-    told = f"{angle:.0f} degrees from the short axis"
+    summary = f"{angle:.0f} degrees from the short axis"
     name = forms(part.first.name)
     named, named_long = matches(rules.short_axis_names, *name), matches(rules.long_axis_names, *name)
     if angle > rules.plane_limit:
-        return "NOT_SHORT_AXIS", told
+        return "NOT_SHORT_AXIS", summary
     if named_long and not named:
-        return "NOT_SHORT_AXIS", f"the name says '{named_long[0]}'; {told}"
+        return "NOT_SHORT_AXIS", f"the name says '{named_long[0]}'; {summary}"
     if angle <= rules.plane_accept:
-        return "", told
+        return "", summary
     if named and not named_long:
-        return "", f"{told}, short axis by name"
+        return "", f"{summary}, short axis by name"
     if any(geometry.plane_angle(part.normal, cine) <= rules.cine_agreement for cine in cine_normals):
-        return "", f"{told}, parallel to a short-axis cine"
-    return "PLANE_UNCERTAIN", told
+        return "", f"{summary}, parallel to a short-axis cine"
+    return "PLANE_UNCERTAIN", summary
 
 
 def _odd_inversion_time(part: Part, rules: Rules) -> str:

@@ -1,4 +1,4 @@
-"""The types that leave the stack room: a short-axis LGE stack, and a reason for every series that is none."""
+"""The results of the search: a short-axis LGE stack, and a reason for every series that is none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Component(str, Enum):
 
 
 class Verdict(str, Enum):
-    """What became of a series."""
+    """The verdict on a series."""
 
     ACCEPTED = "accepted"
     REVIEW = "review"
@@ -53,7 +53,7 @@ class Flag(str, Enum):
     IDENTITY_CHANGED = "IDENTITY_CHANGED"
     """The images came with another name, identifier or accession number than before, or do not agree in them."""
     IDENTITY_INCOMPLETE = "IDENTITY_INCOMPLETE"
-    """What the images say of patient or study can not all be taken over: it is empty in the results."""
+    """Some values of patient or study in the images are not valid: they are empty in the results."""
     RESAMPLED_SLICE = "RESAMPLED_SLICE"
     """A slice came on another pixel grid than the others and was resampled to theirs."""
     FRAMES_OF_REFERENCE = "FRAMES_OF_REFERENCE"
@@ -135,9 +135,9 @@ class Stack:
         Base to apex.
     flags : tuple of Flag
     identity_frame : int
-        Index of the frame whose header says whose images they are: of those that differ the one that came last.
+        Index of the frame whose header gives patient and study: the one that came last, where they differ.
     left_empty : tuple of str
-        Keywords of what that header has and no result can take over (`scarnode.dicom.values`).
+        Keywords of values in that header that no result can copy (`scarnode.dicom.values`).
     """
 
     study_instance_uid: str

@@ -134,7 +134,7 @@ def is_moco(frame: Frame) -> bool:
 
 
 def stem(frame: Frame) -> str:
-    """Return the name without what tells twins, slices and inversion times of one acquisition apart."""
+    """Return the name without what differs between components, slices and inversion times of an acquisition."""
     words = re.sub(r"\d+", " ", normalise(frame.name)).split()
     return " ".join(word for word in words if word not in _COMPONENT_WORDS and word != "ti")
 

@@ -181,12 +181,12 @@ def _content_digest(dataset: Dataset, frames: list[np.ndarray]) -> str:
 
 
 def _meaning(dataset: Dataset, tags: Sequence[int]) -> list:
-    """Return what turns stored values into signal, and frames into places."""
-    told: list = [text(dataset, 0x00280004), *(numbers(dataset, tag) for tag in tags)]
+    """Return the values that define signal and position of the frames: rescale, padding, geometry."""
+    described: list = [text(dataset, 0x00280004), *(numbers(dataset, tag) for tag in tags)]
     for group in (*items(dataset, _GROUPS[0]), *items(dataset, _GROUPS[1])):
         for sequence, *own in _MACROS:
-            told.append([numbers(item, tag) for item in items(group, sequence) for tag in own])
-    return told
+            described.append([numbers(item, tag) for item in items(group, sequence) for tag in own])
+    return described
 
 
 def _header(frame: SourceFrame) -> Dataset:

@@ -49,7 +49,7 @@ def offset(text: str) -> int | None:
 
 
 def in_utc(frames: Sequence[Frame]) -> list[Frame]:
-    """Return frames of one study with `acquired` in UTC, where that can be told of all of them.
+    """Return frames of one study with `acquired` in UTC, where the offset of all of them is known.
 
     A frame that states no offset takes that of the others, if they agree. If they do not, all keep their wall clock:
     times of two kinds can not be compared.

@@ -9,11 +9,11 @@ import pytest
 from pydicom import dcmread
 
 from scarnode.ledger.planning import STACK_JSON
-from scarnode.pipeline.correct.outline import paint, read_seg
+from scarnode.pipeline.correct.outline import merge_masks, read_seg
 from scarnode.pipeline.correct.recognise import tissue_of
 from scarnode.pipeline.measure import measure
 from scarnode.pipeline.report import Provenance, build_results
-from scarnode.pipeline.report.texts import flags_in_words
+from scarnode.pipeline.report.texts import describe_flags
 from scarnode.pipeline.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.pipeline.stack import find_stacks, read_volume
 from tests.harness.tools import find_tool
@@ -129,7 +129,7 @@ def test_sr_and_page_say_it(made):
     other = [str(number) for number, frame in enumerate(stack.frames, 1) if frame.grid is not None]
     assert {"1", "4"} <= set(other)
     assert said["SLICES_USED"] == f"all 5 of the stack, base to apex; resampled to one pixel grid: {', '.join(other)}"
-    sentences = dict(flags_in_words(stack, segmentation))
+    sentences = dict(describe_flags(stack, segmentation))
     assert "another pixel grid" in sentences["RESAMPLED_SLICE"]
 
 
@@ -173,7 +173,7 @@ def test_the_seg_is_read_back_onto_the_stack(made):
     """By the pages, and by those who correct it."""
     stack, segmentation, _, folder = made
     masks = read_seg(folder / "seg.dcm", tissue_of).on(stack)
-    np.testing.assert_array_equal(paint(masks), segmentation.labels)
+    np.testing.assert_array_equal(merge_masks(masks), segmentation.labels)
 
 
 def test_the_ledger_keeps_the_grids(made):
