@@ -12,7 +12,7 @@ import typer
 from scarnode.cli import app
 from scarnode.cli.guide import EXAMPLES, ROOT, USUAL_CODES
 from scarnode.dicom.scp.rejection import Reason
-from scarnode.pipeline.report.texts import WORDS
+from scarnode.pipeline.report.texts import FLAG_TEXTS
 from scarnode.pipeline.stack import REASONS
 
 DOCS = Path(__file__).resolve().parent
@@ -79,7 +79,7 @@ def troubleshooting(page: str) -> str:
 
 
 def _flags() -> list[tuple[str, str]]:
-    return [(str(getattr(flag, "value", flag)), words) for flag, words in WORDS.items()]
+    return [(str(getattr(flag, "value", flag)), words) for flag, words in FLAG_TEXTS.items()]
 
 
 def _rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
