@@ -24,7 +24,7 @@ CINE = ("acdc",)
 BAD_BELOW = 0.5
 """Dice below which an outline is bad."""
 FEWEST_PATIENTS = 10
-"""For a coverage of 90 %, with some room."""
+"""Enough for a coverage of 90 %, with a margin."""
 
 
 @dataclass(frozen=True)

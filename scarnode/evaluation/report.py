@@ -137,7 +137,7 @@ class _Set:
             text.append("**Synthetic**: digital phantoms, no patients.")
         if not self.known:
             text.append(
-                "**Pixel size unknown**: no volume in mL can be told; distances in mm rest on a plausible pixel size."
+                "**Pixel size unknown**: no volume in mL is given; distances in mm rest on a plausible pixel size."
             )
         for network in {n.sha256: n for n in reversed(self.evaluation.networks)}.values():
             seen = sum(network.may_have_seen(r) for r in self.first)
@@ -324,8 +324,8 @@ class _Set:
         lines = [
             "### Between networks",
             "",
-            "All networks read the same patients: the paired tests (signed rank, Meng, bootstrap) are the ones to "
-            "believe. Welch's t, Fisher's z and Kruskal-Wallis treat the patients as different ones, as published.",
+            "All networks read the same patients: the paired tests (signed rank, Meng, bootstrap) are the valid "
+            "ones. Welch's t, Fisher's z and Kruskal-Wallis treat the patients as different ones, as published.",
             "",
         ]
         for first, second in pairs:

@@ -27,7 +27,7 @@ def ask(app_state: AppState, session: Session, job: int, action: str) -> ActionR
 
     Raises
     ------
-    NotThereError
+    NotFoundError
         There is no such job.
     HTTPException
         409: the job's state does not allow it.

@@ -60,7 +60,7 @@ class JobView:
         The images are marked as synthetic.
     seconds : float or None
         How long the analysis took.
-    flags : tuple of FlagInWords
+    flags : tuple of FlagMeaning
     numbers : ReportNumbers or None
         Of the SR; None where it is not on this machine.
     report_page : bool
@@ -97,7 +97,7 @@ def job_view(app_state: AppState, job_id: int) -> JobView:
 
     Raises
     ------
-    NotThereError
+    NotFoundError
         There is no such job.
     """
     parts = job_parts(app_state.ledger, job_id)

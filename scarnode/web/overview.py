@@ -52,7 +52,7 @@ class Overview:
     arriving : int
         Studies that are not complete yet.
     throughput : Throughput
-    results : tuple of Shown
+    results : tuple of ResultRow
     senders : tuple of Sender
     destinations : tuple of Backlog
     disks : tuple of Disk

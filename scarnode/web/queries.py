@@ -315,7 +315,7 @@ def job_parts(ledger: Ledger, job_id: int) -> JobParts:
 
     Raises
     ------
-    NotThereError
+    NotFoundError
         There is no such job.
     """
     with ledger.reading() as session:

@@ -52,7 +52,7 @@ class StudyStatus:
         Seconds until the study is searched if no further image comes; None where no image waits.
     jobs : tuple of JobSummary
         Newest first.
-    series : tuple of SeriesInWords
+    series : tuple of SeriesMeaning
         Accepted series first, then those in review, then rejected ones; each by score.
     waiting : tuple of WaitingSeries
     unreadable : tuple of UnreadableFile
@@ -80,7 +80,7 @@ def study_status(ledger: Ledger, study_id: int, quiet_seconds: float) -> StudySt
 
     Raises
     ------
-    NotThereError
+    NotFoundError
         There is no such study.
     """
     found = get_studies(ledger, [study_id])

@@ -48,7 +48,7 @@ def left_ventricle(labels: np.ndarray) -> np.ndarray:
 
 
 def region(labels: np.ndarray, tissue: Tissue | None, taken: Container[int] = ()) -> tuple[int, np.ndarray]:
-    """Choose the slice and the outline on which a viewer shows what a number was measured from.
+    """Choose the slice and the outline that a viewer shows for a number.
 
     The slice with the most of the tissue; where there is none of it, the outline of the left ventricle that was
     searched; where there is no heart, the middle of the middle image.

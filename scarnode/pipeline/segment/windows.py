@@ -58,7 +58,7 @@ def blood_is_darker(images: torch.Tensor, outline: torch.Tensor) -> bool:
 
 
 def brighten(images: torch.Tensor, muscle: torch.Tensor) -> torch.Tensor:
-    """Lift dark myocardium out of the black, where it is dark: faint scar beside it becomes easier to see.
+    """Brighten dark myocardium, so that faint scar beside it becomes easier to see.
 
     On magnitude images with nulled myocardium the network calls too little scar. A slice's grey values (0 to 1) are
     raised to a power where its myocardium's median lies below 0.1; from 0.2 on they stay as they are, between the two

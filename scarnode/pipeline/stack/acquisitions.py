@@ -42,7 +42,7 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is analysed, and what is not and why.
+    """The acquisitions to analyse, and the others with reasons.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ def _one_space(parts: list[Part], rules: Rules) -> list[list[Part]]:
     """Group parts by frame of reference; all are one group where their slices make one regular stack together.
 
     Anonymisers and some scanners give every image a frame of reference of its own. Whether positions in several can
-    be compared, nobody knows: a stack of them is flagged.
+    be compared is unknown: a stack of them is flagged.
     """
     by_space: dict[str, list[Part]] = defaultdict(list)
     for part in parts:
@@ -249,7 +249,7 @@ def _passed_over(
 def _beside_others(
     one: Acquisition, chosen: Sequence[Acquisition], rules: Rules
 ) -> tuple[tuple[str, str] | None, Acquisition | None]:
-    """As `_passed_over`, for one that is no image of a chosen acquisition."""
+    """Return as `_passed_over` does, for a candidate that is no image of a chosen acquisition."""
     part = one.part
     for other in chosen:
         if (tilt := _other_planning(one, other, rules)) is not None:
@@ -274,7 +274,7 @@ def _same_region(one: Acquisition, other: Acquisition, rules: Rules) -> bool:
 
 
 def _copied(one: Acquisition, other: Acquisition) -> tuple[str, str] | None:
-    """Record that one of two stacks of a region is a copy of the other: a ventricle at one time has one result."""
+    """Return the reason where one of two stacks of a region is a copy of the other: one ventricle gets one result."""
     first, second = one.part, other.part
     if first.moco != second.moco:
         return None
@@ -288,9 +288,7 @@ def _copied(one: Acquisition, other: Acquisition) -> tuple[str, str] | None:
 
 
 def _is_derived_without_component(part: Part) -> bool:
-    """Return whether images may be anybody's copy: derived, and nothing but their name says which component they
-    show.
-    """
+    """Return whether images may be a copy: they are derived, and only their name states the component."""
     derived, _ = min(map(remoteness, part.frames))
     return derived and not any(map(stated_component, part.frames))
 

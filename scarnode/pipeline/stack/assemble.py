@@ -27,7 +27,7 @@ from scarnode.util.errors import InputError, SystemFaultError
 _DAMAGED = frozenset({"NO_PIXEL_DATA", "TRUNCATED_PIXEL_DATA", "CONFLICTING_CONTENT"})
 _DRAWN = frozenset({"BURNED_IN", "SCREEN_SAVE"})
 _MAX_STACKS = 100
-"""Late enhancement is acquired a few times in a study; each comparison of two stacks costs, and each stack is a job."""
+"""Most stacks of a study. A study has a few; every pair of stacks is compared, and every stack makes a job."""
 _Judged = tuple[Part, Assessment]
 
 
@@ -43,8 +43,8 @@ def find_stacks(
         headers are read, but for files that share an SOP Instance UID.
     rules : Rules, optional
     arrivals : mapping of Path to int, optional
-        Place of each file in the order in which they came, for the last time: of several files of one image the last
-        one says whose it is. None: nobody knows.
+        Place of each file in the order of its last arrival. Of several files of one image the last one gives patient
+        and study. None: unknown.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def _set_verdict(judged: dict[int, _Judged], parts: Iterable[Part], verdict: Ver
 
 
 def _superseded(part: Part, found: Acquisition) -> tuple[str, str]:
-    """Describe why no image of a part was used, though it belongs to a stack."""
+    """Return why no image of a part was used, though the part belongs to a stack."""
     used = [best(location) for location in found.part.locations]
     if min(map(remoteness, part.frames)) > min(map(remoteness, used)):
         return "DERIVED_COPY", "an original of every location was analysed"
@@ -162,7 +162,7 @@ def _reject_mixed(judged: dict[int, _Judged], frames: Iterable[Frame]) -> bool:
 
 
 def _incomplete(part: Part, rules: Rules) -> tuple[Verdict, str, str] | None:
-    """Describe what keeps the slices from being one stack."""
+    """Return why the slices are no single stack: verdict, reason and detail."""
     widest = max(
         geometry.plane_angle(geometry.normal(frame.geometry.orientation), geometry.normal(part.plane))
         for frame in part.frames

@@ -1,7 +1,7 @@
-"""Copies of images: which are refused, and which stand behind the original at the same place.
+"""Copies of images: which are rejected, and which are used only where the original of a location is missing.
 
-Scanners mark images as DERIVED that are the only ones of their kind (phase-sensitive, motion-corrected), so that word
-alone refuses nothing.
+Scanners also mark images as DERIVED that are the only ones of their kind (phase-sensitive, motion-corrected). So that
+value alone rejects nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _REFORMAT = re.compile(
 
 
 def annotated(frame: Frame) -> tuple[str, str] | None:
-    """Return what was drawn into the pixels: reason and detail; None for an image without.
+    """Return reason and detail where something was drawn into the pixels; None for other images.
 
-    No setting accepts such an image: lines and letters in it are measured as signal.
+    No setting accepts such an image: lines and letters would be measured as signal.
     """
     if frame.burned_in:
         return "BURNED_IN", "BurnedInAnnotation is YES"
@@ -31,7 +31,7 @@ def annotated(frame: Frame) -> tuple[str, str] | None:
 
 
 def reformatted(frame: Frame) -> tuple[str, str] | None:
-    """Return whether an image was computed from other slices: reason and detail; None for one that was not."""
+    """Return reason and detail where an image was computed from other slices; None for other images."""
     if not _is_derived(frame) or "MOCO" in frame.image_type:  # motion correction resamples within the slice
         return None
     found = _REFORMAT.search(_image_type_text(frame))
@@ -39,7 +39,7 @@ def reformatted(frame: Frame) -> tuple[str, str] | None:
 
 
 def remoteness(frame: Frame) -> tuple[bool, bool]:
-    """Return how far an image is from what the scanner reconstructed: derived, lossy. The smallest is the original."""
+    """Return a sort key of the distance from the scanner's reconstruction: derived, lossy. Originals sort first."""
     return _is_derived(frame), frame.lossy
 
 
@@ -51,7 +51,7 @@ def originals(location: Iterable[Frame]) -> list[Frame]:
 
 
 def best(location: Iterable[Frame]) -> Frame:
-    """Choose the image of a place that is analysed: an original, the latest; of equally late ones always the same."""
+    """Choose the image of a location to analyse: the latest original; of equally late ones always the same."""
     return max(originals(location), key=lambda frame: (frame.acquired, frame.sop_instance_uid, frame.frame_number))
 
 
@@ -75,5 +75,5 @@ def _is_derived(frame: Frame) -> bool:
 
 
 def _image_type_text(frame: Frame) -> str:
-    """ImageType as words; the first two values, which say another thing, only by what they add."""
+    """Return ImageType as text for the patterns; of its first two values only unusual ones."""
     return " ".join(re.findall(r"[A-Z0-9]+", " ".join(frame.image_type)))

@@ -1,4 +1,4 @@
-"""Stored pixel values of frames: native ones read here, compressed ones decoded in a process of their own."""
+"""Stored pixel values of frames. Native frames are read here, compressed ones are decoded in a separate process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DecodeError(Exception):
     Parameters
     ----------
     which : int
-        Its index among those that were asked for.
+        Its index among the requested frames.
     why : str
         Without patient data.
     """
@@ -39,9 +39,8 @@ class DecodeError(Exception):
 def stored_pixels(wanted: Sequence[tuple[Path, int]]) -> list[np.ndarray]:
     """Decode frames: stored values as HighBit and BitsStored say, without rescale.
 
-    JPEG, JPEG-LS, JPEG 2000 and RLE are decoded in a child process: codecs abort on some damaged streams, and what a
-    stream unpacks to is anybody's guess; neither must end a node. It costs the start of one Python for each call that
-    has such frames.
+    JPEG, JPEG-LS, JPEG 2000 and RLE are decoded in a child process. Codecs abort on some damaged streams, and the
+    decoded size is unknown before; neither may end the node. Each call with such frames starts one Python process.
 
     Parameters
     ----------
@@ -92,7 +91,7 @@ def _needs_codec(path: Path) -> bool:
             syntax = UID(skip_meta(stream))
         except NotPart10Error:
             return False
-    # What is no known transfer syntax has no codec to crash.
+    # An unknown transfer syntax has no codec that could crash.
     return syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated
 
 

@@ -1,4 +1,4 @@
-"""Several files under one SOP Instance UID: sent again, or two different images?"""
+"""Decides for several files of one SOP Instance UID whether one image was sent again, or the images differ."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ _MANY = 50
 def resolve(instances: Iterable[Instance], arrivals: Mapping[Path, int] | None = None) -> list[Instance]:
     """Keep one file of each SOP instance: the first that came with the identity that came last.
 
-    Files of equal datasets, or of equal pixels and geometry, are one instance that was sent again, perhaps by an
-    archive that coerced its header or compressed it without loss; a damaged file gives way to a sound one. Where all
-    say the same of patient and study, the first is kept, so that an image that comes again by another way makes no
-    second job. Where they do not, whoever sent the image again corrected that: the last one counts, and its frames
-    are marked `identity_changed`. Files that show different images are all kept, and their frames carry the fault
-    CONFLICTING_CONTENT: nobody can tell which is right. So do those of one image in two patients' names, unless it is
-    known which came last; and a copy whose identity was removed for research never takes the place of the original.
+    Files with equal datasets, or with equal pixels and geometry, are one instance that was sent again. An archive may
+    have coerced its header, or compressed it without loss. A sound file replaces a damaged one.
+
+    If all files agree on patient and study, the first is kept, so that an image that arrives again makes no second job.
+    If they differ, the header was corrected: the last file counts, and its frames are marked `identity_changed`.
+
+    Files of different images are all kept, and their frames get the fault CONFLICTING_CONTENT, because it is unknown
+    which one is right. The same holds for files of one image with two patients, unless it is known which came last. A
+    copy whose identity was removed for research never replaces the original.
 
     Parameters
     ----------
     instances : iterable of tuple of Frame
         As `read_frames` gives them, in order of arrival.
     arrivals : mapping of Path to int, optional
-        Place of each file in the order in which they came, for the last time; None where nobody knows.
+        Place of each file in the order of its last arrival; None where unknown.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def resolve(instances: Iterable[Instance], arrivals: Mapping[Path, int] | None =
 
 
 def _current(same: list[Instance], arrivals: Mapping[Path, int] | None) -> Instance:
-    """Return the version that counts of one image."""
+    """Return the valid version of one image."""
     identities = {one[0].identity for one in same}
     if len(identities) == 1:
         return same[0]

@@ -1,6 +1,6 @@
-"""Is a part of a series short-axis late enhancement? The evidence, the score, and the reason.
+"""Decides whether a part of a series is short-axis late enhancement: evidence, score and reason.
 
-The order of the decision: site override, hard rejection, score, plane. Whether the slices make a stack is `assemble`'s.
+The order is: site override, hard rejection, score, plane. `assemble` decides whether the slices make a stack.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MAP_TYPES = (r"\bt[12]( ?star)? map\b", r"\becv\b", r"\bt[12]map\b")
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was decided of one part.
+    """The decision on one part.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def is_short_axis_cine(part: Part, rules: Rules) -> bool:
 
 
 def _unusable(part: Part) -> tuple[str, str] | None:
-    """Return what no site setting can heal: it is not an MR image with geometry and pixels."""
+    """Return the reason that no site setting can override: not an MR image with geometry and pixels."""
     frame = part.first
     if frame.modality != "MR":
         return "NOT_MR", f"Modality is {frame.modality[:16] or 'absent'}"
@@ -119,7 +119,7 @@ def _name_detail(named: NamedMethod) -> str:
 
 
 def _other_method(part: Part, named: NamedMethod, rules: Rules) -> tuple[str, str] | None:  # noqa: PLR0911 (a ladder of reasons)
-    """Return what kind of image it is if it is surely no late enhancement."""
+    """Return reason and detail where the image is certainly no late enhancement."""
     frame = part.first
     if matches(_MAP_TYPES, normalise(" ".join(frame.image_type))):
         return "PARAMETRIC_MAP", "ImageType names a parametric map"
@@ -143,7 +143,7 @@ def _other_method(part: Part, named: NamedMethod, rules: Rules) -> tuple[str, st
 
 
 def _score(part: Part, rules: Rules) -> tuple[int, str]:
-    """Add up the evidence; give the sum and the pieces that counted."""
+    """Add up the evidence; return the sum and the pieces that counted."""
     frame = part.first
     pieces: list[tuple[str, int]] = [_name_evidence(frame.name, rules)]
     if any(frame.inverted for frame in part.frames):
@@ -177,7 +177,7 @@ def _name_evidence(name: str, rules: Rules) -> tuple[str, int]:
 
 
 def _plane(part: Part, rules: Rules, cine_normals: Sequence[np.ndarray]) -> tuple[str, str]:
-    """Return what speaks against a short-axis plane ('' for nothing), and the angle in words."""
+    """Return the reason against a short-axis plane ('' for none), and the angle as text."""
     angle = geometry.plane_angle(part.normal, rules.base)
     summary = f"{angle:.0f} degrees from the short axis"
     name = forms(part.first.name)

@@ -84,7 +84,7 @@ class Part:
 
     @property
     def first(self) -> Frame:
-        """A frame to ask for what all share."""
+        """The first frame, for attributes that all frames share."""
         return self.frames[0]
 
     @property
@@ -142,7 +142,7 @@ def stem(frame: Frame) -> str:
 def split_series(frames: Sequence[Frame], rules: Rules) -> list[Part]:
     """Cut one series into parts, sound ones by component and plane, faulty ones by their fault.
 
-    Images that nobody may measure because something was drawn into them are parts of their own.
+    Images with drawings in their pixels are parts of their own, because they are never measured.
 
     The order of `frames` does not matter.
     """
@@ -165,8 +165,8 @@ def split_series(frames: Sequence[Frame], rules: Rules) -> list[Part]:
 def by_space(part: Part) -> list[Part]:
     """Cut a part by frame of reference: positions in two of them can not be compared without more.
 
-    A part is judged as a whole before: many images of one place are a cine, also where an anonymiser gave each a frame
-    of reference of its own.
+    A part is assessed as a whole before: many images of one location are a cine, also where an anonymiser gave each its
+    own frame of reference.
     """
     spaces: dict[str, list[Frame]] = defaultdict(list)
     for frame in part.frames:

@@ -1,4 +1,4 @@
-"""Whose image is it? Two headers of one patient are rarely alike to the letter; two patients never share one stack."""
+"""Compares the patients of images. Headers of one patient may differ in spelling; two patients never share a stack."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ IDENTITY = (
     "StudyID",
     "StudyDate",
 )
-"""What a result carries to be found by: where one is corrected at the source, the result is made anew."""
+"""Attributes by which a result is found. If one is corrected at the source, the result is made again."""
 IDENTITY_TAGS = tuple(tag for keyword in (*IDENTITY, "PatientIdentityRemoved") if (tag := tag_for_keyword(keyword)))
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose image a header says it is, as it stands in the results. Patient data: never logged.
+    """Patient and study of a header, as in the results. Patient data: never logged.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Identity:
 
 
 NOBODY = Identity()
-"""Of a header that says nothing."""
+"""The identity of a header without these attributes."""
 
 
 @lru_cache(maxsize=4096)
@@ -69,7 +69,7 @@ def read_identity(dataset: Dataset) -> Identity:
 
 @dataclass(frozen=True)
 class Patient:
-    """What a header says of its patient. Patient data: never logged, never part of a message.
+    """The patient of a header. Patient data: never logged, never part of a message.
 
     Attributes
     ----------
@@ -103,10 +103,10 @@ def _folded(name: str) -> str:
 
 
 def difference(first: Patient, second: Patient, same_image: bool = False) -> str:
-    """Describe what makes two patients of two headers; '' where they may be one.
+    """Return the attribute that shows two different patients; '' where both headers may be of one.
 
-    What one of them lacks says nothing. Names may differ where identifier and date of birth agree: archives correct
-    them.
+    An attribute that one header lacks does not count. Names may differ where identifier and date of birth agree,
+    because archives correct names.
 
     Parameters
     ----------

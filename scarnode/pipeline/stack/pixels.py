@@ -84,7 +84,7 @@ def read_volume(stack: Stack) -> np.ndarray:
 
 
 def stored_digest(path: Path) -> str:
-    """Return the digest of an instance's pixel data as they are encoded, with all that says what they mean.
+    """Return the digest of an instance's encoded pixel data and of the attributes that define their meaning.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def stored_digest(path: Path) -> str:
             digest = hashlib.sha256(repr([opened.transfer_syntax_uid, _meaning(dataset, _ENCODING)]).encode())
             while chunk := opened.stream.read(_CHUNK):
                 digest.update(chunk)
-    except Exception as error:  # whatever the parser meets: nothing is known of this file then
+    except Exception as error:  # any error of the parser: nothing is known of this file
         raise_system_fault(error, path.name)
         return ""
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""When images were acquired, comparable also across the end of summer time."""
+"""Acquisition times that can be compared, also across the end of summer time."""
 
 from __future__ import annotations
 

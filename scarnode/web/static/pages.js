@@ -15,12 +15,12 @@ function renewing(live) {
     try {
       const part = await get(live.dataset.renew);
       if (part !== null && !busy()) live.innerHTML = part;
-      const told = document.getElementById("news");
-      if (told && live.dataset.news) {
+      const newsElement = document.getElementById("news");
+      if (newsElement && live.dataset.news) {
         const news = (await get(live.dataset.news))?.trim();
-        if (news && news !== told.textContent.trim()) told.textContent = news; // read aloud, but only when it changed
+        if (news && news !== newsElement.textContent.trim()) newsElement.textContent = news; // read aloud, but only when it changed
       }
-    } catch { /* the node restarts: the next time will tell */ }
+    } catch { /* the node restarts: the next renewal tries again */ }
   };
   setInterval(renew, RENEW_MS);
 }
