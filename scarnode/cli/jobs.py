@@ -144,10 +144,12 @@ def _written(key: str, value: str | float) -> str:
 
 
 def _show_deliveries(rows: Sequence[DeliveryRow]) -> None:
+    from scarnode.ledger.tables import CommitmentState
+
     out.print("\nDeliveries")
     table = listing("To", "Object", "State", "Tries", "Sent", "Detail", folds=("Detail",))
     for row in rows:
-        kept = row.commitment == "committed"
+        kept = row.commitment == CommitmentState.COMMITTED
         commitment = "; committed" if kept else f"; commitment {row.commitment}: {row.commitment_detail}"
         sent = time_of(row.sent_at)[5:] if row.sent_at else ""
         table.add_row(

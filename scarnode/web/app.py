@@ -125,15 +125,15 @@ def _invalid_request(request: Request, error: Exception) -> Response:
 def _unavailable(request: Request, error: Exception) -> Response:
     """Answer 503: the ledger or the audit trail is not available."""
     log.error("a page could not be made (%s)", type(error).__name__)
-    says = str(error) if isinstance(error, ScarnodeError) else "The ledger can not be read or written now."
-    return _error_answer(request, 503, says)
+    text = str(error) if isinstance(error, ScarnodeError) else "The ledger can not be read or written now."
+    return _error_answer(request, 503, text)
 
 
 def _error_answer(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
     if _is_api(request):
         return JSONResponse({"detail": text}, status, headers)
     heading = HEADINGS.get(status, "Not possible")
-    answer = page(request, "error.html", access.find_session(request), status, heading=heading, says=text)
+    answer = page(request, "error.html", access.find_session(request), status, heading=heading, message=text)
     answer.headers.update(headers or {})
     return answer
 

@@ -42,15 +42,15 @@ def aha_segments(stack: Stack, labels: np.ndarray, right_ventricle: float | None
 
     Around the axis: angles are taken in mm in each slice around the centre of its cavity (mean place of its blood; of
     its wall where it has none), from the direction to the right ventricle, positive towards the anterior wall. The
-    septum is centred on that direction: in the basal and the middle third, whose segments are 60 degrees wide, it is
-    the border between the antero- and the inferoseptal one (2 | 3, 8 | 9); in the apical third, whose segments are 90
-    degrees wide, it is the middle of the septal one (14). The right ventricle's true insertion points are not used.
+    septum is centred on that direction. In the basal and the middle third, segments are 60 degrees wide, and the
+    direction is the border between the antero- and the inferoseptal one (2 | 3, 8 | 9). In the apical third, segments
+    are 90 degrees wide, and it is the middle of the septal one (14). The insertion points of the right ventricle are
+    not used.
 
-    Anterior: seen from the apex with the septum left, the anterior wall of a heart is up, so its direction is
-    (to the right ventricle) x (base to apex), a cross product in patient coordinates (LPS). That takes orientation and
-    positions of the images, so that a mirrored or turned grid gives the same segments. Anterior must also face the
-    patient's front and head rather than back and feet. Where the two disagree (the wrong structure was taken for the
-    right ventricle, dextrocardia) no segment is named.
+    Anterior: seen from the apex with the septum left, the anterior wall is up. So its direction is the cross product
+    (to the right ventricle) x (base to apex) in patient coordinates (LPS). It uses orientation and positions of the
+    images, so a mirrored or rotated grid gives the same segments. Anterior must also face the patient's front and head.
+    Where the two disagree (a wrong right ventricle, dextrocardia) no segment is named.
 
     Along the axis: the apical slices after the last one that shows any blood are segment 17. The wall of the others
     reaches from the outer border of the first to that of the last (borders lie half way between neighbours; an end

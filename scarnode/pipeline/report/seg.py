@@ -45,15 +45,15 @@ _PROBABILITY = {
 def build_seg(stack: Stack, segmentation: Segmentation, header: Dataset, provenance: Provenance) -> Dataset:
     """Write the labels as one Segmentation with a segment per tissue.
 
-    BINARY, one bit per voxel, where a frame is a whole number of bytes. Where it is not (251 x 253), frames run on in
-    the middle of a byte (PS3.5 section 8.1.1), which OHIF shows as torn and displaced masks, without a word; then
-    the same masks are written as FRACTIONAL OCCUPANCY of 0 or 1, one byte per voxel (docs/viewers.md).
+    The SEG is BINARY, one bit per voxel, where a frame is a whole number of bytes. Else (251 x 253, for example) a
+    frame begins in the middle of a byte (PS3.5 section 8.1.1), and OHIF shows torn and displaced masks without a
+    warning. Then the same masks are written as FRACTIONAL OCCUPANCY of 0 or 1, one byte per voxel (docs/viewers.md).
 
-    A slice that came on another pixel grid is outlined on the stack's: its frames have their own place in it, and their
-    reference to the source image says SpatialLocationsPreserved NO.
+    A slice on another pixel grid is outlined on the stack's grid. Its frames have their own position there, and their
+    reference to the source image has SpatialLocationsPreserved NO.
 
-    Every frame of the stack is written for every segment, empty or not: viewers that count frames can not shift
-    masks, and a segment without a voxel is still there to say so.
+    Every frame of the stack is written for every segment, also where it is empty. So viewers that count frames can not
+    shift masks, and a segment without a voxel is present.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def build_seg(stack: Stack, segmentation: Segmentation, header: Dataset, provena
 def build_labelmap(stack: Stack, segmentation: Segmentation, header: Dataset, provenance: Provenance) -> Dataset:
     """Write the labels as one LABELMAP Segmentation: a frame per slice, one byte per voxel.
 
-    The background has an item in SegmentSequence, as every pixel value needs one (PS3.3 section C.8.20.2), and
-    PixelPaddingValue names it. highdicom puts it first; here it comes last, because cornerstone3D before its change
-    2882 (OHIF 3.13.2 has an older one) counts the items and paints each segment in the colour of the one before.
+    Every pixel value needs an item in SegmentSequence (PS3.3 section C.8.20.2), also the background, which
+    PixelPaddingValue names. highdicom writes that item first; here it is last. cornerstone3D before its change 2882
+    (OHIF 3.13.2 has an older one) counts the items, and would show each segment in the colour of the one before.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def _describe(
 
 
 def _state_depth(dataset: Dataset, stack: Stack) -> None:
-    """Return a single slice the depth that it is measured with; highdicom, which can not know it, says 1 mm."""
+    """Set the depth of a single slice to the one that it is measured with; highdicom writes 1 mm."""
     if len(stack.frames) == 1:
         measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
         depth = float(stack.slice_extents[0])

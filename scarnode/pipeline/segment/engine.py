@@ -1,16 +1,15 @@
-"""The networks in the form that computes fastest: the same sums as `scarnode.pipeline.segment.unet`, laid out for
-inference.
+"""The networks laid out for fast inference: they compute the same sums as `scarnode.pipeline.segment.unet`.
 
 Five things make it two to six times as fast on a CPU as the network itself (benchmarks/inference.py):
 
 - normalisation is folded into the convolution before it, and weights are converted once;
-- levels whose kernels stay in the plane (`UNetSettings.planar`) see every slice once, not once for each of the three
-  windows it lies in; of the way up, that holds for the half that comes from the way down;
-- in the levels below, the slices of a window stand beside each other as channels: a 3 x 3 x 3 convolution becomes one
-  2D convolution with a banded kernel, without a copy of its input;
-- there, a processor that multiplies float32 only saves most of the multiplications
+- levels with kernels in the plane (`UNetSettings.planar`) process every slice once, not once for each of its three
+  windows; on the way up, this holds for the half of the input that comes across;
+- in the levels below, the slices of a window are channels: a 3 x 3 x 3 convolution becomes one 2D convolution with a
+  banded kernel, without a copy of its input;
+- there, Winograd's algorithm saves most multiplications on a processor with float32 only
   (`scarnode.pipeline.segment.winograd`);
-- what comes from below is convolved before it is enlarged: the same sums from four pixels instead of nine.
+- input from below is convolved before it is enlarged: the same sums from four pixels instead of nine.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ class _Up:
 
 
 class Engine:
-    """A trained network, ready to be asked.
+    """A trained network for inference.
 
     Parameters
     ----------
@@ -221,8 +220,8 @@ class Engine:
 def best_dtype(device: torch.device) -> torch.dtype:
     """Return bfloat16 where the processor multiplies it itself (emulated, it is slower than float32), else float32.
 
-    By what the hardware says and not by a stopwatch: the same stack on the same machine must give the same result also
-    after a crash, whatever else kept the machine busy when a clock was asked.
+    The choice depends on the hardware's features, not on a measured time: the same stack on the same machine must give
+    the same result, also after a crash and under load.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32

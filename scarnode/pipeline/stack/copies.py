@@ -75,5 +75,5 @@ def _is_derived(frame: Frame) -> bool:
 
 
 def _image_type_text(frame: Frame) -> str:
-    """Return ImageType as text for the patterns; of its first two values only unusual ones."""
+    """Return the values of ImageType as words, joined by blanks."""
     return " ".join(re.findall(r"[A-Z0-9]+", " ".join(frame.image_type)))

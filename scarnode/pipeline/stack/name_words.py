@@ -1,9 +1,9 @@
 """The words of late enhancement, of the other methods and of the planes, in thirteen languages, as regular expressions.
 
 They are the defaults of `Rules`. They are searched in a name as `names.forms` writes it: no accents on Latin letters,
-so that one pattern serves ``précoce`` and ``precoce``; for a German umlaut allow ``u`` and ``ue``. Where the words come
-from, and which were only looked up: docs/recognition.md. What matches stands in the log and the ledger, so a pattern
-takes up words of the method only; what must stand elsewhere in the name goes into a lookahead.
+so that one pattern serves ``précoce`` and ``precoce``; for a German umlaut allow ``u`` and ``ue``. Sources of words,
+and those not seen in real names: docs/recognition.md. The match is written to the log and the ledger, so a pattern
+matches words of the method only; what must stand elsewhere in the name goes into a lookahead.
 """
 
 from __future__ import annotations
