@@ -102,7 +102,8 @@ COLD_START = """
 import sys, time
 from pathlib import Path
 from scarnode import cli  # as the console script does, which a process that is spawned imports once more
-from scarnode.node.worker import Worker, WorkerSettings
+from scarnode.node.messages import WorkerSettings
+from scarnode.node.worker import Worker
 
 if __name__ == "__main__":
     worker, start = Worker(WorkerSettings(None, "cpu", 2, Path("."), Path(".")), 60), time.perf_counter()

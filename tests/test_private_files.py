@@ -241,7 +241,7 @@ HARMLESS = {
     "scarnode/training/train.py": "steps and losses of a run",
     "scarnode/pipeline/segment/weights.py": "weights and their card",
     "scarnode/doctor/selftest.py": "a synthetic study in a folder of its own",
-    "scarnode/node/memory.py": "a number for the kernel",
+    "scarnode/util/memory.py": "a number for the kernel",
     "scarnode/dicom/scu/push.py": "in a temporary folder, which is private",
     "scarnode/dicom/query/retrieve.py": "in a temporary folder, which is private",
     "scarnode/cli/jobs.py": "a device that the person names",

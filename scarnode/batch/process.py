@@ -1,35 +1,27 @@
-"""The worker process of `scarnode segment`. A study that crashes it fails alone."""
+"""A process of its own for the studies of `scarnode segment`: what brings it down fails alone."""
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
-import os
-import signal
+import json
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from scarnode.batch.study import FAILED, Outcome, RejectedSeries, analyse_study
+from scarnode.batch.study import FAILED, Outcome, RejectedSeries, StackOutcome
 from scarnode.pipeline.report import USUAL
-from scarnode.util.child import end_with_parent
-from scarnode.util.errors import ScarnodeError, WeightsError, system_fault
-from scarnode.util.logs import keep_quiet_about_patients
+from scarnode.util.child import ChildEndedError, ChildProcess, MessageError
+from scarnode.util.errors import WeightsError, system_fault
 
-if TYPE_CHECKING:
-    from scarnode.pipeline.segment import Segmenter
+PROGRAM = "scarnode.batch.study_process"
 
 TIME_LIMIT = 1800.0
-"""Most seconds of a study."""
+"""Seconds that a study may take."""
 
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """Options of the analysis of every study.
+    """What is asked of every study.
 
     Attributes
     ----------
@@ -40,9 +32,9 @@ class BatchOptions:
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     kinds : tuple of str
-        Which of `scarnode.pipeline.report.KINDS` are made besides the usual ones.
+        Which of `scarnode.pipeline.report.KINDS` are asked for besides the usual ones.
     workers : int
-        Processes. Each holds the network; they share the CPU's cores.
+        Processes, each of which holds the network and shares the CPU's cores with the others.
     """
 
     output: Path
@@ -53,80 +45,69 @@ class BatchOptions:
 
 
 class StudyProcess:
-    """A process that analyses one study at a time. It is started when first needed, and again after a crash.
+    """A process for one study at a time; started when first needed, and again after it died.
 
     Parameters
     ----------
-    options : BatchOptions
+    order : BatchOptions
     threads : int
         CPU threads of the network.
     """
 
-    def __init__(self, options: BatchOptions, threads: int) -> None:
-        self._order, self._threads = options, threads
-        self._pool: ProcessPoolExecutor | None = None
-        self._pid = 0
+    def __init__(self, order: BatchOptions, threads: int) -> None:
+        self._order, self._threads = order, threads
+        self._child: ChildProcess | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id; None where no process runs."""
+        return self._child.pid if self._child is not None and self._child.alive else None
 
     def analyse(self, study_uid: str, files: Sequence[Path]) -> Outcome:
-        """Analyse a study. A crash or a timeout of the process gives an outcome with a reason.
+        """Analyse a study; what brings the process down, or takes too long, is an outcome with a reason.
 
         Raises
         ------
         WeightsError
-            The network can not be loaded, so no study can be analysed.
+            The network can not be loaded: no study could be analysed.
         """
         try:
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
-                self._pid = self._pool.submit(os.getpid).result()
-            return self._pool.submit(_analyse, files, self._order, self._threads).result(TIME_LIMIT)
-        except WeightsError:
-            raise
-        except BrokenProcessPool:
-            why = "its process ended: killed, out of memory, or a crash in native code"
+            if self._child is None:
+                self._child = ChildProcess(PROGRAM)
+            answer = json.loads(self._child.request(self._question(files), TIME_LIMIT))
+            if "weights" in answer:
+                raise WeightsError(*answer["weights"])
+            if "outcome" in answer:
+                return _outcome_of(answer["outcome"])
+            why = str(answer["why"])
+        except ChildEndedError as end:
+            why = f"its process ended ({end})"
         except TimeoutError:
             why = f"it took longer than {TIME_LIMIT:.0f} s"
-        except Exception as error:
+        except OSError as error:
             fault = system_fault(error)
-            why = str(fault) if fault else f"an unexpected {type(error).__name__}: please report it"
+            why = str(fault or error)
+        except (MessageError, ValueError, KeyError, TypeError):
+            why = "its process answered nonsense"
         self.end()
         return Outcome((), (RejectedSeries(study_uid, FAILED, why, study_uid),))
 
     def end(self) -> None:
-        """Kill the process."""
-        if self._pool is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        """End the process, whatever it does."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def _question(self, files: Sequence[Path]) -> bytes:
+        order = {**asdict(self._order), "threads": self._threads, "files": list(files)}
+        return json.dumps(order, default=str).encode()
 
 
-def _begin() -> None:
-    """Initialise the worker process."""
-    keep_quiet_about_patients()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    end_with_parent()
+def _outcome_of(told: dict[str, Any]) -> Outcome:
+    stacks = [StackOutcome(**{**stack, **_tuples(stack, "series_uids", "flags")}) for stack in told["stacks"]]
+    return Outcome(tuple(stacks), tuple(RejectedSeries(**series) for series in told["rejected"]), told["notice"])
 
 
-def _analyse(files: Sequence[Path], options: BatchOptions, threads: int) -> Outcome:
-    kinds = tuple(dict.fromkeys((*USUAL, *options.kinds)))
-    return analyse_study(
-        files, options.output, lambda: _segmenter(options.weights, options.device, threads), kinds=kinds
-    )
-
-
-@functools.cache
-def _segmenter(weights: Path | None, device: str, threads: int) -> Segmenter:
-    """Load the network, once in each process."""
-    try:
-        import torch
-
-        from scarnode.pipeline.segment import Segmenter
-
-        torch.set_num_threads(threads)
-        return Segmenter(weights, device)
-    except ScarnodeError as error:
-        raise WeightsError(error.what, error.where, error.todo) from None
-    except Exception as error:  # e.g. an absent device
-        why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        raise WeightsError(f"the network can not be loaded on {device}: {why}", todo="Try --device cpu") from None
+def _tuples(values: dict[str, Any], *names: str) -> dict[str, tuple[Any, ...]]:
+    """Return what JSON made lists of."""
+    return {name: tuple(values[name]) for name in names}

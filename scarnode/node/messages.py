@@ -1,21 +1,50 @@
-"""What the node and a worker say to each other: lines of JSON over a socket pair, read with a deadline.
-
-JSON, not pickle: a worker takes in images from outside with code in C, and nothing it sends may run in the node.
-"""
+"""What the node and a worker process send each other, as JSON (`scarnode.util.child` carries it)."""
 
 from __future__ import annotations
 
-import socket
-import time
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from scarnode.ledger.model import Analysed, ClaimedJob
+from scarnode.pipeline.report import USUAL
+from scarnode.util.disk import NO_FLOOR, FreeSpaceLimit
 
-LONGEST = 64 << 20
-"""Bytes of one message; a stack of 20 000 frames has 6 MB."""
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker process needs to know; the first message it gets.
+
+    Attributes
+    ----------
+    weights : Path or None
+        None: the shipped ones.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    threads : int
+        CPU threads.
+    spool, results : Path
+        Roots that the relative paths of a job count from.
+    kinds : tuple of str
+        Which of `scarnode.pipeline.report.KINDS` to make.
+    sha256 : str
+        Of the weights that this node's jobs name; empty: any.
+    memory : float
+        Gigabytes that a job may take on top of the loaded network; 0: any amount.
+    floor : FreeSpaceLimit
+        Of the results' file system; half of it may be used up by results.
+    """
+
+    weights: Path | None
+    device: str
+    threads: int
+    spool: Path
+    results: Path
+    kinds: tuple[str, ...] = USUAL
+    sha256: str = ""
+    memory: float = 0.0
+    floor: FreeSpaceLimit = NO_FLOOR
 
 
 @dataclass(frozen=True)
@@ -45,7 +74,7 @@ class PutOff:
 
 
 class Answer(BaseModel):
-    """What a worker says: that it is ready, and on what it computes, or what became of one attempt of one job."""
+    """What a worker answers: on what it computes, or what became of one attempt of one job."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
@@ -64,56 +93,4 @@ class Answer(BaseModel):
 
 
 CLAIMED = TypeAdapter(ClaimedJob)
-
-
-class GarbledError(Exception):
-    """What came is no message."""
-
-
-def send(line: socket.socket, message: ClaimedJob | Answer) -> None:
-    """Send a message; the socket's timeout bounds it.
-
-    Raises
-    ------
-    OSError
-        The other end is gone, or did not read (TimeoutError).
-    """
-    text = message.model_dump_json() if isinstance(message, Answer) else CLAIMED.dump_json(message).decode()
-    line.sendall(text.encode() + b"\n")
-
-
-def receive(line: socket.socket, kind: Any, seconds: float | None = None) -> Any:
-    """Wait for one message.
-
-    Parameters
-    ----------
-    line : socket.socket
-    kind : type
-        `Answer` or `ClaimedJob`.
-    seconds : float, optional
-        Until the whole message is there; default: for ever.
-
-    Raises
-    ------
-    TimeoutError
-        It did not come in time, or not all of it.
-    EOFError
-        The other end is gone.
-    GarbledError
-        It is not a message of this kind.
-    """
-    deadline = None if seconds is None else time.monotonic() + seconds
-    text = bytearray()
-    while not text.endswith(b"\n"):
-        if deadline is not None:
-            line.settimeout(max(deadline - time.monotonic(), 1e-6))
-        piece = line.recv(1 << 16)
-        if not piece:
-            raise EOFError
-        if b"\n" in piece[:-1] or len(text) + len(piece) > LONGEST:
-            raise GarbledError
-        text += piece
-    try:
-        return TypeAdapter(kind).validate_json(bytes(text))
-    except ValidationError:
-        raise GarbledError from None
+SETTINGS = TypeAdapter(WorkerSettings)

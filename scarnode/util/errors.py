@@ -30,10 +30,6 @@ class ScarnodeError(Exception):
             parts.append(todo)
         super().__init__(" -> ".join(parts))
 
-    def __reduce__(self) -> tuple:
-        """Return the constructor's arguments, so that the error can be pickled in a worker process."""
-        return type(self), (self.what, self.where, self.todo)
-
 
 def causes_of(error: BaseException) -> list[BaseException]:
     """Return an error and its causes, the outermost first: chained, or wrapped as urllib3 does."""
@@ -77,10 +73,6 @@ class SystemFaultError(InputError):
         self.why, self.number = why, number
         what = f"UNREADABLE: {why} (the system's fault, not the file's)"
         super().__init__(what, where, "Correct the disk, its permissions or the limit, then try again")
-
-    def __reduce__(self) -> tuple:
-        """Return the constructor's arguments, so that the error can be pickled in a worker process."""
-        return type(self), (self.why, self.where, self.number)
 
     @property
     def missing(self) -> bool:

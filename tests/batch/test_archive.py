@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,10 +14,11 @@ import pytest
 
 from scarnode import RESEARCH_USE
 from scarnode.batch.archive import analyse_files
-from scarnode.batch.process import BatchOptions
+from scarnode.batch.process import PROGRAM, BatchOptions
 from scarnode.batch.study import analyse_study
 from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
 from tests.dicom.scp.builders import instance, write
+from tests.harness.strace import children, runs
 from tests.harness.tools import wait_until
 
 SETTINGS = PhantomSettings(matrix=(128, 128), slices=3, component="magnitude")
@@ -76,7 +76,8 @@ def test_a_study_that_ends_its_process_fails_alone(archive, tmp_path):
     def kill(what, done, total):
         """After the first study: whoever works on the second."""
         if what == "Analysing" and done == 1:
-            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+            [mine] = [child for child in children(os.getpid()) if runs(child, PROGRAM)]
+            os.kill(mine, signal.SIGKILL)
 
     options = BatchOptions(tmp_path, device="cpu")
     paths = [archive / f"lge{number}" for number in range(3)]
@@ -84,7 +85,7 @@ def test_a_study_that_ends_its_process_fails_alone(archive, tmp_path):
     assert len(outcome.stacks) == 2
     (failed,) = outcome.rejected
     assert failed.reason == "FAILED"
-    assert "its process ended" in failed.detail
+    assert "its process ended (signal SIGKILL" in failed.detail
     assert [row["status"] for row in rows(tmp_path)].count("failed") == 1
     assert len(analyse_files(paths, options).stacks) == 3, "what failed was not tried again"
 

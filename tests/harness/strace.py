@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from scarnode.node.worker import PROGRAM
 from tests.harness.tools import find_tool, wait_until
 
 
@@ -101,12 +102,14 @@ def children(pid: int) -> list[int]:
 
 def workers(pid: int) -> list[int]:
     """Give the process ids of a node's worker processes."""
-    kept = []
-    for child in children(pid):
-        with suppress(OSError):
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                kept.append(child)
-    return kept
+    return [child for child in children(pid) if runs(child, PROGRAM)]
+
+
+def runs(pid: int, module: str) -> bool:
+    """Tell whether a process was started as ``python -m module``."""
+    with suppress(OSError):
+        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return False
 
 
 def _states(pid: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import pickle
 
 import pytest
 
@@ -35,7 +34,7 @@ def test_no_memory_is_the_machines_and_a_parsers_complaint_is_the_files():
         assert system_fault(error) is None
 
 
-def test_it_is_seen_through_what_was_made_of_it_and_survives_a_process():
+def test_it_is_seen_through_what_was_made_of_it():
     try:
         try:
             raise OSError(errno.EIO, "...")
@@ -43,6 +42,5 @@ def test_it_is_seen_through_what_was_made_of_it_and_survives_a_process():
             raise RuntimeError("the library's words") from error
     except RuntimeError as wrapped:
         fault = system_fault(wrapped, "there")
-    copy = pickle.loads(pickle.dumps(fault))
-    assert isinstance(copy, SystemFaultError)
-    assert (copy.number, copy.where, str(copy)) == (errno.EIO, "there", str(fault))
+    assert isinstance(fault, SystemFaultError)
+    assert (fault.number, fault.where) == (errno.EIO, "there")

@@ -10,12 +10,12 @@ from functools import partial
 
 from scarnode.ledger.model import Analysed, ClaimedJob
 from scarnode.ledger.retry import retry_until_database_returns
-from scarnode.node.memory import share_of_memory
-from scarnode.node.messages import Failure, Nothing, PutOff
+from scarnode.node.messages import Failure, Nothing, PutOff, WorkerSettings
 from scarnode.node.postponed import JOB
 from scarnode.node.runtime import Runtime, Tasks
-from scarnode.node.worker import Worker, WorkerError, WorkerSettings
+from scarnode.node.worker import Worker, WorkerError
 from scarnode.util.errors import SystemFaultError
+from scarnode.util.memory import share_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -1,15 +1,14 @@
-"""The process that decodes compressed frames, run by `scarnode.pipeline.stack.decode` as ``python -m``.
+"""The process that decodes compressed frames, started by `scarnode.pipeline.stack.decode`.
 
-The codecs are C++. On damaged bytes some abort or never end, which in this process harms nothing else.
+The codecs are C++, and some abort or run for ever on damaged bytes; here they take nothing else along.
 
-Standard input holds JSON, ``[[path, frame index], ...]``. Standard output gets for each, in that order: ``+`` and the
-frame as .npy; or ``-`` and the name of the error in a line; or ``!`` and an errno where the file could not be read.
+The question is JSON, ``[[path, frame index], ...]``. For each in turn an answer comes back: ``+`` and the frame as
+.npy, or ``-`` and the name of the error, or ``!`` and an errno: the file could not be read.
 """
 
 import io
 import json
-import os
-import sys
+import resource
 import warnings
 from pathlib import Path
 
@@ -18,56 +17,43 @@ from pydicom.dataset import Dataset
 
 from scarnode.dicom.part10 import read
 from scarnode.pipeline.stack.bits import stored_values
+from scarnode.util.child import serve_parent
 from scarnode.util.errors import name_of, system_fault
+from scarnode.util.memory import bound_this_process
 
 SECONDS_TO_START, SECONDS_A_FRAME = 60, 5
 """What a request may take, and of the processor's time the process itself."""
 
-_MAX_MEMORY = 4 << 30
-"""Address space in bytes: a compressed stream can claim any size."""
+MEMORY = 4.0
+"""Gigabytes that a request may take: a compressed stream can claim any size."""
+
+LONGEST = 1 << 30
+"""Bytes of one frame."""
 
 
 def main() -> None:
-    """Decode what standard input names."""
-    # Codecs print to standard output as they like: keep the real one for the frames.
-    with os.fdopen(os.dup(1), "wb") as out:
-        os.dup2(2, 1)
-        _limit_memory()
-        warnings.simplefilter("ignore")
-        known, dataset = None, Dataset()
-        wanted = json.load(sys.stdin)
-        _limit_time(len(wanted))
-        for path, index in wanted:
-            encoded = io.BytesIO()
-            try:
-                known, dataset = (path, read(Path(path), pixels=True)) if path != known else (known, dataset)
-                np.save(encoded, stored_values(dataset, index), allow_pickle=False)
-            except MemoryError:  # this process is bound: it is the stream that asks for too much
-                out.write(b"-more memory than a frame may take\n")
-            except Exception as error:  # all that a codec may meet; the parent names the instance
-                fault = system_fault(error)
-                out.write(f"!{fault.number}\n".encode() if fault else f"-{name_of(error)}\n".encode())
-            else:
-                out.write(b"+" + encoded.getvalue())
-            out.flush()
-
-
-def _limit_memory() -> None:
-    try:
-        import resource
-    except ImportError:  # not a POSIX system
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-
-
-def _limit_time(frames: int) -> None:
-    """End a codec that runs for ever also where the process that waits for it was killed."""
-    try:
-        import resource
-    except ImportError:
-        return
-    seconds = SECONDS_TO_START + SECONDS_A_FRAME * frames
+    """Decode what the parent names."""
+    parent = serve_parent()
+    bound_this_process(MEMORY)
+    warnings.simplefilter("ignore")
+    known, dataset = None, Dataset()
+    wanted = json.loads(parent.receive())
+    # The kernel ends a codec that runs for ever, also where the parent is gone and the codec does not let go of Python.
+    seconds = SECONDS_TO_START + SECONDS_A_FRAME * len(wanted)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    for path, index in wanted:
+        encoded = io.BytesIO(b"+")
+        encoded.seek(1)
+        try:
+            known, dataset = (path, read(Path(path), pixels=True)) if path != known else (known, dataset)
+            np.save(encoded, stored_values(dataset, index), allow_pickle=False)
+        except MemoryError:  # this process is bound: it is the stream that asks for too much
+            parent.send(b"-more memory than a frame may take")
+        except Exception as error:  # all that a codec may meet; the parent names the instance
+            fault = system_fault(error)
+            parent.send(f"!{fault.number}".encode() if fault else f"-{name_of(error)}".encode())
+        else:
+            parent.send(encoded.getvalue())
 
 
 if __name__ == "__main__":

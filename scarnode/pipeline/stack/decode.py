@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,8 @@ from pydicom.uid import UID
 
 from scarnode.dicom.part10 import NotPart10Error, open_file, read, skip_meta
 from scarnode.pipeline.stack.bits import stored_values
-from scarnode.pipeline.stack.codec_process import SECONDS_A_FRAME, SECONDS_TO_START
+from scarnode.pipeline.stack.codec_process import LONGEST, SECONDS_A_FRAME, SECONDS_TO_START
+from scarnode.util.child import ChildEndedError, ChildProcess, MessageError
 from scarnode.util.errors import name_of, raise_system_fault
 
 
@@ -96,36 +96,37 @@ def _needs_codec(path: Path) -> bool:
 
 
 def _decode_apart(wanted: list[tuple[Path, int]], numbers: list[int]) -> list[np.ndarray]:
-    request = json.dumps([[str(path.absolute()), index] for path, index in wanted]).encode()
-    command = [sys.executable, "-m", "scarnode.pipeline.stack.codec_process"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        done = subprocess.run(
-            command,
-            input=request,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            timeout=SECONDS_TO_START + SECONDS_A_FRAME * len(wanted),
-            check=False,
-        )
-        answer, end = done.stdout, f"the codec ended with code {done.returncode}"
-    except subprocess.TimeoutExpired as error:
-        answer, end = error.stdout or b"", "the codec took too long"
-    except OSError as error:  # no process, no pipe
+        child = ChildProcess("scarnode.pipeline.stack.codec_process", LONGEST, quiet=True)
+    except OSError as error:  # no process, no socket
         raise_system_fault(error, "the process that decodes")
         raise
-    stream = io.BytesIO(answer)
-    frames = []
-    for which in numbers:
-        mark = stream.read(1)
-        if mark == b"!":
-            number = int(stream.readline())
-            raise DecodeError(which, "it can not be read") from OSError(number, os.strerror(number))
-        if mark == b"-":
-            raise DecodeError(which, stream.readline().decode("ascii", "replace").strip())
-        try:
-            frames.append(np.load(stream, allow_pickle=False))
-        except (ValueError, EOFError, OSError) as error:
-            raise DecodeError(which, end) from error
+    deadline = time.monotonic() + SECONDS_TO_START + SECONDS_A_FRAME * len(wanted)
+    request = json.dumps([[str(path.absolute()), index] for path, index in wanted]).encode()
+    frames: list[np.ndarray] = []
+    try:
+        answer = child.request(request, deadline - time.monotonic())
+        for which in numbers:
+            if frames:
+                answer = child.receive(max(deadline - time.monotonic(), 0.0))
+            frames.append(_frame_of(answer, which))
+    except TimeoutError:
+        raise DecodeError(numbers[len(frames)], "the codec took too long") from None
+    except (ChildEndedError, MessageError) as end:
+        raise DecodeError(numbers[len(frames)], f"the codec's process ended ({end})") from None
+    finally:
+        child.close()
     return frames
+
+
+def _frame_of(answer: bytes, which: int) -> np.ndarray:
+    """Return the frame that an answer of the codec's process holds; `DecodeError` where it has none."""
+    kind, content = answer[:1], answer[1:]
+    if kind == b"!":
+        raise DecodeError(which, "it can not be read") from OSError(int(content), os.strerror(int(content)))
+    if kind == b"-":
+        raise DecodeError(which, content.decode("ascii", "replace"))
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DecodeError(which, "the codec's process answered nonsense") from error

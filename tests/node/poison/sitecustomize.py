@@ -5,12 +5,13 @@ In the worker's process only; the node itself imports nothing of this.
 
 import sys
 
-if any("multiprocessing" in word for word in sys.orig_argv) and "-c" in sys.orig_argv:
+if "scarnode.node.worker_process" in sys.orig_argv:
     import ctypes
     import os
     import signal
     import socket
     import stat
+    import struct
     import time
     from pathlib import Path
 
@@ -59,15 +60,16 @@ if any("multiprocessing" in word for word in sys.orig_argv) and "-c" in sys.orig
 
     def write_half_an_answer():
         for line in sockets():
-            line.sendall(b'{"job": 1, ')
+            line.sendall(struct.pack(">Q", 1000) + b'{"job": 1, ')
         time.sleep(3600)
 
     def answer_for_another():
+        answer = b'{"job": 4711, "attempt": 1, "failure": {"why": "not mine", "permanent": true}}'
         for line in sockets():
-            line.sendall(b'{"job": 4711, "attempt": 1, "failure": {"why": "not mine", "permanent": true}}\n')
+            line.sendall(struct.pack(">Q", len(answer)) + answer)
         time.sleep(3600)
 
-    def close_socket():
+    def hang_up():
         for line in sockets():
             line.shutdown(socket.SHUT_RDWR)
         time.sleep(3600)
@@ -94,6 +96,6 @@ if any("multiprocessing" in word for word in sys.orig_argv) and "-c" in sys.orig
         raise RuntimeError("the GPU has fallen off the bus")
 
     if os.environ.get("POISON_LOADING") and Path(os.environ["POISON_LOADING"]).exists():
-        import scarnode.pipeline.segment
+        import scarnode.pipeline.segment.predict
 
-        scarnode.pipeline.segment.Segmenter = no_network
+        scarnode.pipeline.segment.predict.Segmenter = no_network

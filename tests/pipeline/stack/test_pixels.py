@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from pydicom.uid import (
 
 from scarnode.pipeline.stack import find_stacks, read_volume
 from scarnode.pipeline.stack.decode import DecodeError, _decode_apart
+from scarnode.util.child import ChildEndedError, ChildProcess
 from scarnode.util.errors import InputError, SystemFaultError, system_fault
 from tests.harness.tools import wait_until
 from tests.pipeline.stack.builders import Study, enhanced, image, save, slices
@@ -216,14 +217,18 @@ def test_codec_that_runs_for_ever_ends_though_nobody_waits_for_it_any_more(tmp_p
     if not Path("/proc/self/limits").exists():
         pytest.skip("no /proc here")
     os.mkfifo(tmp_path / "image.dcm")  # reading it waits: time to look
-    request = json.dumps([[str(tmp_path / "image.dcm"), 0]] * 3).encode()
-    command = [sys.executable, "-m", "scarnode.pipeline.stack.codec_process"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as codec:
-        codec.stdin.write(request)
-        codec.stdin.close()
-        limits = Path(f"/proc/{codec.pid}/limits")
-        wait_until(lambda: re.search(r"Max cpu time +75 +75 +seconds", limits.read_text()), 30, "the limit")
-        codec.kill()
+    codec = ChildProcess("scarnode.pipeline.stack.codec_process")
+    waiting = threading.Thread(target=_decode, args=[codec, [[str(tmp_path / "image.dcm"), 0]] * 3])
+    waiting.start()
+    limits = Path(f"/proc/{codec.pid}/limits")
+    wait_until(lambda: re.search(r"Max cpu time +75 +75 +seconds", limits.read_text()), 30, "the limit")
+    codec.kill()
+    waiting.join()
+
+
+def _decode(codec, wanted):
+    with pytest.raises(ChildEndedError, match="SIGKILL"):
+        codec.request(json.dumps(wanted).encode(), 60)
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGLSLossless])

@@ -1,4 +1,4 @@
-"""Bounds on what one worker may take, memory and descriptors: an image that asks for too much ends its job alone."""
+"""Bounds on what one child process may take, memory and descriptors: an image that asks for too much fails alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ SHARE, LEAST = 0.5, 2.0
 """Of the machine's memory, for all workers together; gigabytes that each gets at least."""
 
 FIRST_TO_GO = 800
-"""oom_score_adj (proc(5), -1000 to 1000) of a worker: where the machine runs out all the same, it is taken first."""
+"""oom_score_adj (proc(5), -1000 to 1000) of a child process. Where the machine runs out of memory all the same, the
+kernel takes it first."""
 
 
 def share_of_memory(workers: int) -> float:
@@ -25,7 +26,7 @@ def share_of_memory(workers: int) -> float:
 
 
 def bound_this_process(gigabytes: float) -> None:
-    """Allow this process take so much memory on top of what it has now; 0: any amount.
+    """Allow this process to take so much memory on top of what it has now; 0: any amount.
 
     RLIMIT_DATA (setrlimit(2); since Linux 4.7 it counts all private writable memory), not RLIMIT_AS: CUDA reserves
     address space by the hundred gigabytes. Child processes inherit the bound.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scarnode.node.memory import give_back_freed
+from scarnode.util.memory import give_back_freed
 
 
 def resident() -> int:
@@ -28,6 +28,8 @@ def test_what_is_freed_goes_back_to_the_system():
 
 
 def test_a_worker_does_without_the_ledger():
-    program = "import sys, scarnode.node.worker; print({'sqlalchemy', 'alembic', 'pynetdicom'} & set(sys.modules))"
+    program = (
+        "import sys, scarnode.node.worker_process; print({'sqlalchemy', 'alembic', 'pynetdicom'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
