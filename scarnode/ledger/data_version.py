@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,9 @@ from sqlalchemy import Engine, text
 
 from scarnode.ledger.database import files_of
 from scarnode.ledger.sqlite_file import LedgerFileError, copy_database
-from scarnode.util.clock import monotonic_time
 
 if TYPE_CHECKING:
     from scarnode.ledger.ledger import Ledger
-
-SOON = 1.0
-"""Seconds within which what comes due has its task woken at that moment: a task looks once a second by itself."""
 
 AT_REST = float("inf")
 
@@ -87,64 +82,9 @@ class DataVersion:
                 self._connection = None
 
 
-class DueFilter:
-    """Keeps tasks from looking into a ledger in which nothing has changed since and nothing has come due.
-
-    Parameters
-    ----------
-    ledger : Ledger
-    quiet_seconds : callable
-        Gives how long a study must be quiet.
-    wake : callable
-        ``Scheduler.wake``: runs a task in so many seconds.
-    """
-
-    def __init__(self, ledger: Ledger, quiet_seconds: Callable[[], float], wake: Callable[[str, float], None]) -> None:
-        self._ledger, self._quiet_seconds, self._wake = ledger, quiet_seconds, wake
-        self._lock = threading.Lock()
-        self._known: tuple[int, float, float] | None = None
-
-    def guard(self, name: str, task: Callable[[], bool | None]) -> Callable[[], None]:
-        """Return a task that runs only where it may find something.
-
-        Parameters
-        ----------
-        name : str
-            The scheduler's.
-        task : callable
-            What it has to do is in the ledger, and is due by a time that `next_due` knows. Where it raises, or gives
-            False, it is run again at its next time.
-        """
-        seen: int | None = None
-
-        def run() -> None:
-            nonlocal seen
-            version, due = self._state()
-            left = due - monotonic_time()
-            if version is None or version != seen or left <= 0:
-                seen = None
-                if task() is not False:
-                    seen = version  # of before: what came while it ran is looked at
-            if 0 < left < SOON:
-                self._wake(name, left)
-
-        return run
-
-    def _state(self) -> tuple[int | None, float]:
-        """Return the ledger's version, and when the first of what is written there comes due."""
-        with self._lock:
-            version, quiet = self._ledger.changes.version(), self._quiet_seconds()
-            if version is None:
-                return None, 0.0
-            if self._known is None or self._known[:2] != (version, quiet):
-                self._known = (version, quiet, next_due(self._ledger, quiet))
-            return version, self._known[2]
-
-
 def next_due(ledger: Ledger, quiet_seconds: float) -> float:
-    """Return when the first of what the ledger holds comes due, by `scarnode.util.clock.monotonic_time`; infinity:
-    nothing
-    waits.
+    """Return when the first of what the ledger holds comes due, by `scarnode.util.clock.monotonic_time`;
+    infinity: nothing waits.
 
     Parameters
     ----------

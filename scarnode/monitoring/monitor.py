@@ -42,7 +42,7 @@ class Monitor:
 
     def __init__(self, ledger: Ledger, settings: Callable[[], Settings], task_locks: TaskLocks) -> None:
         self._ledger, self._settings, self._task_locks = ledger, settings, task_locks
-        self._next = self._next_try = 0.0
+        self._next = 0.0
         self._looked = 0.0
         self._seen: tuple[int, Settings] | None = None
         self._written = time.monotonic()
@@ -52,7 +52,7 @@ class Monitor:
         self.notifiers = {name: Notifier(ledger, name, settings) for name in CHANNELS}
 
     def tasks(self) -> dict[str, Callable[[], None]]:
-        """Return what is to be called every second, each in a thread of its own."""
+        """Return what is to be called every `EVERY` seconds, each in a thread of its own."""
         return {
             "watch": self.look,
             "ledger": self.try_to_write,
@@ -68,7 +68,6 @@ class Monitor:
         seen = None if version is None else (version, settings)
         if seen and self._is_known(seen) and start < self._looked + REST:
             self.figures = replace(self.figures, at=time.time())
-            self._next = start + EVERY
             return
         with self._task_locks.turn("alarms") as mine:
             if mine:
@@ -77,8 +76,7 @@ class Monitor:
         if self._ledger.shared:  # other processes analyse too
             self.durations = Durations(self._ledger)
         self._seen, self._looked = seen, start
-        took = time.monotonic() - start
-        self._next = start + max(EVERY, took / SHARE)
+        self._next = start + (time.monotonic() - start) / SHARE
 
     def _is_known(self, seen: tuple[int, Settings]) -> bool:
         """Return whether a look would find what the last one found: nothing is other, and nothing grows older."""
@@ -90,12 +88,9 @@ class Monitor:
                 self.notifiers[name].look()
 
     def try_to_write(self) -> None:
-        """Take the ledger's write lock now and then, and give it back."""
-        if time.monotonic() < self._next_try:
-            return
+        """Take the ledger's write lock, and give it back."""
         self._ledger.try_to_write()
         self._written = time.monotonic()
-        self._next_try = self._written + EVERY
 
     def why_not_ready(self, facts: Facts) -> list[str]:
         """Return the reasons why the node can not take and analyse images now; none where it can."""

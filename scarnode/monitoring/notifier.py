@@ -20,9 +20,6 @@ log = logging.getLogger(__name__)
 PAUSE = 3600.0
 """Seconds between two messages of a channel on one alarm; what happens meanwhile is one line of the next."""
 
-EVERY = 5.0
-"""Seconds between looks at the alarms."""
-
 FIRST_DELAY, LONGEST_DELAY = 5.0, 600.0
 """Seconds until a server that is away is tried again."""
 
@@ -51,7 +48,7 @@ class Notifier:
         self._last: Channel | None = None
 
     def look(self) -> None:
-        """Return what is due; called every second."""
+        """Send what is due; called every few seconds."""
         settings = self._settings()
         channel = channel_of(settings, self._name)
         if channel != self._last:  # other settings: what failed by the former ones says nothing
@@ -62,7 +59,6 @@ class Notifier:
                 self._ledger.open_channel(self._name)
         if channel is None or time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + EVERY
         notices = self._ledger.due_notices(self._name, PAUSE, besides=[self._alarm])
         if not notices:
             return

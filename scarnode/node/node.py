@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy.exc import OperationalError
 
@@ -15,11 +15,15 @@ from scarnode.monitoring import Facts
 from scarnode.node.cluster.heartbeat import Heartbeat
 from scarnode.node.roles import ROLES, Coordinator, Receiver, Role, Runtime, Workers
 from scarnode.node.roles.receive import server_context_of
+from scarnode.node.scheduler import Task, Tasks
 from scarnode.node.systemd import notify_systemd
 from scarnode.util.clock import monotonic_time
 from scarnode.util.errors import LedgerError
 
 log = logging.getLogger(__name__)
+
+WATCHDOG_SECONDS = 10.0
+"""Seconds between signs of life to systemd, which restarts the node after WatchdogSec=120 without one."""
 
 
 class Node:
@@ -153,12 +157,12 @@ class Node:
         if jobs or instances:
             log.info("taken up again: %d jobs, %d instances that the ledger did not know", jobs, instances)
 
-    def _tasks(self) -> dict[str, Callable[[], object]]:
+    def _tasks(self) -> Tasks:
         tasks = dict(self.runtime.tasks())
         for role in self._roles():
             tasks.update(role.tasks())
         if "NOTIFY_SOCKET" in os.environ:
-            tasks["watchdog"] = self._tell_systemd
+            tasks["watchdog"] = Task(self._tell_systemd, WATCHDOG_SECONDS)
         return tasks
 
     def _engines(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,6 @@ from typing import Protocol
 from scarnode.config import Settings
 from scarnode.dicom.scp import CommitmentReport, Spool
 from scarnode.dicom.scu import Destination
-from scarnode.ledger.data_version import DueFilter
 from scarnode.ledger.ledger import Ledger, lock_ledger
 from scarnode.ledger.nodes import new_name
 from scarnode.ledger.tables import JobState
@@ -22,8 +21,9 @@ from scarnode.monitoring.alarm_rules import certificate_ends
 from scarnode.monitoring.ledger_file import LedgerWatch
 from scarnode.node.cluster.heartbeat import Heartbeat
 from scarnode.node.cluster.hints import Dispatcher
+from scarnode.node.ledger_news import EVERY, NAME, LedgerNews
 from scarnode.node.postponed import DELIVERY, JOB, REPORT, SEARCH, PutOffs
-from scarnode.node.scheduler import Scheduler
+from scarnode.node.scheduler import Scheduler, Task, Tasks
 from scarnode.node.tasks.disk_space import DiskWatch
 from scarnode.node.tasks.outbox import resend_delay
 from scarnode.pipeline.segment import read_identity
@@ -42,8 +42,6 @@ AUDIT_ALARM = "audit_repository"
 SYSTEM_ALARM = "system_faults"
 """Stands while work is put off for a fault of this machine, e.g. a disk's."""
 
-Tasks = Mapping[str, Callable[[], object]]
-
 
 class Role(Protocol):
     """A part of what a node does."""
@@ -53,7 +51,7 @@ class Role(Protocol):
         ...
 
     def tasks(self) -> Tasks:
-        """Return what is to be called every second, by the settings of now."""
+        """Return what is to be done again and again, by the settings of now."""
         ...
 
     def reload_settings(self) -> None:
@@ -103,8 +101,8 @@ class Runtime:
         self.ledger_watch = LedgerWatch(self.ledger, self.ledger_lock, self.spool, lambda: self.settings)
         self.task_locks = TaskLocks(self.ledger.engine)
         self.heartbeat: Heartbeat | None = None
-        self.scheduler = Scheduler({})
-        self._glance = DueFilter(self.ledger, lambda: self.settings.study.quiet_seconds, self.scheduler.wake)
+        self.scheduler = Scheduler()
+        self.ledger_news = LedgerNews(self.ledger, lambda: self.settings.study.quiet_seconds, self.scheduler.wake)
         self.dispatcher = Dispatcher(settings.cluster.broker, self._tell_broker)
 
     def use(self, settings: Settings) -> None:
@@ -120,10 +118,6 @@ class Runtime:
     def alarm(self, name: str) -> str:
         """Return the name of an alarm on this process: beside others it is one of its own, which ends with it."""
         return f"{name}_{self.owner}"[-LONGEST_ALARM:] if self.shared else name
-
-    def guard(self, name: str, task: Callable[[], bool | None]) -> Callable[[], None]:
-        """Return a task that runs only where the ledger has something for it (`DueFilter.guard`)."""
-        return self._glance.guard(name, task)
 
     def wake(self, kind: str) -> None:
         """Run every task of a kind (what stands before the dash in its name) now."""
@@ -142,15 +136,16 @@ class Runtime:
 
     def tasks(self) -> Tasks:
         """Return the tasks of every process."""
-        tasks: dict[str, Callable[[], object]] = {
-            "disks": self.disks.look,
-            "faults": self._tell_faults,
-            **self.ledger_watch.tasks(),
+        tasks = {
+            NAME: Task(self.ledger_news.look, EVERY),
+            "disks": Task(self.disks.look),
+            "faults": Task(self._tell_faults),
+            **{name: Task(run) for name, run in self.ledger_watch.tasks().items()},
         }
         if self.heartbeat:
-            tasks["pulse"] = self.heartbeat.beat
+            tasks["pulse"] = Task(self.heartbeat.beat)
         if self.audit.on:
-            tasks["audit"] = self._tell_repository
+            tasks["audit"] = Task(self._tell_repository)
         return tasks
 
     def reload_settings(self) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.node import ROOT, Node
@@ -30,7 +31,7 @@ from apscheduler import job
 from apscheduler.executors import base as executors
 from apscheduler.schedulers import base as schedulers
 from apscheduler.triggers import interval
-from scarnode.ledger import scheduler
+from scarnode.node import scheduler
 
 
 class FalseDatetime(datetime):

@@ -87,7 +87,7 @@ def test_settings_change_while_images_arrive(tmp_path):
         assert "[study] quiet_seconds = 'soon'" in log
         assert "[node] max_associations = '0'" in log
         assert may_call(node, "STRANGER")
-        assert "the former settings hold" in alarms(node)["config"]
+        wait_until(lambda: "the former settings hold" in alarms(node).get("config", ""), 10, "the alarm on the faults")
 
         # what needs a restart is kept, with its section, and said
         reload(
@@ -99,7 +99,8 @@ def test_settings_change_while_images_arrive(tmp_path):
             log={"level": "INFO"},
         )
         assert may_call(node, "STRANGER")
-        assert alarms(node)["config"] == "a restart is needed: [node] port, [segment] workers"
+        kept = "a restart is needed: [node] port, [segment] workers"
+        wait_until(lambda: alarms(node).get("config") == kept, 10, "the alarm on what needs a restart")
         reload(node, node={"calling_ae_titles": "", "port": node.port}, segment={"workers": 1})
         wait_until(lambda: "config" not in alarms(node), 10, "the end of the alarm")
 

@@ -1,4 +1,4 @@
-"""A task looks into the ledger when somebody wrote to it or something came due, and not otherwise."""
+"""Two states of a ledger are told apart, and the first of what waits in it is known."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scarnode.dicom.scp import ReceivedInstance
 from scarnode.ledger import Ledger
-from scarnode.ledger.data_version import AT_REST, SOON, DataVersion, DueFilter, next_due
-from scarnode.util.clock import monotonic_time
-from tests.ledger.history import Clock, received
+from scarnode.ledger.data_version import AT_REST, DataVersion, next_due
 
 QUIET = 30.0
 
@@ -25,108 +22,10 @@ def ledger(tmp_path):
     ledger.close()
 
 
-@pytest.fixture
-def glance(ledger):
-    woken = []
-    glance = DueFilter(ledger, lambda: QUIET, lambda name, seconds: woken.append((name, seconds)))
-    glance.woken = woken
-    return glance
-
-
-def runs_of(glance, outcome=lambda: None):
-    """Give a guarded task, and a list that grows whenever it runs."""
-    runs = []
-
-    def task():
-        runs.append(monotonic_time())
-        return outcome()
-
-    return glance.guard("task", task), runs
-
-
-def by_another_process(ledger, statement):
-    with closing(sqlite3.connect(ledger.engine.url.database)) as database, database:
-        database.execute(statement)
-
-
-def study(ledger, last_received_at):
-    ledger.add_instances([ReceivedInstance(**received(Clock(monotonic_time()), 1, 1, 1, "MR", 1))])
-    by_another_process(ledger, f"UPDATE study SET last_received_at = {last_received_at}")
-
-
-def test_a_task_rests_until_anyone_writes(ledger, glance):
-    run, runs = runs_of(glance)
-    for _ in range(5):
-        run()
-    assert len(runs) == 1
-    ledger.raise_alarm("disk_spool", "full")
-    run(), run()
-    assert len(runs) == 2
-    by_another_process(ledger, "UPDATE alarm SET detail = 'by a command'")
-    run(), run()
-    assert len(runs) == 3
-    ledger.standing_alarms()
-    ledger.try_to_write()  # the lock alone changes nothing
-    run()
-    assert len(runs) == 3
-
-
-def test_what_was_written_while_a_task_ran_is_looked_at(ledger, glance):
-    def write():
-        ledger.raise_alarm("disk_spool", "full")
-
-    run, runs = runs_of(glance, write)
-    run(), run(), run()
-    assert len(runs) == 2
-
-
-def test_a_task_that_did_not_come_to_its_end_runs_again(glance):
-    outcomes = iter([False, ValueError("away"), None, None])
-
-    def outcome():
-        end = next(outcomes)
-        if isinstance(end, Exception):
-            raise end
-        return end
-
-    run, runs = runs_of(glance, outcome)
-    run()
-    with pytest.raises(ValueError, match="away"):
-        run()
-    run(), run(), run()
-    assert len(runs) == 3
-
-
-def test_a_task_runs_every_time_while_something_is_due(ledger, glance):
-    study(ledger, monotonic_time() - QUIET - 1)
-    run, runs = runs_of(glance)
-    run(), run(), run()
-    assert len(runs) == 3
-    assert glance.woken == []
-
-
-def test_a_task_is_woken_at_the_moment_when_something_comes_due(ledger, glance):
-    study(ledger, monotonic_time() - QUIET + SOON / 2)
-    run, runs = runs_of(glance)
-    run(), run()
-    assert len(runs) == 1
-    assert [name for name, _ in glance.woken] == ["task", "task"]
-    assert all(SOON / 4 < seconds < SOON / 2 for _, seconds in glance.woken)
-
-
-def test_what_is_due_much_later_wakes_nobody(ledger, glance):
-    study(ledger, monotonic_time())
-    run, runs = runs_of(glance)
-    run(), run()
-    assert (len(runs), glance.woken) == (1, [])
-
-
-def test_a_ledger_of_which_nothing_can_be_told_is_looked_at_each_time(ledger, glance, monkeypatch):
+def test_of_a_ledger_of_which_nothing_can_be_told_alarms_are_read_each_time(ledger, monkeypatch):
     monkeypatch.setattr(ledger, "changes", DataVersion(ledger.engine))
     ledger.changes._file = ""
-    run, runs = runs_of(glance)
-    run(), run()
-    assert len(runs) == 2
+    assert ledger.changes.version() is None
     ledger.raise_alarm("a", "b")
     assert ledger.standing_alarms() == {"a"}
     ledger.clear_alarm("a")

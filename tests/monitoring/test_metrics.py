@@ -126,7 +126,6 @@ def test_metrics_tell_what_the_ledger_holds(ledger):
 
 
 def test_instances_are_counted_on_from_the_last_look_and_anew_after_a_restart(ledger, monkeypatch):
-    monkeypatch.setattr(monitor, "EVERY", 0.0)
     monkeypatch.setattr(monitor, "SHARE", 1e9)
     ledger.add_instances([received(number) for number in range(5)])
     watch = looked(ledger)
@@ -137,7 +136,6 @@ def test_instances_are_counted_on_from_the_last_look_and_anew_after_a_restart(le
 
 
 def test_where_no_sender_is_listed_the_first_ones_have_labels_of_their_own(ledger, monkeypatch):
-    monkeypatch.setattr(monitor, "EVERY", 0.0)
     monkeypatch.setattr(monitor, "SHARE", 1e9)
     titles = [f"MR{number}" for number in reversed(range(60))]
     titles[3] = 'A"\n\\B'

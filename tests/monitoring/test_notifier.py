@@ -55,7 +55,6 @@ def clock(monkeypatch):
 def channel(monkeypatch):
     channel = Channel()
     monkeypatch.setattr(notifier, "channel_of", lambda settings, name: channel)
-    monkeypatch.setattr(notifier, "EVERY", 0.0)
     monkeypatch.setattr(notifier, "FIRST_DELAY", 1e-9)
     monkeypatch.setattr(notifier, "LONGEST_DELAY", 1e-9)
     return channel

@@ -15,7 +15,8 @@ import pytest
 from scarnode.ledger.model import Analysed, ClaimedJob
 from scarnode.node.messages import Failure, WorkerSettings
 from scarnode.node.worker import Worker, WorkerError
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.stack import find_stacks
 
 POISON = Path(__file__).parent / "poison"

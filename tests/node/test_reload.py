@@ -85,7 +85,7 @@ def test_every_part_goes_by_the_new_settings(node, tmp_path):
     assert (worker._settings.threads, worker._settings.floor.percent, worker._time_limit) == (3, 1, 77)
     assert "pdf" in worker._settings.kinds
     assert (node.receiving._reporters.titles, node.receiving._reporters.only) == ({"AWAY"}, {"AWAY"})
-    tasks = {job.id for job in node.runtime.scheduler._scheduler.get_jobs()}
+    tasks = node.runtime.scheduler.names
     assert {"deliver-pacs", "deliver-new", "commit-new"} <= tasks
     assert not {"deliver-other", "failures"} & tasks
     facts = node.facts()

@@ -15,7 +15,8 @@ from scarnode.dicom.scp import Incoming, Spool, describe
 from scarnode.ledger import queries
 from scarnode.ledger.model import Analysed, ResultFile
 from scarnode.node.tasks.search import search_study
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.measure import Measurements, measure
 from scarnode.pipeline.report import Provenance, build_results
 from scarnode.pipeline.segment import ModelIdentity, Segmentation

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -57,8 +56,6 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._news: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._wake: Callable[[], None] = lambda: None
-        self._hinted: set[str] = set()
-        self._next: dict[str, float] = {}
         self._trouble: dict[str, str] = {}
         self._threads: list[threading.Thread] = []
         if broker:
@@ -76,18 +73,10 @@ class Dispatcher:
         if self._broker:
             self._start("listener", self._hear_all)
 
-    def look_now(self, who: str) -> bool:
-        """Return whether it is time to look for work: there was a hint, or no look for some time."""
-        now = time.monotonic()
-        if self._broker and who not in self._hinted and now < self._next.get(who, 0.0):
-            return False
-        self._hinted.discard(who)
-        self._next[who] = now + LOOK
-        return True
-
-    def hint(self) -> None:
-        """Make every task of this process look for work when asked next."""
-        self._hinted |= self._next.keys()
+    @property
+    def on(self) -> bool:
+        """Return whether there is a broker."""
+        return bool(self._broker)
 
     def close(self) -> None:
         """Hear and say no more."""
@@ -130,7 +119,6 @@ class Dispatcher:
         from kombu import Consumer, Exchange, Queue
 
         def heard(_body: object, _message: object) -> None:
-            self.hint()
             self._wake()
 
         own = Queue(
@@ -146,7 +134,7 @@ class Dispatcher:
                     line.ensure_connection(max_retries=1, interval_start=0, timeout=TIMEOUT)
                     with Consumer(line, [own], callbacks=[heard], accept=["json"], no_ack=True):
                         self._note("heard", "")
-                        self.hint()  # what was announced meanwhile was not heard
+                        self._wake()  # what was announced meanwhile was not heard
                         self._drain(line)
             except Exception as error:  # each transport has its own
                 if not self._stopping.is_set():

@@ -13,9 +13,10 @@ from scarnode.ledger.retention import finish_deleting
 from scarnode.ledger.task_locks import StopOrLockLost
 from scarnode.monitoring import Facts
 from scarnode.monitoring.metrics import Metrics
-from scarnode.monitoring.monitor import Monitor
+from scarnode.monitoring.monitor import EVERY, Monitor
 from scarnode.node.postponed import REPORT, SEARCH
-from scarnode.node.runtime import Runtime, Tasks
+from scarnode.node.runtime import Runtime
+from scarnode.node.scheduler import Task, Tasks
 from scarnode.node.tasks import nightly
 from scarnode.node.tasks.failures import write_failure
 from scarnode.node.tasks.janitor import Janitor
@@ -26,6 +27,9 @@ from scarnode.util.errors import SystemFaultError, system_fault
 from scarnode.web import WebServer, serve_web
 
 log = logging.getLogger(__name__)
+
+PULL_SECONDS = 10.0
+"""Seconds between looks whether a nightly rule is due."""
 
 
 class Coordinator:
@@ -77,21 +81,21 @@ class Coordinator:
         return 0
 
     def tasks(self) -> Tasks:
-        """Return what is to be called every second."""
-        runtime, settings = self._runtime, self._runtime.settings
-        tasks: dict[str, Callable[[], object]] = {
-            "search": runtime.guard("search", self._search),
-            "retention": self.janitor.look,
-            **self.watch.tasks(),
+        """Return what is to be done again and again."""
+        runtime, settings, news = self._runtime, self._runtime.settings, self._runtime.ledger_news
+        tasks = {
+            "search": news.task("search", self._search),
+            "retention": Task(self.janitor.look),
+            **{name: Task(run, EVERY) for name, run in self.watch.tasks().items()},
         }
         for name in settings.destinations:
-            tasks[f"deliver-{name}"] = runtime.guard(f"deliver-{name}", partial(self._deliver, name))
+            tasks[f"deliver-{name}"] = news.task(f"deliver-{name}", partial(self._deliver, name))
         for name in runtime.committing:
-            tasks[f"commit-{name}"] = runtime.guard(f"commit-{name}", partial(self._commit, name))
+            tasks[f"commit-{name}"] = news.task(f"commit-{name}", partial(self._commit, name))
         if settings.report.failures:
-            tasks["failures"] = runtime.guard("failures", self._tell_failures)
+            tasks["failures"] = news.task("failures", self._tell_failures)
         for name in settings.pulls:
-            tasks[f"pull-{name}"] = partial(self._pull, name)
+            tasks[f"pull-{name}"] = Task(partial(self._pull, name), PULL_SECONDS)
         return tasks
 
     def reload_settings(self) -> None:

@@ -7,7 +7,6 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 
 from scarnode.audit import AssociationAudit
@@ -16,7 +15,8 @@ from scarnode.config.local_node import own_peers
 from scarnode.dicom.scp import AccessPolicy, AllowedPeer, Listener, Reporters, listen, parse_source
 from scarnode.dicom.scp.rejection import Rejection
 from scarnode.dicom.tls import server_context
-from scarnode.node.runtime import Runtime, Tasks
+from scarnode.node.runtime import Runtime
+from scarnode.node.scheduler import Task, Tasks
 from scarnode.node.tasks.registrar import Registrar
 
 log = logging.getLogger(__name__)
@@ -86,12 +86,12 @@ class Receiver:
         return self.registrar.adopt(IN_HAND)  # what came later is a live receiver's, or told of when one is found dead
 
     def tasks(self) -> Tasks:
-        """Return what is to be called every second."""
-        tasks: dict[str, Callable[[], object]] = {}
+        """Return what is to be done again and again."""
+        tasks: dict[str, Task] = {}
         if self._runtime.audit.on:
-            tasks["associations"] = self._associations.summarise
+            tasks["associations"] = Task(self._associations.summarise)
         if self._runtime.shared:
-            tasks["adopt"] = self._adopt
+            tasks["adopt"] = Task(self._adopt)
         return tasks
 
     def reload_settings(self) -> None:

@@ -10,9 +10,11 @@ from functools import partial
 
 from scarnode.ledger.model import Analysed, ClaimedJob
 from scarnode.ledger.retry import retry_until_database_returns
+from scarnode.node.cluster.hints import LOOK
 from scarnode.node.messages import Failure, Nothing, PutOff, WorkerSettings
 from scarnode.node.postponed import JOB
-from scarnode.node.runtime import Runtime, Tasks
+from scarnode.node.runtime import Runtime
+from scarnode.node.scheduler import Task, Tasks
 from scarnode.node.worker import Worker, WorkerError
 from scarnode.util.errors import SystemFaultError
 from scarnode.util.memory import share_of_memory
@@ -52,10 +54,12 @@ class Workers:
         return 0 if self._runtime.shared else self._runtime.ledger.requeue_interrupted(self._runtime.host)
 
     def tasks(self) -> Tasks:
-        """Return what is to be called every second."""
-        tasks: dict[str, Callable[[], object]] = {"leases": self._runtime.guard("leases", self._end_lost_leases)}
+        """Return what is to be done again and again."""
+        news, broker = self._runtime.ledger_news, self._runtime.dispatcher
+        tasks = {"leases": news.task("leases", self._end_lost_leases)}
         for slot, worker in enumerate(self.workers):
-            tasks[f"work-{slot}"] = partial(self._work, slot, worker)
+            name, work = f"work-{slot}", partial(self._work, slot, worker)
+            tasks[name] = Task(work, LOOK) if broker.on else news.task(name, work)
         return tasks
 
     def reload_settings(self) -> None:
@@ -84,22 +88,20 @@ class Workers:
             floor=settings.spool.free_space_limit(),
         )
 
-    def _work(self, slot: int, worker: Worker) -> None:
-        """Run queued jobs in this slot's worker until there is none."""
+    def _work(self, slot: int, worker: Worker) -> bool:
+        """Run queued jobs in this slot's worker until there is none; return whether there was none."""
         runtime = self._runtime
-        if not runtime.dispatcher.look_now(f"work-{slot}"):
-            return
         while not runtime.stopping.is_set() and not runtime.disks.work_waits() and self._ready(slot, worker):
             limit = runtime.settings.segment.time_limit_seconds
             claimed = runtime.ledger.claim(f"{runtime.owner}:{slot}", limit + LEASE_MARGIN)
             if claimed is None:
-                return
+                return True
             try:
                 outcome: Analysed | Failure | Nothing | PutOff = worker.run(claimed)
             except WorkerError as death:
                 if runtime.stopping.is_set():
                     runtime.ledger.interrupt(claimed)
-                    return
+                    return False
                 log.error("job %d: %s", claimed.id, death)
                 outcome = Failure(str(death), permanent=False)
             pause = 0.0
@@ -115,6 +117,7 @@ class Workers:
             # should the job be another's by then, the ledger drops this outcome
             write = partial(self._write_down, claimed, outcome, pause)
             retry_until_database_returns(runtime.ledger, f"job {claimed.id}", write, runtime.stopping)
+        return False
 
     def _write_down(self, claimed: ClaimedJob, outcome: Analysed | Failure | Nothing | PutOff, pause: float) -> None:
         runtime = self._runtime
