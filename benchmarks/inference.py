@@ -30,9 +30,10 @@ from torch.utils.flop_counter import conv_flop_count
 from scarnode.cases import read_cases
 from scarnode.cases.model import Case
 from scarnode.phantom import PhantomSettings, make_phantom
-from scarnode.pipeline.segment import Segmenter, Tissue, shipped_weights
+from scarnode.pipeline.segment import Tissue, shipped_weights
 from scarnode.pipeline.segment.certainty import dice
 from scarnode.pipeline.segment.engine import Engine, best_dtype
+from scarnode.pipeline.segment.predict import Segmenter
 from scarnode.pipeline.segment.unet import SliceConv, UNet
 from scarnode.pipeline.segment.weights import read_weights
 from scarnode.pipeline.segment.windows import DEPTH, window_indices

@@ -33,7 +33,8 @@ from pynetdicom.sop_class import Verification
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.harness import ledger as books
 from tests.harness.node import Node
 from tests.harness.tools import find_tool, free_port, wait_until

@@ -25,11 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.analyse import provenance_now, write_objects
 from scarnode.pipeline.measure import measure
 from scarnode.pipeline.report import build_results
-from scarnode.pipeline.segment import Segmenter
+from scarnode.pipeline.segment.predict import Segmenter
 from scarnode.pipeline.stack import find_stacks, read_volume
 from tests.harness import ledger as books
 from tests.harness.node import Node

@@ -21,7 +21,8 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from scarnode.config import read_settings
 from scarnode.ledger import Ledger
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.harness.commands import check_arguments, commands
 from tests.harness.dcmtk import storescu
 from tests.harness.orthanc import Orthanc

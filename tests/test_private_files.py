@@ -11,7 +11,8 @@ import pytest
 
 from scarnode.batch.archive import JOURNAL, TABLE, analyse_files
 from scarnode.batch.process import BatchOptions
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.util.durable import LinkError, make_folder, open_to_append, replace_durably, write_durably
 from scarnode.util.errors import InputError, ScarnodeError
 

@@ -16,7 +16,7 @@ from scarnode.util.errors import InputError, ScarnodeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scarnode.pipeline.segment import Segmenter
+    from scarnode.pipeline.segment.predict import Segmenter
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 
 from scarnode.cases.dicom import scanner_of
 from scarnode.cases.model import Case, npz_arrays
-from scarnode.pipeline.correct.model import Corrected, Origin
+from scarnode.pipeline.correct.model import Corrected
+from scarnode.pipeline.report.model import Origin
 from scarnode.pipeline.segment.model import Segmentation
 from scarnode.pipeline.stack import Stack
 from scarnode.util.durable import make_folder, replace_durably

@@ -31,7 +31,8 @@ from scarnode.config import (
 from scarnode.dicom.reactor import held
 from scarnode.ledger import queries
 from scarnode.node.node import Node
-from scarnode.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import Phantom, PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.report import save_page
 from scarnode.pipeline.segment import Tissue
 from scarnode.util.durable import make_folder, replace_durably

@@ -134,7 +134,7 @@ def phantom(
     published: Annotated[bool, typer.Option("--published", help="207 patients of 7 sites, as published.")] = False,
 ) -> None:
     """Write synthetic LGE series as DICOM, with their true segmentation."""
-    from scarnode.phantom import write_cohort, write_published_test_set
+    from scarnode.phantom.dicom import write_cohort, write_published_test_set
 
     written = write_published_test_set(output) if published else write_cohort(output, count, seed, vendor)
     out.print(f"{len(written)} synthetic patients written to {output}")

@@ -21,7 +21,8 @@ from scarnode.ledger import Ledger
 from scarnode.ledger.ledger import open_beside_node
 from scarnode.ledger.tables import FINAL, Delivery, Event, Job, JobState, Result, Study
 from scarnode.ledger.tables import Series as SeriesRow
-from scarnode.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import Phantom, PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.segment.model import Tissue
 from scarnode.util.errors import ScarnodeError
 
@@ -146,7 +147,7 @@ def _send_and_check(
 def in_process(settings: Settings) -> Iterator[Finding]:
     """Analyse the study in this process, without receiving, ledger and delivery."""
     from scarnode.pipeline.analyse import analyse, provenance_now, write_objects
-    from scarnode.pipeline.segment import Segmenter
+    from scarnode.pipeline.segment.predict import Segmenter
     from scarnode.pipeline.stack import find_stacks
 
     with tempfile.TemporaryDirectory(prefix="scarnode-self-test-") as folder:

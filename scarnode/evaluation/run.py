@@ -20,8 +20,9 @@ from scarnode.evaluation.figures import Picture, draw_agreement, draw_overlays, 
 from scarnode.evaluation.metrics import CaseResult, as_rows, evaluate, evaluate_methods
 from scarnode.evaluation.report import Evaluation, Network, write_report
 from scarnode.evaluation.tables import by, compare_readers, dice_by_vendor, summarise_group
-from scarnode.pipeline.segment import Segmenter, shipped_weights
+from scarnode.pipeline.segment import shipped_weights
 from scarnode.pipeline.segment.card import read_card
+from scarnode.pipeline.segment.predict import Segmenter
 from scarnode.util.durable import replace_durably
 from scarnode.util.errors import InputError
 

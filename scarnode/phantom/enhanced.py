@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, EnhancedMRImageStorage
 
+from scarnode.phantom.instance import ORIENTATION, file_meta_of, set_pixels, slice_position
 from scarnode.phantom.model import Phantom
 from scarnode.phantom.vendors import VendorProfile
 
@@ -84,12 +85,10 @@ def enhanced_instance(
         Patient, study and equipment; is completed and returned.
     series_number : int
     """
-    from scarnode.phantom.dicom import _file_meta, _set_pixels
-
     dataset, component = common, phantom.component
     dataset.SOPClassUID = EnhancedMRImageStorage
     dataset.SOPInstanceUID = uid("enhanced", component, kept)
-    dataset.file_meta = _file_meta(dataset)
+    dataset.file_meta = file_meta_of(dataset)
     dataset.SeriesInstanceUID = uid("series", component, "enhanced")
     dataset.SeriesNumber, dataset.InstanceNumber = series_number, 1
     dataset.SeriesDescription = profile.description[component]
@@ -123,7 +122,7 @@ def enhanced_instance(
     dataset.PerFrameFunctionalGroupsSequence = Sequence(
         [_frame(phantom, dataset, index, order) for order, index in enumerate(kept, start=1)]
     )
-    _set_pixels(dataset, phantom.image[kept])
+    set_pixels(dataset, phantom.image[kept])
     return dataset
 
 
@@ -139,8 +138,6 @@ def _contrast_agent() -> Sequence:
 
 
 def _shared(phantom: Phantom) -> Dataset:
-    from scarnode.phantom.dicom import ORIENTATION
-
     groups = Dataset()
     groups.PixelMeasuresSequence = _item(
         SliceThickness=f"{phantom.slice_thickness:g}",
@@ -212,8 +209,6 @@ def _shared(phantom: Phantom) -> Dataset:
 
 
 def _frame(phantom: Phantom, dataset: Dataset, index: int, order: int) -> Dataset:
-    from scarnode.phantom.dicom import slice_position
-
     groups = Dataset()
     groups.FrameContentSequence = _item(
         FrameReferenceDateTime="20240101101500",

@@ -12,6 +12,7 @@ from pydicom.uid import MRImageStorage
 
 from scarnode import __version__
 from scarnode.dicom.uids import derived_uid
+from scarnode.phantom.instance import slice_position
 from scarnode.phantom.model import Phantom
 from scarnode.util.errors import InputError
 
@@ -31,8 +32,6 @@ _SEGMENTS = (
 
 def truth_segmentation(phantom: Phantom, sources: list[Path]) -> Dataset:
     """Return the true labels as a binary SEG that references the source instances. See `dicom.write_truth`."""
-    from scarnode.phantom.dicom import slice_position
-
     images = [dcmread(source) for source in sources]
     images = [image for image in images if image.SOPClassUID == MRImageStorage]
     places = {tuple(np.round(slice_position(phantom, i), 3)): i for i in range(len(phantom.image))}

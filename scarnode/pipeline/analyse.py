@@ -20,7 +20,8 @@ from scarnode.util.durable import make_folder, replace_durably
 
 if TYPE_CHECKING:  # lazy: the node's main process must not load torch
     from scarnode.pipeline.correct.model import Corrected
-    from scarnode.pipeline.segment import Segmentation, Segmenter
+    from scarnode.pipeline.segment import Segmentation
+    from scarnode.pipeline.segment.predict import Segmenter
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from scarnode.cases.model import Case
+from scarnode.training.settings import TrainSettings
 from scarnode.util.errors import InputError
-
-if TYPE_CHECKING:
-    from scarnode.training.train import TrainSettings
 
 _FREE = ("out", "threads", "steps", "emidec", "acdc", "folders", "initial")
 """Settings that a continued run may change; the cases and the start are compared by what they hold."""

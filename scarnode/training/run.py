@@ -15,7 +15,8 @@ from scarnode.cases.model import Case
 from scarnode.pipeline.segment.card import read_card, shipped_weights
 from scarnode.training.export import pack
 from scarnode.training.networks import read_part
-from scarnode.training.train import TrainSettings, load_cases, preset, train
+from scarnode.training.settings import TrainSettings, preset
+from scarnode.training.train import load_cases, train
 from scarnode.util.errors import InputError
 
 FINE_TUNING: dict[str, Any] = {"steps": 600, "rate": 3e-4, "average": 0.99, "decay": 0.5}

@@ -16,7 +16,8 @@ from scarnode import RESEARCH_USE
 from scarnode.batch.archive import analyse_files
 from scarnode.batch.process import PROGRAM, BatchOptions
 from scarnode.batch.study import analyse_study
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.dicom.scp.builders import instance, write
 from tests.harness.strace import children, runs
 from tests.harness.tools import wait_until

@@ -15,7 +15,8 @@ from scarnode import RESEARCH_USE, __version__
 from scarnode.dicom.scp import describe
 from scarnode.ledger import Ledger, queries
 from scarnode.ledger.model import PlannedJob
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.stack import SeriesVerdict, Verdict, find_stacks
 from scarnode.pipeline.stack.headers import read_frames
 from tests.dicom.scp.builders import instance

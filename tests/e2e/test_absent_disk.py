@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node

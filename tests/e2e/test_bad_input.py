@@ -21,7 +21,8 @@ import scarnode.pipeline.segment
 from scarnode.config import read_settings
 from scarnode.dicom.reactor import held
 from scarnode.dicom.scu import Destination, Outcome, send
-from scarnode.phantom import PhantomSettings, make_phantom, write_cine, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_cine, write_dicom
 from scarnode.util.errors import ConfigError, ScarnodeError
 from tests.harness import ledger as books
 from tests.harness.dcmtk import echoscu, storescu

@@ -11,7 +11,8 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from scarnode.dicom.reactor import held
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.disk import Inside, small_disk

@@ -6,7 +6,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.e2e.test_corrections import predecessor
 from tests.e2e.test_walk import SC, SEG, SR, by_class
 from tests.harness import ledger as books

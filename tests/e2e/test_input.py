@@ -19,7 +19,8 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from scarnode.dicom.reactor import held
 from scarnode.dicom.scu import Destination, send
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.harness import ledger as books
 from tests.harness.node import Node
 from tests.harness.tools import wait_until

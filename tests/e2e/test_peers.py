@@ -9,7 +9,8 @@ import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import MRImageStorage, StorageCommitmentPushModel
 
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node

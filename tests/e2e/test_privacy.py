@@ -13,7 +13,8 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from scarnode.dicom.scu import Destination, send
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.harness import ledger as books
 from tests.harness.node import ROOT, Node
 from tests.harness.tools import wait_until

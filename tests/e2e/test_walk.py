@@ -14,7 +14,8 @@ from pydicom import Dataset, dcmread
 
 from scarnode import RESEARCH_USE
 from scarnode.evaluation.metrics import dice
-from scarnode.phantom import Phantom, PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import Phantom, PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.segment import Tissue
 from tests.harness import ledger as books
 from tests.harness.dcmtk import storescu

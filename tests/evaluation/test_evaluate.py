@@ -18,9 +18,9 @@ from scarnode.evaluation.metrics import EXPERT, compare, evaluate, evaluate_meth
 from scarnode.evaluation.report import Evaluation, Network, write_report
 from scarnode.evaluation.run import EvaluationSettings, run
 from scarnode.evaluation.tables import by, compare_readers, dice_by_vendor, summarise_group
-from scarnode.phantom import write_cohort
-from scarnode.pipeline.segment import Segmenter
+from scarnode.phantom.dicom import write_cohort
 from scarnode.pipeline.segment.model import ModelIdentity, Segmentation, Tissue
+from scarnode.pipeline.segment.predict import Segmenter
 from scarnode.pipeline.segment.unet import UNet, UNetSettings
 from scarnode.pipeline.segment.weights import write_weights
 from scarnode.util.errors import InputError, ScarnodeError

@@ -20,7 +20,8 @@ def segs(folder: Path) -> list[Path]:
     """The node's own SEG of a phantom, of which a person takes half the scar away."""
     from datetime import datetime
 
-    from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+    from scarnode.phantom import PhantomSettings, make_phantom
+    from scarnode.phantom.dicom import write_dicom
     from scarnode.pipeline.measure import measure
     from scarnode.pipeline.report import Provenance, build_results
     from scarnode.pipeline.segment import ModelIdentity, Segmentation

@@ -20,7 +20,8 @@ from pynetdicom import AE
 
 from scarnode.dicom.reactor import held
 from scarnode.dicom.uids import derived_uid
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from tests.harness.dcmtk import storescu
 from tests.harness.node import Node
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from scarnode.phantom import PhantomSettings, make_phantom, write_cine, write_cohort, write_dicom, write_truth
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_cine, write_cohort, write_dicom, write_truth
 from scarnode.pipeline.stack import Component, Flag, find_stacks, read_volume
 from scarnode.util.errors import InputError
 from tests.harness.tools import find_tool

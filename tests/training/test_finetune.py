@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from scarnode.cases.model import Case, write_npz
-from scarnode.phantom import PhantomSettings, write_cohort
-from scarnode.pipeline.segment import Segmenter, read_identity, shipped_weights
+from scarnode.phantom import PhantomSettings
+from scarnode.phantom.dicom import write_cohort
+from scarnode.pipeline.segment import read_identity, shipped_weights
 from scarnode.pipeline.segment.card import read_card
+from scarnode.pipeline.segment.predict import Segmenter
 from scarnode.training import run
 from scarnode.training.export import pack
 from scarnode.training.networks import Origin, case_label, merged, read_part

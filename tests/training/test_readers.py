@@ -14,7 +14,8 @@ from pydicom.sr.coding import Code
 
 from scarnode.cases import read_cases
 from scarnode.cases.model import split, write_npz
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom, write_truth
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom, write_truth
 from scarnode.pipeline.segment.model import Tissue
 from scarnode.util.errors import InputError
 from tests.training.segs import foreign_seg

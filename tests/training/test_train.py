@@ -9,11 +9,13 @@ import torch
 
 from scarnode.cases.model import read_npz, write_npz
 from scarnode.evaluation.metrics import dice, evaluate, lge_percent, summarise
-from scarnode.pipeline.segment import Segmenter, Tissue
+from scarnode.pipeline.segment import Tissue
+from scarnode.pipeline.segment.predict import Segmenter
 from scarnode.pipeline.segment.unet import UNet, UNetSettings
 from scarnode.training.export import pack
 from scarnode.training.networks import case_label
-from scarnode.training.train import TrainSettings, loss_of, preset, train
+from scarnode.training.settings import TrainSettings, preset
+from scarnode.training.train import loss_of, train
 from scarnode.util.errors import InputError
 from tests.training.toys import toy_case
 

@@ -11,11 +11,13 @@ import numpy as np
 from pydicom import dcmread
 
 from scarnode import __version__
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.analyse import write_objects
 from scarnode.pipeline.measure import measure
 from scarnode.pipeline.report import Provenance, ResultObjects, build_failure, build_results
-from scarnode.pipeline.segment import Segmentation, Segmenter, Tissue
+from scarnode.pipeline.segment import Segmentation, Tissue
+from scarnode.pipeline.segment.predict import Segmenter
 from scarnode.pipeline.stack import Stack, find_stacks, read_volume
 
 

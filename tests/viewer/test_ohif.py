@@ -6,7 +6,8 @@ from pydicom import Dataset
 
 from scarnode.dicom.scu import Destination, send
 from scarnode.pipeline.report import codes
-from scarnode.pipeline.segment import Segmenter, Tissue
+from scarnode.pipeline.segment import Tissue
+from scarnode.pipeline.segment.predict import Segmenter
 from tests.harness.orthanc import Orthanc
 from tests.harness.tools import find_tool
 from tests.viewer.chromium import Chromium

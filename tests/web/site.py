@@ -19,7 +19,8 @@ from scarnode.dicom.scp import ReceivedInstance
 from scarnode.ledger import Ledger
 from scarnode.ledger.model import Analysed, PlannedJob
 from scarnode.ledger.results import provenance_of, write_results
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.analyse import job_key
 from scarnode.pipeline.measure import measure
 from scarnode.pipeline.report import build_results

@@ -15,7 +15,8 @@ from pydicom import dcmread
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from scarnode.dicom.uids import derived_uid
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.web import Role, make_account
 from tests.harness.ledger import query, wait_for_jobs
 from tests.harness.node import ROOT, Node

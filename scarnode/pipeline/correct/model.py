@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scarnode.pipeline.segment.model import Tissue
+from scarnode.pipeline.report.model import Origin
 
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
@@ -28,33 +28,6 @@ class ReceivedSeg:
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Attributes of a corrected SEG for the report that is made from it.
-
-    Attributes
-    ----------
-    sop_class_uid, sop_instance_uid, series_instance_uid : str
-    segments : dict of Tissue to int
-        Segment number of each tissue; a tissue may be missing (viewers leave out segments without a voxel).
-    by_hand : bool
-        Every one of these segments has SegmentAlgorithmType MANUAL; else one is SEMIAUTOMATIC: a network's outline that
-        a person changed.
-    creator : str
-        ContentCreatorName as it stands there; empty where it is absent.
-    saved_on : str
-        ContentDate, YYYYMMDD; empty where it is absent.
-    """
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    segments: dict[Tissue, int]
-    by_hand: bool
-    creator: str
-    saved_on: str
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pydicom.sr.coding import Code
 
 from scarnode.dicom.part10 import read
 from scarnode.dicom.values import read_value
-from scarnode.pipeline.correct.model import Origin
 from scarnode.pipeline.correct.outline import Plane, listed_instances, planes
 from scarnode.pipeline.report.codes import SEGMENTS, TISSUE
+from scarnode.pipeline.report.model import Origin
 from scarnode.pipeline.segment.model import Tissue
 from scarnode.pipeline.stack import Stack
 from scarnode.util.errors import name_of, raise_system_fault

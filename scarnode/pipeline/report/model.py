@@ -8,7 +8,34 @@ from datetime import datetime
 
 from pydicom.dataset import Dataset
 
-from scarnode.pipeline.correct.model import Origin
+from scarnode.pipeline.segment.model import Tissue
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a corrected SEG says of itself, for the report that is made from it.
+
+    Attributes
+    ----------
+    sop_class_uid, sop_instance_uid, series_instance_uid : str
+    segments : dict of Tissue to int
+        Segment number of each tissue; a tissue may be missing (viewers leave out segments without a voxel).
+    by_hand : bool
+        Every one of these segments has SegmentAlgorithmType MANUAL; else one is SEMIAUTOMATIC: a network's outline that
+        a person changed.
+    creator : str
+        ContentCreatorName as it stands there; empty where it is absent.
+    saved_on : str
+        ContentDate, YYYYMMDD; empty where it is absent.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    segments: dict[Tissue, int]
+    by_hand: bool
+    creator: str
+    saved_on: str
 
 
 @dataclass(frozen=True)

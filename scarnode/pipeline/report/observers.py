@@ -15,9 +15,8 @@ from pydicom.sr.codedict import codes as dicom_codes
 from pydicom.sr.coding import Code
 from pydicom.valuerep import PersonName
 
-from scarnode.pipeline.correct.model import Origin
 from scarnode.pipeline.report import codes, common
-from scarnode.pipeline.report.model import Provenance
+from scarnode.pipeline.report.model import Origin, Provenance
 from scarnode.pipeline.segment.model import ModelIdentity, Tissue
 
 

@@ -6,13 +6,27 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from scarnode.pipeline.stack.headers import Frame
+from typing import Any, ClassVar, Protocol, TypeVar
 
 Moment = tuple[str, float]
 """Date (YYYYMMDD) and time (HHMMSS.F as a number): sorts images by age. An absent date is '', an absent time 0."""
+
+
+class Timed(Protocol):
+    """A dataclass with the moment it was acquired (`scarnode.pipeline.stack.headers.Frame`)."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def acquired(self) -> Moment:
+        """Moment by a wall clock."""
+
+    @property
+    def utc_offset(self) -> int | None:
+        """Offset of that clock from UTC in minutes; None where none is stated."""
+
+
+T = TypeVar("T", bound=Timed)
 
 _YEARS = tuple(datetime(year, 1, 1, tzinfo=timezone.utc).timestamp() for year in (1900, 2200))
 """Other dates are not shifted."""
@@ -48,7 +62,7 @@ def offset(text: str) -> int | None:
     return minutes if -720 <= minutes <= 840 and int(text[3:]) < 60 else None
 
 
-def in_utc(frames: Sequence[Frame]) -> list[Frame]:
+def in_utc(frames: Sequence[T]) -> list[T]:
     """Return frames of one study with `acquired` in UTC, where the offset of all of them is known.
 
     A frame that states no offset takes that of the others, if they agree. If they do not, all keep their wall clock:

@@ -10,12 +10,13 @@ from pydicom.sr.coding import Code
 from scarnode.cases import read_cases
 from scarnode.cases.correction import write_case
 from scarnode.cases.model import read_npz
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
-from scarnode.pipeline.correct.model import Origin
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.correct.read import read_correction
 from scarnode.pipeline.correct.recognise import NoCorrectionError, find_corrected_stack
 from scarnode.pipeline.measure import measure
 from scarnode.pipeline.report import KINDS, Provenance, build_results
+from scarnode.pipeline.report.model import Origin
 from scarnode.pipeline.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.pipeline.stack import find_stacks, read_volume
 from scarnode.util.errors import InputError

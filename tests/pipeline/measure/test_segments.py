@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.measure import Transmurality, measure
 from scarnode.pipeline.segment.model import ModelIdentity, Segmentation, Tissue
 from scarnode.pipeline.stack import find_stacks

@@ -5,7 +5,8 @@ from datetime import datetime, timezone
 import pytest
 from pydicom import dcmread
 
-from scarnode.phantom import PhantomSettings, make_phantom, write_dicom
+from scarnode.phantom import PhantomSettings, make_phantom
+from scarnode.phantom.dicom import write_dicom
 from scarnode.pipeline.analyse import write_objects
 from scarnode.pipeline.measure import measure
 from scarnode.pipeline.report import KINDS, Provenance, build_results, save_page

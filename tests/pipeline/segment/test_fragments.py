@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from scarnode.phantom import PhantomSettings, make_phantom
-from scarnode.pipeline.segment import Segmenter, Tissue
+from scarnode.pipeline.segment import Tissue
 from scarnode.pipeline.segment.fragments import drop_fragments
+from scarnode.pipeline.segment.predict import Segmenter
 
 rows, columns = np.indices((64, 64)) - 32
 radius = np.hypot(rows, columns)

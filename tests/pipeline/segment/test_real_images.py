@@ -7,7 +7,8 @@ import pytest
 
 from scarnode.cases.model import read_acdc, read_emidec
 from scarnode.evaluation.metrics import evaluate, summarise
-from scarnode.pipeline.segment import Segmenter, shipped_weights
+from scarnode.pipeline.segment import shipped_weights
+from scarnode.pipeline.segment.predict import Segmenter
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import pytest
 
 from scarnode.evaluation.metrics import dice
 from scarnode.phantom import PhantomSettings, make_phantom
-from scarnode.pipeline.segment import Segmenter, Tissue, read_identity, shipped_weights
+from scarnode.pipeline.segment import Tissue, read_identity, shipped_weights
 from scarnode.pipeline.segment.certainty import lge_percent
+from scarnode.pipeline.segment.predict import Segmenter
 from scarnode.util.errors import InputError, WeightsError
 
 
