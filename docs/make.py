@@ -20,7 +20,8 @@ ANSWERS = {"reject": "A-ASSOCIATE-RJ", "abort": "A-ABORT", "close": "the connect
 
 HEAD = """# Commands
 
-The same text as `scarnode COMMAND --help`. `python docs/make.py` writes this page, and a test compares it with the commands.
+The same text as `scarnode COMMAND --help`. `python docs/make.py` writes this page.
+A test compares it with the commands.
 
 """
 

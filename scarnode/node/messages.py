@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from scarnode.ledger.model import Analysed, ClaimedJob
 from scarnode.pipeline.report import USUAL
-from scarnode.util.disk import NO_FLOOR, FreeSpaceLimit
+from scarnode.util.disk import NO_LIMIT, FreeSpaceLimit
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class WorkerSettings:
     kinds: tuple[str, ...] = USUAL
     sha256: str = ""
     memory: float = 0.0
-    floor: FreeSpaceLimit = NO_FLOOR
+    floor: FreeSpaceLimit = NO_LIMIT
 
 
 @dataclass(frozen=True)

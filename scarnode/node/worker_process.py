@@ -150,7 +150,7 @@ def run_job(claimed: ClaimedJob, segmenter: Segmenter, settings: WorkerSettings)
             provenance.made_at,
             settings.results,
         )
-    if not settings.floor.room(settings.results).for_work:  # what came meanwhile may have taken it
+    if not settings.floor.usage(settings.results).for_work:  # what came meanwhile may have taken it
         raise OSError(ENOSPC, "below the floor of free disk space")
     return Analysed(
         files=write_results(analysis.objects, settings.results, claimed.key),
