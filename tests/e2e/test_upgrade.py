@@ -15,7 +15,7 @@ from tests.harness.peers import make_object
 from tests.harness.tools import wait_until
 from tests.ledger.test_upgrade import restore
 
-SPOOL = Path(__file__).parent.parent / "jobs" / "fixtures" / "spool_0001"
+SPOOL = Path(__file__).parent.parent / "ledger" / "fixtures" / "spool_0001"
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
     for members, detail in by_inversion_time(list(judged.values()), rules):
         _set_verdict(judged, members, Verdict.REJECTED, "MANY_INVERSION_TIMES", detail)
     accepted = [part for part, said in judged.values() if said.verdict is Verdict.ACCEPTED]
-    if sum(len(part.locations) > 2 for part in accepted) > _MAX_STACKS:
+    if max(sum(len(part.locations) > 2 for part in accepted), _count_lone_planes(accepted, rules)) > _MAX_STACKS:
         _set_verdict(
             judged, accepted, Verdict.REVIEW, "TOO_MANY_STACKS", f"more than {_MAX_STACKS} stacks in one study"
         )
@@ -132,6 +132,16 @@ def _search_study(frames: Sequence[Frame], rules: Rules) -> tuple[list[Stack], l
             _set_verdict(judged, [part], Verdict.REJECTED, *_superseded(part, found))
     stacks.sort(key=lambda stack: (stack.series_instance_uids, stack.component.value, stack.frames[0].position))
     return stacks, list(judged.values())
+
+
+def _count_lone_planes(parts: Sequence[Part], rules: Rules) -> int:
+    """Return how many images have no other image parallel to them: each would be a stack of its own."""
+    orientations = {frame.geometry.orientation for part in parts for frame in part.frames}
+    if len(orientations) <= _MAX_STACKS:
+        return 0
+    normals = np.array([geometry.normal(orientation) for orientation in orientations])
+    parallel = np.abs(normals @ normals.T) >= np.cos(np.radians(rules.parallel))
+    return int((parallel.sum(axis=1) == 1).sum())
 
 
 def _set_verdict(judged: dict[int, _Judged], parts: Iterable[Part], verdict: Verdict, reason: str, detail: str) -> None:
