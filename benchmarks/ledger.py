@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scarnode.ledger import Ledger
-from tests.ledger.history import START, Clock, Department, make_past, make_today
+from scarnode.ledger.ledger import Ledger
+from tests.harness.clock import ManualClock
+from tests.ledger.history import START, Department, make_past, make_today
 from tests.ledger.questions import KEPT, NODE, PERSON, WEB, Question, plan, scanned, statements
 
 TABLES = ("study", "instance", "series", "job", "event", "result", "delivery", "commitment", "commitment_request")
@@ -47,20 +48,16 @@ TIMES = {"at", "due_at"}
 def make_ledger(path: Path, jobs: int) -> None:
     """Make a ledger with at least so many jobs (0: those of the history alone)."""
     url, copies = f"sqlite:///{path}", max(0, -(-jobs // PAST) - 1)
-    clock = Clock(START - copies * APART)
-    ledger = Ledger(url, "node heart")
-    with clock.rules():
+    clock = ManualClock(START - copies * APART)
+    with closing(Ledger(url, "node heart", clock=clock)) as ledger:
         make_past(Department(ledger, clock))
-    ledger.close()
     if copies:
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
             _copy(database, copies)
             _settle_old_studies(database)
     clock.later(copies * APART)
-    ledger = Ledger(url, "node heart")
-    with clock.rules():
+    with closing(Ledger(url, "node heart", clock=clock)) as ledger:
         make_today(Department(ledger, clock))
-    ledger.close()
 
 
 def _copy(database: sqlite3.Connection, copies: int) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import DeliveryReport
 from tests.harness.postgres import Postgres
 from tests.ledger.builders import TO_PACS, analysed, plan, received, verdict
@@ -38,17 +38,17 @@ def hand(url: str, number: int, studies: int, images: int, start: float) -> None
         uid = f"1.{number}.{study}.{int(start)}"
         some = [replace(received(image, uid), path=f"00/{uid}.{image}.dcm") for image in range(images)]
         for first in range(0, images, BATCH):
-            ledger.add_instances(some[first : first + BATCH])
+            ledger.studies.add_instances(some[first : first + BATCH])
         with ledger.reading() as session:
             query = text("SELECT id FROM study WHERE study_instance_uid = :uid")
             found = session.execute(query, {"uid": uid}).scalar_one()
-        newest, _ = ledger.study_files(found)
-        ledger.begin_search(found)
-        ledger.close_study(found, newest, [verdict()], [plan(uid)])
-        if claimed := ledger.claim(f"hand{number}:0", 600):
-            ledger.finish(claimed, analysed(claimed.key), TO_PACS)
-        due = ledger.due_deliveries("pacs", limit=3)
-        ledger.report_deliveries([DeliveryReport(one.id, True, "sent", None) for one in due])
+        newest, _ = ledger.studies.study_files(found)
+        ledger.studies.begin_search(found)
+        ledger.studies.close_study(found, newest, [verdict()], [plan(uid)])
+        if claimed := ledger.jobs.claim(f"hand{number}:0", 600):
+            ledger.jobs.finish(claimed, analysed(claimed.key), TO_PACS)
+        due = ledger.deliveries.due_deliveries("pacs", limit=3)
+        ledger.deliveries.report_deliveries([DeliveryReport(one.id, True, "sent", None) for one in due])
     ledger.close()
 
 

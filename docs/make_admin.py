@@ -18,7 +18,8 @@ PAGE = Path(__file__).with_name("admin.md")
 sys.path.insert(0, str(PAGE.parents[1]))
 
 from scarnode.cli import common, main  # noqa: E402
-from scarnode.ledger import Ledger, queries  # noqa: E402
+from scarnode.ledger import queries  # noqa: E402
+from scarnode.ledger.ledger import Ledger  # noqa: E402
 from tests.dicom.scp.builders import instance  # noqa: E402
 from tests.ledger.history import make_history, uid  # noqa: E402
 
@@ -41,8 +42,9 @@ objects = seg, sr
 def make_node(folder: Path) -> Path:
     """Make the folder of a node that was busy for four days, and give its ledger."""
     (folder / "config.ini").write_text(CONFIG)
-    ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", "node heart")
-    make_history(ledger)
+    url = f"sqlite:///{folder / 'ledger.sqlite'}"
+    make_history(url, "node heart")
+    ledger = Ledger(url, "node heart")
     for number, file in enumerate(queries.list_files(ledger, uid(7)), 1):  # of the study with two patients
         patient = 1007 if number <= 8 else 1507
         image = instance(

@@ -48,9 +48,9 @@ def authority(tmp_path_factory) -> Authority:
 @pytest.fixture(scope="session", autouse=True)
 def copied_ledgers(tmp_path_factory) -> Iterator[None]:
     """A new SQLite ledger of this process is a copy of one that its migrations made: each time they take 0.1 s."""
-    from scarnode.ledger import reception
+    from scarnode.ledger import store
 
-    migrate, empty = reception.upgrade, tmp_path_factory.mktemp("ledger") / "empty.sqlite"
+    migrate, empty = store.upgrade, tmp_path_factory.mktemp("ledger") / "empty.sqlite"
 
     def upgrade(engine: Engine) -> None:
         file = engine.url.database
@@ -59,9 +59,9 @@ def copied_ledgers(tmp_path_factory) -> Iterator[None]:
                 made.backup(new.driver_connection)
         migrate(engine)
 
-    reception.Reception(f"sqlite:///{empty}", "test").close()
+    store.open_store(f"sqlite:///{empty}", "test").close()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reception, "upgrade", upgrade)
+        patch.setattr(store, "upgrade", upgrade)
         yield
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from tests.ledger.questions import plan, scanned
 
 make = SimpleNamespace(**runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs" / "make_admin.py")))

@@ -20,7 +20,7 @@ from pydicom import dcmread
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from scarnode.config import read_settings
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.phantom import PhantomSettings, make_phantom
 from scarnode.phantom.dicom import write_dicom
 from tests.harness.commands import check_arguments, commands
@@ -142,9 +142,9 @@ def node(tmp_path_factory) -> Path:
     config = shipped.replace("/var/lib/scarnode", str(folder / "lib"))
     (folder / "etc" / "scarnode" / "config.ini").write_text(config)
     ledger = Ledger(f"sqlite:///{folder / 'lib' / 'ledger.sqlite'}", "test")
-    ledger.add_instances([received(number) for number in range(1, 4)])
-    ledger.close_study(1, 3, [verdict()], [plan("a", range(1, 4))], {})
-    ledger.finish(ledger.claim("h:0", 60), analysed("a"), {})
+    ledger.studies.add_instances([received(number) for number in range(1, 4)])
+    ledger.studies.close_study(1, 3, [verdict()], [plan("a", range(1, 4))], {})
+    ledger.jobs.finish(ledger.jobs.claim("h:0", 60), analysed("a"), {})
     ledger.close()
     return folder
 

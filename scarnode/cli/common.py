@@ -22,7 +22,7 @@ from scarnode.util.terminal import Table, printable
 if TYPE_CHECKING:
     from scarnode.audit import AuditTrail, Participant
     from scarnode.config import Settings
-    from scarnode.ledger import Ledger
+    from scarnode.ledger.ledger import Ledger
 
 AS_IT_IS: dict[str, Any] = {"markup": False, "highlight": False}
 """Without markup: a section of config.ini in square brackets stays as it is."""

@@ -18,8 +18,8 @@ from scarnode.util.terminal import Table
 if TYPE_CHECKING:
     from scarnode.config import Settings
     from scarnode.dicom.query import FoundSeries, FoundStudy, Link, PulledStudy, SubOperations
-    from scarnode.ledger import Ledger
     from scarnode.ledger.cohort import Cohort
+    from scarnode.ledger.ledger import Ledger
 
 app = typer.Typer()
 
@@ -63,7 +63,7 @@ def pull(
     if rule:
         raise typer.Exit(run_one(settings, ledger, rule))
     how: Literal["move", "get"] | None = None if by_get is None else "get" if by_get else "move"
-    link = make_link(settings, ledger.arrived, choose_source(settings, source), how)
+    link = make_link(settings, ledger.pulls.arrived, choose_source(settings, source), how)
     if cohort is not None:
         if results is None:
             raise ScarnodeError("where do the results go?", "--cohort", "Give --results OUT.csv too")
@@ -126,7 +126,7 @@ def pull_all(
             bar.update(images, completed=0, total=None, note="")
             pulled.append(pull_study(link, study, series, progress, stopping))
             if pulled[-1].ok:
-                ledger.note_pulled(link.source.name, study.study_instance_uid, study.instances)
+                ledger.pulls.note_pulled(link.source.name, study.study_instance_uid, study.instances)
             bar.advance(studies)
     return pulled
 
@@ -147,7 +147,7 @@ def run_one(settings: Settings, ledger: Ledger, name: str) -> int:
     rules = settings.pull_rules()
     if name not in rules:
         raise ScarnodeError("no such rule", name, f"There are: {', '.join(rules) or 'none: add a section [pull:NAME]'}")
-    link = make_link(settings, ledger.arrived, rules[name].source)
+    link = make_link(settings, ledger.pulls.arrived, rules[name].source)
     _need_node(link)
     with stopped_by_ctrl_c() as stopping:
         run = run_rule(rules[name], link, ledger, stopping, tell=lambda study: record_access(settings, [study]))
@@ -172,7 +172,9 @@ def pull_cohort(
     with stopped_by_ctrl_c() as stopping:
         for place, member in enumerate(cohort.members):
             here = studies_of(ledger, member)
-            if stopping.is_set() or (here and all(ledger.was_pulled(link.source.name, uid, None) for uid in here)):
+            if stopping.is_set() or (
+                here and all(ledger.pulls.was_pulled(link.source.name, uid, None) for uid in here)
+            ):
                 continue
             try:
                 wanted = Wanted(member.study_uid, "" if member.study_uid else member.accession, modality=modality)

@@ -225,7 +225,7 @@ def series_take_out(
     trail = settings.audit_trail()
     paths = [spool / one.path for one in taken]
     with exporting(settings, taken, output):
-        take_out(ledger, spool, taken, left[0], output, lambda: record_deleted(trail, paths, person_of(trail)))
+        take_out(ledger.store, spool, taken, left[0], output, lambda: record_deleted(trail, paths, person_of(trail)))
     if as_json:
         print(json.dumps({"study": study, "moved": len(taken), "left": len(left), "folder": str(output.absolute())}))
         return

@@ -17,9 +17,9 @@ from scarnode import RESEARCH_USE
 from scarnode.config.local_node import own_node
 from scarnode.dicom.scu.push import push
 from scarnode.doctor.model import Finding, fail, ok
-from scarnode.ledger import Ledger
-from scarnode.ledger.ledger import open_beside_node
-from scarnode.ledger.tables import FINAL, Delivery, Event, Job, JobState, Result, Study
+from scarnode.ledger.ledger import Ledger, open_beside_node
+from scarnode.ledger.states import FINAL, JobState
+from scarnode.ledger.tables import Delivery, Event, Job, Result, Study
 from scarnode.ledger.tables import Series as SeriesRow
 from scarnode.phantom import Phantom, PhantomSettings, make_phantom
 from scarnode.phantom.dicom import write_dicom
@@ -92,10 +92,10 @@ def through_node(settings: Settings, progress: Callable[[str], None]) -> Iterato
         uid, paths, truth = write_study(Path(folder))
         ledger = open_beside_node(settings.ledger.url, "doctor")
         try:
-            ledger.begin_self_test(uid)
+            ledger.self_tests.begin_self_test(uid)
             yield from _send_and_check(settings, ledger, uid, paths, truth, progress)
         finally:
-            ledger.end_self_test(uid)
+            ledger.self_tests.end_self_test(uid)
             ledger.close()
 
 

@@ -10,7 +10,7 @@ from scarnode.audit import AuditTrail, Participant, events, subjects
 from scarnode.audit.model import Code, Outcome
 from scarnode.ledger import queries
 from scarnode.ledger.ledger import Ledger
-from scarnode.ledger.tables import JobState
+from scarnode.ledger.states import JobState
 from scarnode.util.errors import LedgerError
 
 ACTIONS = ("retry", "hold", "cancel")
@@ -38,7 +38,7 @@ def ask(
     job : int
     action : str
     destinations : mapping of str to sequence of str
-        As of `Ledger.retry`.
+        As of `scarnode.ledger.jobs.Jobs.retry`.
     trail : AuditTrail
         Gets a message before the change is committed: where it can not be kept, nothing is changed.
     person : Participant
@@ -60,11 +60,11 @@ def ask(
 
     try:
         if action == "retry":
-            return ledger.retry(job, destinations, tell)
+            return ledger.jobs.retry(job, destinations, tell)
         if action == "hold":
-            ledger.hold(job, tell)
+            ledger.jobs.hold(job, tell)
             return JobState.HELD
-        ledger.cancel(job, tell)
+        ledger.jobs.cancel(job, tell)
         return JobState.SUPERSEDED
     except LedgerError as refused:
         tell(JobState(before.state), Outcome.SERIOUS_FAILURE, refused.what)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Select, select
 
-from scarnode.ledger.reception import Reception
-from scarnode.ledger.tables import Alarm, Job, JobState
+from scarnode.ledger.store import Store
+from scarnode.ledger.tables import Alarm
 
 
-class Alarms(Reception):
-    """The ledger's account of alarms; `scarnode.ledger.Ledger` has it beside the deliveries."""
+class Alarms:
+    """Alarms, each with its beginning and its end: `Ledger.alarms`."""
 
-    _details: tuple[int | None, Mapping[str, str]] = (None, MappingProxyType({}))
-    """The alarms that stood at a version of `DataVersion`."""
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._details: tuple[int | None, Mapping[str, str]] = (None, {})
+        """The alarms that stood at a version of `DataVersion`."""
 
     def raise_alarm(self, name: str, detail: str) -> bool:
         """Raise an alarm, unless one of this name stands.
@@ -34,19 +34,19 @@ class Alarms(Reception):
         bool
             It did not stand yet.
         """
-        with self._writing() as session:
+        with self._store.writing() as session:
             if session.scalar(_standing(name)) is not None:
                 return False
-            session.add(Alarm(name=name, raised_at=time.time(), cleared_at=None, detail=detail))
+            session.add(Alarm(name=name, raised_at=self._store.clock.wall_time(), cleared_at=None, detail=detail))
             return True
 
     def clear_alarm(self, name: str) -> bool:
-        """Note that an alarm's cause is gone; give whether it stood."""
-        with self._writing() as session:
+        """Note that an alarm's cause is gone; return whether it stood."""
+        with self._store.writing() as session:
             alarm = session.scalar(_standing(name))
             if alarm is None:
                 return False
-            alarm.cleared_at = time.time()
+            alarm.cleared_at = self._store.clock.wall_time()
             return True
 
     def set_alarm(self, name: str, detail: str, anew: Callable[[str, str], bool] | None = None) -> None:
@@ -70,12 +70,12 @@ class Alarms(Reception):
             self._change_alarm(name, detail, anew(former, detail))
 
     def _change_alarm(self, name: str, detail: str, anew: bool) -> None:
-        with self._writing() as session:
+        with self._store.writing() as session:
             alarm = session.scalar(_standing(name))
             if alarm is not None and not anew:
                 alarm.detail = detail
                 return
-            now = time.time()
+            now = self._store.clock.wall_time()
             if alarm is not None:
                 alarm.cleared_at = now
             session.add(Alarm(name=name, raised_at=now, cleared_at=None, detail=detail))
@@ -86,45 +86,12 @@ class Alarms(Reception):
 
     def _standing_details(self) -> Mapping[str, str]:
         """Return the alarms that stand, each with its detail; read anew only where the ledger has changed."""
-        version = self.changes.version()
+        version = self._store.changes.version()
         if version is None or version != self._details[0]:
             standing = select(Alarm.name, Alarm.detail).where(Alarm.cleared_at.is_(None))
-            with self.reading() as session:
+            with self._store.reading() as session:
                 self._details = (version, {row.name: row.detail for row in session.execute(standing)})
         return self._details[1]
-
-    def try_to_write(self) -> None:
-        """Take the write lock and give it back; raises where it can not be had."""
-        with self._writing() as session:
-            session.connection()
-
-    def note_waiting(self, why: str, former: str) -> int:
-        """Write to the queued jobs what they wait for, each with an event.
-
-        Parameters
-        ----------
-        why : str
-            Their new reason.
-        former : str
-            Empty: all jobs that are queued and do not say so yet. Else only those with this reason.
-
-        Returns
-        -------
-        int
-            How many.
-        """
-        queued = select(Job).where(Job.state == JobState.QUEUED, Job.reason != why)
-        if former:
-            queued = queued.where(Job.reason == former)
-        with self.reading() as session:  # it is asked every second: do not take the write lock for nothing
-            if session.scalar(queued.limit(1)) is None:
-                return 0
-        with self._writing() as session:
-            jobs = session.scalars(queued).all()
-            for job in jobs:
-                job.reason = why
-                session.add(self._event(job.study_id, job.id, "", "", why))
-            return len(jobs)
 
 
 def _standing(name: str) -> Select[Any]:

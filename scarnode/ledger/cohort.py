@@ -13,7 +13,8 @@ from sqlalchemy import select
 from scarnode import RESEARCH_USE
 from scarnode.audit import Subject, subjects
 from scarnode.ledger.ledger import Ledger
-from scarnode.ledger.tables import FINAL, Job, JobState, Series, Study
+from scarnode.ledger.states import FINAL, JobState
+from scarnode.ledger.tables import Job, Series, Study
 from scarnode.util.durable import replace_durably
 from scarnode.util.errors import InputError
 from scarnode.util.tables import plain_text, to_csv

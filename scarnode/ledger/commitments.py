@@ -7,28 +7,19 @@ request beside the old one: whichever is reported on first counts.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 
 from pydicom.uid import generate_uid
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from scarnode.dicom.scp import CommitmentReport
-from scarnode.ledger.deliveries import Deliveries
+from scarnode.ledger.deliveries import close_if_delivered
 from scarnode.ledger.model import FAILURE, DueCommitment
-from scarnode.ledger.tables import (
-    Commitment,
-    CommitmentRequest,
-    CommitmentState,
-    Delivery,
-    DeliveryState,
-    Job,
-    JobState,
-    Result,
-)
-from scarnode.util.clock import DUE_NOW, monotonic_time
+from scarnode.ledger.states import CommitmentState, DeliveryState, JobState, change_state
+from scarnode.ledger.store import Store, locked_job
+from scarnode.ledger.tables import Commitment, CommitmentRequest, Delivery, Job, Result
 
 MOST_RESENDS = 3
 """How often an object is sent again because a destination reports that it does not have it."""
@@ -52,8 +43,11 @@ REASONS = {
 """FailureReason (0008,1197) of a storage commitment (PS3.3 C.14.1.1)."""
 
 
-class Commitments(Deliveries):
-    """The ledger's account of storage commitments, on top of the deliveries; `scarnode.ledger.Ledger` adds the jobs."""
+class Commitments:
+    """Requests for storage commitment, and the reports on them: `Ledger.commitments`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def due_commitments(self, destination: str, limit: int = 60) -> list[DueCommitment]:
         """Return what a destination should be asked to commit to now, by job: for the first time, or again."""
@@ -63,11 +57,11 @@ class Commitments(Deliveries):
             .join(Result, Result.id == Delivery.result_id)
             .where(Delivery.destination == destination, Delivery.state == DeliveryState.SENT)
             .where(Commitment.state.in_((CommitmentState.PENDING, CommitmentState.REQUESTED)))
-            .where(Commitment.due_at <= monotonic_time())
+            .where(Commitment.due_at <= self._store.clock.monotonic_time())
             .order_by(Delivery.job_id + 0, Delivery.id)  # the sum has SQLite go by what waits, not by all that was sent
             .limit(limit)
         )
-        with self.reading() as session:
+        with self._store.reading() as session:
             rows = list(session.execute(query))
         rows.sort(key=lambda row: (row.job_id, row.Commitment.requests))
         due = []
@@ -98,14 +92,14 @@ class Commitments(Deliveries):
             transaction_uid=str(generate_uid(prefix=None)),  # of a random UUID
             job_id=due.job_id,
             destination=destination,
-            requested_at=time.time(),
+            requested_at=self._store.clock.wall_time(),
             answered_at=None,
         )
-        with self._writing() as session:
+        with self._store.writing() as session:
             session.add(request)
             uid = request.transaction_uid
-            for row in self._commitments(session, due.ids):
-                row.state, row.due_at = CommitmentState.REQUESTED, monotonic_time() + wait
+            for row in _locked_commitments(session, due.ids):
+                row.state, row.due_at = CommitmentState.REQUESTED, self._store.clock.monotonic_time() + wait
                 row.requests += 1
                 row.detail = f"asked for, request {row.requests}"
         return uid
@@ -115,16 +109,16 @@ class Commitments(Deliveries):
         waiting = select(CommitmentRequest.id).where(
             CommitmentRequest.transaction_uid.in_(transaction_uids), CommitmentRequest.answered_at.is_(None)
         )
-        with self.reading() as session:
+        with self._store.reading() as session:
             return session.scalar(waiting.limit(1)) is None
 
     def commitment_requested(self, due: DueCommitment, destination: str, detail: str) -> None:
         """Note that a destination took a request; its report may have come already."""
-        with self._writing() as session:
-            for row in self._commitments(session, due.ids):
+        with self._store.writing() as session:
+            for row in _locked_commitments(session, due.ids):
                 row.attempts = 0
             job = session.get_one(Job, due.job_id)
-            session.add(self._event(job.study_id, job.id, "", "", f"{destination}: {detail}"))
+            session.add(self._store.event(job.study_id, job.id, "", "", f"{destination}: {detail}"))
 
     def commitment_not_requested(
         self, due: DueCommitment, destination: str, detail: str, delay: Callable[[int], float | None], made: bool
@@ -142,9 +136,9 @@ class Commitments(Deliveries):
         made : bool
             `open_commitment` counted the request.
         """
-        with self._writing() as session:
-            job = self._job(session, due.job_id)
-            for row in self._commitments(session, due.ids):
+        with self._store.writing() as session:
+            job = locked_job(session, due.job_id)
+            for row in _locked_commitments(session, due.ids):
                 if made and row.state is not CommitmentState.REQUESTED:
                     continue  # a report came nevertheless
                 row.requests -= made
@@ -154,13 +148,13 @@ class Commitments(Deliveries):
                 if wait is None:
                     row.state, row.detail = CommitmentState.FAILED, f"{detail} Given up."
                 else:
-                    row.state, row.due_at = CommitmentState.PENDING, monotonic_time() + wait
+                    row.state, row.due_at = CommitmentState.PENDING, self._store.clock.monotonic_time() + wait
                     row.detail = f"{detail} Asked again in {wait:.0f} s."
                 if news:
                     why = f"{destination}: {row.detail}"
-                    session.add(self._event(job.study_id, job.id, "", "", why))
+                    session.add(self._store.event(job.study_id, job.id, "", "", why))
             session.flush()
-            self._close_if_delivered(session, job)
+            close_if_delivered(self._store, session, job)
 
     def take_commitment_report(
         self, report: CommitmentReport, destinations: Collection[str], delay: Callable[[int], float]
@@ -180,8 +174,8 @@ class Commitments(Deliveries):
         bool
             False where none of these destinations was ever asked under this Transaction UID; nothing changes then.
         """
-        now = time.time()
-        with self._writing() as session:
+        now = self._store.clock.wall_time()
+        with self._store.writing() as session:
             request = session.scalar(
                 select(CommitmentRequest)
                 .where(CommitmentRequest.transaction_uid == report.transaction_uid)
@@ -191,7 +185,7 @@ class Commitments(Deliveries):
             if request is None:
                 return False
             first, request.answered_at = request.answered_at is None, request.answered_at or now
-            job = self._job(session, request.job_id)
+            job = locked_job(session, request.job_id)
             rows = session.execute(
                 select(Commitment, Delivery, Result)
                 .join(Delivery, Delivery.id == Commitment.delivery_id)
@@ -206,29 +200,22 @@ class Commitments(Deliveries):
                 reason = report.failed.get(result.sop_instance_uid)
                 if reason is not None:
                     if first and row.state is CommitmentState.REQUESTED:
-                        self._not_committed(session, job, row, delivery, result, reason, delay)
+                        _not_committed(self._store, session, job, row, delivery, result, reason, delay)
                 elif result.sop_instance_uid in report.committed:
                     row.state, row.committed_at, row.failure_reason = CommitmentState.COMMITTED, now, None
                     row.detail = "the destination committed itself to keep it"
                     committed += 1
             if committed:
                 why = f"{request.destination}: storage of {committed} objects committed"
-                session.add(self._event(job.study_id, job.id, "", "", why))
+                session.add(self._store.event(job.study_id, job.id, "", "", why))
             session.flush()
-            self._reopen(session, job)
-            self._close_if_delivered(session, job)
+            _reopen(self._store, session, job)
+            close_if_delivered(self._store, session, job)
             return True
-
-    def trust_no_clock(self, longest_pause: float, anew: bool = True) -> None:
-        """Take up what the last run wrote down by a clock that may have been another; commitments too."""
-        super().trust_no_clock(longest_pause, anew)
-        late = Commitment.due_at > monotonic_time() + LONGEST_WAIT
-        with self._writing() as session:
-            session.execute(update(Commitment).where(late).values(due_at=DUE_NOW))
 
     def end_unasked_commitments(self, asking: Sequence[str]) -> None:
         """Wait no more for destinations that config.ini does not ask for commitment any more; called once at start."""
-        with self._writing() as session:
+        with self._store.writing() as session:
             unasked = session.execute(
                 select(Commitment.id, Delivery.job_id)
                 .join(Delivery, Delivery.id == Commitment.delivery_id)
@@ -240,52 +227,58 @@ class Commitments(Deliveries):
             for job_id in {row.job_id for row in unasked}:
                 job = session.get_one(Job, job_id)
                 why = "storage commitment is no longer asked for: see config.ini"
-                session.add(self._event(job.study_id, job.id, "", "", why))
-                self._close_if_delivered(session, job)
+                session.add(self._store.event(job.study_id, job.id, "", "", why))
+                close_if_delivered(self._store, session, job)
 
-    @staticmethod
-    def _commitments(session: Session, ids: Collection[int]) -> Sequence[Commitment]:
-        return session.scalars(select(Commitment).where(Commitment.id.in_(ids)).with_for_update()).all()
 
-    def _not_committed(
-        self,
-        session: Session,
-        job: Job,
-        row: Commitment,
-        delivery: Delivery,
-        result: Result,
-        reason: int,
-        delay: Callable[[int], float],
-    ) -> None:
-        """Act on an object that a destination does not commit itself to."""
-        row.failure_reason = reason
-        what = f"not committed: 0x{reason:04X} ({REASONS.get(reason, 'unknown reason')})"
-        sends = job.state is JobState.DELIVERING or (job.state is JobState.FAILED and result.kind.startswith(FAILURE))
-        if reason == DUPLICATE_TRANSACTION:
-            wait = delay(row.requests)
-            row.state, row.due_at = CommitmentState.PENDING, monotonic_time() + wait
-            row.detail = f"{what}. Asked again in {wait:.0f} s."
-        elif reason in FINAL_REASONS or row.resends >= MOST_RESENDS or not sends:
-            row.state = CommitmentState.FAILED
-            row.detail = f"{what}. Given up after {row.resends} times sent again."
-        else:
-            row.resends += 1
-            wait = delay(row.resends)
-            row.state, row.detail = CommitmentState.PENDING, f"{what}. Sent again in {wait:.0f} s."
-            delivery.state, delivery.due_at, delivery.attempts = DeliveryState.PENDING, monotonic_time() + wait, 0
-        why = f"{delivery.destination}: {result.kind}: {row.detail}"
-        session.add(self._event(job.study_id, job.id, "", row.state.value, why))
+def _locked_commitments(session: Session, ids: Collection[int]) -> Sequence[Commitment]:
+    return session.scalars(select(Commitment).where(Commitment.id.in_(ids)).with_for_update()).all()
 
-    def _reopen(self, session: Session, job: Job) -> None:
-        """Take back the failure of a job whose last missing commitment came after all."""
-        if job.state is not JobState.FAILED:
-            return
-        missing = (
-            select(Delivery.id)
-            .outerjoin(Commitment, Commitment.delivery_id == Delivery.id)
-            .where(Delivery.job_id == job.id)
-            .where((Delivery.state != DeliveryState.SENT) | (Commitment.state != CommitmentState.COMMITTED))
+
+def _not_committed(
+    store: Store,
+    session: Session,
+    job: Job,
+    row: Commitment,
+    delivery: Delivery,
+    result: Result,
+    reason: int,
+    delay: Callable[[int], float],
+) -> None:
+    """Act on an object that a destination does not commit itself to."""
+    row.failure_reason = reason
+    what = f"not committed: 0x{reason:04X} ({REASONS.get(reason, 'unknown reason')})"
+    sends = job.state is JobState.DELIVERING or (job.state is JobState.FAILED and result.kind.startswith(FAILURE))
+    if reason == DUPLICATE_TRANSACTION:
+        wait = delay(row.requests)
+        row.state, row.due_at = CommitmentState.PENDING, store.clock.monotonic_time() + wait
+        row.detail = f"{what}. Asked again in {wait:.0f} s."
+    elif reason in FINAL_REASONS or row.resends >= MOST_RESENDS or not sends:
+        row.state = CommitmentState.FAILED
+        row.detail = f"{what}. Given up after {row.resends} times sent again."
+    else:
+        row.resends += 1
+        wait = delay(row.resends)
+        row.state, row.detail = CommitmentState.PENDING, f"{what}. Sent again in {wait:.0f} s."
+        delivery.state, delivery.due_at, delivery.attempts = (
+            DeliveryState.PENDING,
+            store.clock.monotonic_time() + wait,
+            0,
         )
-        has_result = select(Result.id).where(Result.job_id == job.id, Result.kind.not_like(f"{FAILURE}%"))
-        if session.scalar(has_result) is not None and session.scalar(missing) is None:
-            self._move(session, job, JobState.DELIVERING, "the missing commitments came after all")
+    why = f"{delivery.destination}: {result.kind}: {row.detail}"
+    session.add(store.event(job.study_id, job.id, "", row.state.value, why))
+
+
+def _reopen(store: Store, session: Session, job: Job) -> None:
+    """Take back the failure of a job whose last missing commitment came after all."""
+    if job.state is not JobState.FAILED:
+        return
+    missing = (
+        select(Delivery.id)
+        .outerjoin(Commitment, Commitment.delivery_id == Delivery.id)
+        .where(Delivery.job_id == job.id)
+        .where((Delivery.state != DeliveryState.SENT) | (Commitment.state != CommitmentState.COMMITTED))
+    )
+    has_result = select(Result.id).where(Result.job_id == job.id, Result.kind.not_like(f"{FAILURE}%"))
+    if session.scalar(has_result) is not None and session.scalar(missing) is None:
+        change_state(store, session, job, JobState.DELIVERING, "the missing commitments came after all")

@@ -1,21 +1,15 @@
-"""Whether there is anything to look for in the ledger, at the price of one pragma: most seconds nothing happens."""
+"""Whether a ledger in a SQLite file has changed, at the price of one pragma: most seconds nothing happens."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from scarnode.ledger.database import files_of
 from scarnode.ledger.sqlite_file import LedgerFileError, copy_database
-
-if TYPE_CHECKING:
-    from scarnode.ledger.ledger import Ledger
-
-AT_REST = float("inf")
 
 
 class DataVersion:
@@ -80,27 +74,3 @@ class DataVersion:
                 self._files.forget_log()
                 self._connection.close()
                 self._connection = None
-
-
-def next_due(ledger: Ledger, quiet_seconds: float) -> float:
-    """Return when the first of what the ledger holds comes due, by `scarnode.util.clock.monotonic_time`;
-    infinity: nothing waits.
-
-    Parameters
-    ----------
-    ledger : Ledger
-    quiet_seconds : float
-        How long a study must be quiet.
-    """
-    query = """
-        SELECT min(due) FROM (
-            SELECT min(last_received_at) + :quiet AS due FROM study WHERE newest_instance > searched_instance
-            UNION ALL SELECT min(due_at) FROM job WHERE state = 'queued'
-            UNION ALL SELECT min(lease_until) FROM job WHERE state = 'running'
-            UNION ALL SELECT min(delivery.due_at) FROM job JOIN delivery ON delivery.job_id = job.id
-                WHERE job.state IN ('delivering', 'failed') AND delivery.state = 'pending'
-            UNION ALL SELECT min(due_at) FROM commitment WHERE state IN ('pending', 'requested')
-        ) waiting"""
-    with ledger.reading() as session:
-        due = session.execute(text(query), {"quiet": quiet_seconds}).scalar()
-    return AT_REST if due is None else float(due)

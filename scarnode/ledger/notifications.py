@@ -8,17 +8,19 @@ from itertools import groupby
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from scarnode.ledger.alarms import Alarms
 from scarnode.ledger.model import Notice
+from scarnode.ledger.store import Store
 from scarnode.ledger.tables import Alarm, Told
-from scarnode.util.clock import monotonic_time
 
 SEEN = ""
 """Stands for all alarms in a channel's row that says up to which one everything was told and is over."""
 
 
-class Notices(Alarms):
-    """The ledger's account of what was told; `scarnode.ledger.Ledger` has it beside the deliveries."""
+class Notifications:
+    """Which channel sent a message on which alarm: `Ledger.notifications`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def due_notices(self, channel: str, pause: float, besides: Sequence[str] = ()) -> list[Notice]:
         """Return what a channel should tell now, one notice an alarm.
@@ -34,8 +36,8 @@ class Notices(Alarms):
         besides : sequence of str
             Alarms that this channel is not told of.
         """
-        now = monotonic_time()
-        with self.reading() as session:
+        now = self._store.clock.monotonic_time()
+        with self._store.reading() as session:
             told = _told(session, channel)
             waiting = [alarm for alarm in _untold(session, told) if alarm.name not in besides]
             due: list[Notice] = []
@@ -51,34 +53,36 @@ class Notices(Alarms):
 
     def open_channel(self, channel: str) -> None:
         """Make a channel known: from now on it is told of everything, until now of what stands."""
-        with self.reading() as session:
+        with self._store.reading() as session:
             if SEEN in _told(session, channel):
                 return
-        with self._writing() as session:
-            self._note(session, channel, SEEN, self._all_over(session), True)
+        with self._store.writing() as session:
+            _note(self._store, session, channel, SEEN, _all_over(session), True)
 
     def mark_notified(self, channel: str, notices: Sequence[Notice]) -> None:
         """Note what a channel has told."""
-        with self._writing() as session:
+        with self._store.writing() as session:
             for notice in notices:
-                self._note(session, channel, notice.alarm, notice.alarm_id, notice.cleared_at is not None)
+                _note(self._store, session, channel, notice.alarm, notice.alarm_id, notice.cleared_at is not None)
             session.flush()
             untold = [alarm.id for alarm in _untold(session, _told(session, channel))]
-            self._note(session, channel, SEEN, min([self._all_over(session), *(number - 1 for number in untold)]), True)
+            _note(
+                self._store, session, channel, SEEN, min([_all_over(session), *(number - 1 for number in untold)]), True
+            )
 
-    @staticmethod
-    def _all_over(session: Session) -> int:
-        """Return the id up to which no alarm stands."""
-        standing = session.scalar(select(func.min(Alarm.id)).where(Alarm.cleared_at.is_(None)))
-        return standing - 1 if standing is not None else session.scalar(select(func.max(Alarm.id))) or 0
 
-    @staticmethod
-    def _note(session: Session, channel: str, alarm: str, alarm_id: int, over: bool) -> None:
-        row = session.scalar(select(Told).where(Told.channel == channel, Told.alarm == alarm).with_for_update())
-        if row is None:
-            row = Told(channel=channel, alarm=alarm)
-            session.add(row)
-        row.alarm_id, row.over, row.told_at = alarm_id, over, monotonic_time()
+def _all_over(session: Session) -> int:
+    """Return the id up to which no alarm stands."""
+    standing = session.scalar(select(func.min(Alarm.id)).where(Alarm.cleared_at.is_(None)))
+    return standing - 1 if standing is not None else session.scalar(select(func.max(Alarm.id))) or 0
+
+
+def _note(store: Store, session: Session, channel: str, alarm: str, alarm_id: int, over: bool) -> None:
+    row = session.scalar(select(Told).where(Told.channel == channel, Told.alarm == alarm).with_for_update())
+    if row is None:
+        row = Told(channel=channel, alarm=alarm)
+        session.add(row)
+    row.alarm_id, row.over, row.told_at = alarm_id, over, store.clock.monotonic_time()
 
 
 def _told(session: Session, channel: str) -> dict[str, Told]:

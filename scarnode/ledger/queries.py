@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Executable, TableClause, column, func, select, table
 
 from scarnode.ledger.ledger import Ledger
-from scarnode.ledger.tables import UNREADABLE, Alarm, Event, Instance, Job, JobState, Series, Study
+from scarnode.ledger.states import JobState
+from scarnode.ledger.tables import UNREADABLE, Alarm, Event, Instance, Job, Series, Study
 from scarnode.util.errors import LedgerError
 
 

@@ -12,7 +12,8 @@ from sqlalchemy import exists, select
 
 from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import FAILURE
-from scarnode.ledger.tables import UNREADABLE, Instance, Job, JobState, Result, Series, Study
+from scarnode.ledger.states import JobState
+from scarnode.ledger.tables import UNREADABLE, Instance, Job, Result, Series, Study
 from scarnode.util.errors import OF_THE_FILE
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def do_again(ledger: Ledger, destinations: Mapping[str, Sequence[str]]) -> tuple
     ----------
     ledger : Ledger
     destinations : mapping of str to sequence of str
-        As of `Ledger.retry`.
+        As of `scarnode.ledger.jobs.Jobs.retry`.
 
     Returns
     -------
@@ -49,9 +50,9 @@ def do_again(ledger: Ledger, destinations: Mapping[str, Sequence[str]]) -> tuple
         Studies and jobs.
     """
     studies, jobs = _studies(ledger), _jobs(ledger)
-    ledger.search_again(studies, "searched again: a fault of the system had kept images from being read")
+    ledger.studies.search_again(studies, "searched again: a fault of the system had kept images from being read")
     for job in jobs:
-        ledger.retry(job, destinations)
+        ledger.jobs.retry(job, destinations)
     if studies or jobs:
         log.warning(
             "faults of the system had ended them: %d studies and %d jobs are done again", len(studies), len(jobs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from sqlalchemy import ColumnElement, Select, exists, select
 
 from scarnode.dicom.scp import Spool
 from scarnode.ledger.deliveries import settled
-from scarnode.ledger.reception import Reception
-from scarnode.ledger.tables import Delivery, DeliveryState, Instance, Job, JobState, Result, Series, Study
+from scarnode.ledger.states import DeliveryState, JobState
+from scarnode.ledger.store import Store
+from scarnode.ledger.tables import Delivery, Instance, Job, Result, Series, Study
 from scarnode.util.errors import SystemFaultError, system_fault
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,11 @@ class Removal:
     results: tuple[str, ...] = ()
 
 
-class Retention(Reception):
-    """The ledger's account of what was removed; `scarnode.ledger.Ledger` has it beside the deliveries."""
+class Retention:
+    """What may be deleted, and what was: `Ledger.retention`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def removable(self, sources_before: float | None, results_before: float | None, limit: int = 20) -> list[int]:
         """Return studies with something to delete, oldest first.
@@ -76,7 +79,7 @@ class Retention(Reception):
         """
         wanted = ((sources_before, _has_sources()), (results_before, _has_results()))
         found: set[tuple[float, int]] = set()
-        with self.reading() as session:
+        with self._store.reading() as session:
             for before, has in wanted:  # one by one: each has an index of what is still there, both together have none
                 if before is not None:
                     query = select(Study.last_received_at, Study.id).where(has, _older(before), through())
@@ -98,8 +101,8 @@ class Retention(Reception):
         why : str
             For the event row.
         """
-        now = time.time()
-        with self._writing() as session:
+        now = self._store.clock.wall_time()
+        with self._store.writing() as session:
             study = session.scalar(select(Study).where(Study.id == study_id, through()).with_for_update())
             if study is None:
                 return None
@@ -124,9 +127,11 @@ class Retention(Reception):
                 study.sources_removed_at = now
                 amount = f"{sum(row.size for row in instances) / 1e6:.1f} MB"
                 note = f"{len(instances)} images ({amount}) removed from this machine: {why}"
-                session.add(self._event(study_id, None, "", "", note))
+                session.add(self._store.event(study_id, None, "", "", note))
             for job_id in sorted({row.job_id for row in results}):
-                session.add(self._event(study_id, job_id, "", "", f"its results removed from this machine: {why}"))
+                session.add(
+                    self._store.event(study_id, job_id, "", "", f"its results removed from this machine: {why}")
+                )
             return removal
 
     def was_removed(self, path: str, received_at: float) -> bool:
@@ -140,7 +145,7 @@ class Retention(Reception):
             Instance.removed_at.is_not(None),
             Instance.received_at == received_at,
         )
-        with self.reading() as session:
+        with self._store.reading() as session:
             return session.scalar(query.limit(1)) is not None
 
     def removed_results(self, folders: list[str]) -> list[str]:
@@ -149,7 +154,7 @@ class Retention(Reception):
         gone = exists().where(Result.job_id == Job.id, Result.removed_at.is_not(None))
         there = exists().where(Result.job_id == Job.id, Result.removed_at.is_(None))
         ended = Job.state.in_((JobState.DONE, JobState.SUPERSEDED))  # one that was queued again writes to the folder
-        with self.reading() as session:
+        with self._store.reading() as session:
             for start in range(0, len(folders), 500):
                 some = Job.key.in_(folders[start : start + 500])
                 found += session.scalars(select(Job.key).where(some, ended, gone, ~there))
@@ -205,10 +210,10 @@ def delete_files(removal: Removal, spool: Spool, results: Path) -> tuple[Removal
     return Removal(removal.study_id, tuple(left), tuple(folders)), fault
 
 
-def finish_deleting(ledger: Retention, results: Path) -> None:
+def finish_deleting(retention: Retention, results: Path) -> None:
     """Delete results that were marked before the node ended; called at start. Images: `Registrar.recover`."""
     folders = [path.name for path in results.iterdir() if path.is_dir()]
-    for folder in ledger.removed_results(folders):
+    for folder in retention.removed_results(folders):
         with suppress(OSError):
             _remove_folder(results / folder)
     for left_over in results.glob(f"{GONE}*"):

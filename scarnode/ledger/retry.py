@@ -43,7 +43,7 @@ def retry_until_database_returns(
             write()
             return
         except (OperationalError, InterfaceError) as error:
-            if not ledger.shared:
+            if not ledger.store.shared:
                 raise
             if not told:
                 log.error("%s: the ledger is away (%s); told later", what, type(error).__name__)

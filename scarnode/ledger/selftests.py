@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from scarnode.ledger.reception import Reception
+from scarnode.ledger.states import JobState
+from scarnode.ledger.store import Store
 from scarnode.ledger.tables import (
     Commitment,
     CommitmentRequest,
@@ -18,7 +18,6 @@ from scarnode.ledger.tables import (
     Event,
     Instance,
     Job,
-    JobState,
     Result,
     SelfTest,
     Study,
@@ -38,28 +37,31 @@ class LeftOver:
     results: tuple[str, ...]
 
 
-class SelfTests(Reception):
-    """The ledger's account of self-tests; `scarnode.ledger.Ledger` has it beside the others."""
+class SelfTests:
+    """Self-tests, their beginning and their end: `Ledger.self_tests`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def begin_self_test(self, study_uid: str) -> None:
         """Note that a study is synthetic, before it is sent: the node sends nothing of it anywhere."""
-        with self._writing() as session:
-            session.add(SelfTest(study_instance_uid=study_uid, begun_at=time.time(), ended_at=None))
+        with self._store.writing() as session:
+            session.add(SelfTest(study_instance_uid=study_uid, begun_at=self._store.clock.wall_time(), ended_at=None))
 
     def end_self_test(self, study_uid: str) -> None:
         """Note that a self-test is over: the node deletes what it left."""
-        with self._writing() as session:
+        with self._store.writing() as session:
             row = session.scalar(select(SelfTest).where(SelfTest.study_instance_uid == study_uid))
             if row is not None:
-                row.ended_at = time.time()
+                row.ended_at = self._store.clock.wall_time()
 
     def ended_self_tests(self) -> list[LeftOver]:
         """Return what self-tests that are over left; empty where there is nothing."""
-        over = or_(SelfTest.ended_at.is_not(None), SelfTest.begun_at < time.time() - FORGOTTEN)
+        over = or_(SelfTest.ended_at.is_not(None), SelfTest.begun_at < self._store.clock.wall_time() - FORGOTTEN)
         running = exists().where(Job.study_id == Study.id, Job.state == JobState.RUNNING)  # it would write more
         query = select(Study.id).join(SelfTest, SelfTest.study_instance_uid == Study.study_instance_uid)
         query = query.where(over, ~running)
-        with self.reading() as session:
+        with self._store.reading() as session:
             return [
                 LeftOver(
                     study,
@@ -73,7 +75,7 @@ class SelfTests(Reception):
         """Delete every row of a self-test's study, but the one that says that it is one."""
         jobs = select(Job.id).where(Job.study_id == study_id)
         deliveries = select(Delivery.id).where(Delivery.job_id.in_(jobs))
-        with self._writing() as session:
+        with self._store.writing() as session:
             session.execute(delete(Commitment).where(Commitment.delivery_id.in_(deliveries)))
             session.execute(delete(CommitmentRequest).where(CommitmentRequest.job_id.in_(jobs)))
             session.execute(delete(Delivery).where(Delivery.job_id.in_(jobs)))

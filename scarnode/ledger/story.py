@@ -10,7 +10,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from scarnode.ledger.ledger import Ledger
-from scarnode.ledger.reception import FIRST_INSTANCE
+from scarnode.ledger.studies import FIRST_INSTANCE
 from scarnode.ledger.tables import Event, Instance, Job, Series, Study
 from scarnode.util.errors import LedgerError
 

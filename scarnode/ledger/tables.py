@@ -1,4 +1,4 @@
-"""The ledger's tables. An admin may read them with plain sqlite3; only the `Ledger` and its bases write them.
+"""The ledger's tables. An admin may read them with plain sqlite3; only the ledger's parts write them.
 
 Times are UTC seconds since 1970 (REAL), so that every database orders and subtracts them alike;
 the views give them as text.
@@ -24,56 +24,10 @@ from sqlalchemy import (
 from sqlalchemy import Enum as EnumColumn
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-
-class JobState(str, Enum):
-    """Where a job stands: ``queued -> running -> delivering -> done``, or one of the ends beside it."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DELIVERING = "delivering"
-    DONE = "done"
-    FAILED = "failed"
-    """Attempts are used up, or the input can not be analysed; `scarnode jobs retry` tries again."""
-    HELD = "held"
-    """Needs a person: the result is there but not sent; `scarnode jobs retry` sends it."""
-    SUPERSEDED = "superseded"
-    """Late images made a new revision, or an admin cancelled it; nothing more will happen."""
-
-
-FINAL = (JobState.DONE, JobState.FAILED, JobState.HELD, JobState.SUPERSEDED)
-"""States in which the node does nothing more by itself."""
-
+from scarnode.ledger.states import CommitmentState, DeliveryState, JobOrigin, JobState
 
 URGENT, ROUTINE = 1, 2
 """Priorities of jobs: the lower goes first, as in triage."""
-
-
-class JobOrigin(str, Enum):
-    """Who outlined the heart in a job's result."""
-
-    NETWORK = "network"
-    CORRECTION = "correction"
-    """A person: a corrected SEG was received."""
-
-
-class DeliveryState(str, Enum):
-    """Where one object on its way to one destination stands."""
-
-    PENDING = "pending"
-    SENT = "sent"
-    FAILED = "failed"
-
-
-class CommitmentState(str, Enum):
-    """Where a destination's commitment to keep a delivered object stands."""
-
-    PENDING = "pending"
-    """It is to be asked for."""
-    REQUESTED = "requested"
-    """It was asked for; the report is awaited."""
-    COMMITTED = "committed"
-    FAILED = "failed"
-    """Refused or not reported for good; `scarnode jobs retry` sends the object again and asks anew."""
 
 
 WAITING = text("newest_instance > searched_instance")

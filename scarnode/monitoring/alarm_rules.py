@@ -33,19 +33,19 @@ def update_alarms(ledger: Ledger, settings: Settings) -> None:
         Their [notify] says from when on something is an alarm.
     """
     notify = settings.notify
-    ledger.set_alarm("failed_jobs", _jobs(ledger, "failed", "failed for good"), _tells_of_more)
+    ledger.alarms.set_alarm("failed_jobs", _jobs(ledger, "failed", "failed for good"), _tells_of_more)
     held = _jobs(ledger, "held", "held for a person") if notify.held_jobs else ""
-    ledger.set_alarm("held_jobs", held, _tells_of_more)
-    ledger.set_alarm("identity", _identity(ledger), _tells_of_more)
-    ledger.set_alarm("queue_age", _queue_age(ledger, notify.queue_minutes, settings.study.quiet_seconds), _never)
-    ledger.set_alarm("flag_rate", _flag_rate(ledger, notify.flagged_percent, notify.flagged_results), _never)
-    ledger.set_alarm("certificate", _certificate(settings), _never)
+    ledger.alarms.set_alarm("held_jobs", held, _tells_of_more)
+    ledger.alarms.set_alarm("identity", _identity(ledger), _tells_of_more)
+    ledger.alarms.set_alarm("queue_age", _queue_age(ledger, notify.queue_minutes, settings.study.quiet_seconds), _never)
+    ledger.alarms.set_alarm("flag_rate", _flag_rate(ledger, notify.flagged_percent, notify.flagged_results), _never)
+    ledger.alarms.set_alarm("certificate", _certificate(settings), _never)
     known = {name_of(name): name for name in settings.destinations}
-    for alarm in ledger.standing_alarms():
+    for alarm in ledger.alarms.standing_alarms():
         if alarm.startswith(DESTINATION) and alarm not in known:
-            ledger.clear_alarm(alarm)
+            ledger.alarms.clear_alarm(alarm)
     for alarm, name in known.items():
-        ledger.set_alarm(alarm, _destination(ledger, name, notify.destination_minutes), _never)
+        ledger.alarms.set_alarm(alarm, _destination(ledger, name, notify.destination_minutes), _never)
 
 
 def name_of(destination: str) -> str:

@@ -92,7 +92,7 @@ class LedgerCounts:
             delivery_waits={name: max(0.0, now - one.since) if one else 0.0 for name, one in refused.items()},
             flagged=flagged,
             results=results,
-            alarms=tuple(sorted(self._ledger.standing_alarms())),
+            alarms=tuple(sorted(self._ledger.alarms.standing_alarms())),
         )
 
     def _count_received(self) -> None:

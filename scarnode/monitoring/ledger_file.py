@@ -57,7 +57,7 @@ class LedgerWatch:
     def __init__(self, ledger: Ledger, lock: LedgerLock | None, spool: Spool, settings: Callable[[], Settings]) -> None:
         self.trouble = ""
         self._ledger, self._lock, self._spool, self._settings = ledger, lock, spool, settings
-        self._files = files_of(ledger.engine)
+        self._files = files_of(ledger.store.engine)
         self._since = 0.0
         self._news = ""
         self._copy: Path | None = None
@@ -65,7 +65,7 @@ class LedgerWatch:
         self._copy_failed = ""
         self._notices = {name: _Notices(name, settings) for name in CHANNELS}
         if lock and self._files:
-            ledger.changes.version()  # its connection keeps the write-ahead log in place from now on
+            ledger.store.changes.version()  # its connection keeps the write-ahead log in place from now on
             lock.name(self._files.inode)
 
     def tasks(self) -> dict[str, Callable[[], None]]:
@@ -79,7 +79,7 @@ class LedgerWatch:
         """Compare the files with those that were opened, and act where they are others."""
         if self._lock and self._files:
             self._files.taken = self._lock.fault()
-        if fault := self._ledger.file_fault():
+        if fault := self._ledger.store.file_fault():
             self._begin(fault)
         elif self.trouble:
             self._end()
@@ -105,7 +105,7 @@ class LedgerWatch:
 
     def _save_copy(self) -> bool:
         """Save the ledger's content beside it, again where a transaction ended since; return whether there is news."""
-        changes, files = self._ledger.changes, self._files
+        changes, files = self._ledger.store.changes, self._files
         if files is None or files.taken or (self._copy and changes.version() == self._copied):
             return False
         moment = datetime.fromtimestamp(self._since, timezone.utc)

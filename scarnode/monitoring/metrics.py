@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from scarnode import __version__
 from scarnode.dicom.scp.rejection import Reason, printable
-from scarnode.ledger.tables import DeliveryState, JobState
+from scarnode.ledger.states import DeliveryState, JobState
 from scarnode.monitoring.ledger_file import LEDGER_ALARM
 from scarnode.monitoring.model import Facts
 from scarnode.monitoring.monitor import Monitor

@@ -64,7 +64,7 @@ class Monitor:
         start = time.monotonic()
         if start < self._next:
             return
-        settings, version = self._settings(), self._ledger.changes.version()
+        settings, version = self._settings(), self._ledger.store.changes.version()
         seen = None if version is None else (version, settings)
         if seen and self._is_known(seen) and start < self._looked + REST:
             self.figures = replace(self.figures, at=time.time())
@@ -73,7 +73,7 @@ class Monitor:
             if mine:
                 update_alarms(self._ledger, settings)
         self.figures = self._tally.look(list(settings.destinations), settings.notify.flagged_results)
-        if self._ledger.shared:  # other processes analyse too
+        if self._ledger.store.shared:  # other processes analyse too
             self.durations = Durations(self._ledger)
         self._seen, self._looked = seen, start
         self._next = start + (time.monotonic() - start) / SHARE
@@ -89,7 +89,7 @@ class Monitor:
 
     def try_to_write(self) -> None:
         """Take the ledger's write lock, and give it back."""
-        self._ledger.try_to_write()
+        self._ledger.store.try_to_write()
         self._written = time.monotonic()
 
     def why_not_ready(self, facts: Facts) -> list[str]:

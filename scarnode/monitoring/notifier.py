@@ -54,12 +54,12 @@ class Notifier:
         if channel != self._last:  # other settings: what failed by the former ones says nothing
             self._last, self._failures, self._next = channel, 0, 0.0
             if channel is None:
-                self._ledger.set_alarm(self._alarm, "")
+                self._ledger.alarms.set_alarm(self._alarm, "")
             else:
-                self._ledger.open_channel(self._name)
+                self._ledger.notifications.open_channel(self._name)
         if channel is None or time.monotonic() < self._next:
             return
-        notices = self._ledger.due_notices(self._name, PAUSE, besides=[self._alarm])
+        notices = self._ledger.notifications.due_notices(self._name, PAUSE, besides=[self._alarm])
         if not notices:
             return
         message = Message(settings.node.ae_title, socket.gethostname(), tuple(notices), settings.notify.link)
@@ -67,10 +67,10 @@ class Notifier:
         if not sending.ok:
             self._put_off(sending.trouble)
             return
-        self._ledger.mark_notified(self._name, notices)
+        self._ledger.notifications.mark_notified(self._name, notices)
         self.sent += 1
         self._failures = 0
-        self._ledger.set_alarm(self._alarm, sending.trouble)
+        self._ledger.alarms.set_alarm(self._alarm, sending.trouble)
         log.info("%s: told of %s", self._name, ", ".join(notice.alarm for notice in notices))
 
     @property
@@ -83,7 +83,7 @@ class Notifier:
         self._next = time.monotonic() + next_delay(self._failures, FIRST_DELAY, LONGEST_DELAY, random.Random())
         if self._failures == PATIENCE:
             log.error("alarms can not be told: %s", trouble)
-            self._ledger.set_alarm(self._alarm, trouble)
+            self._ledger.alarms.set_alarm(self._alarm, trouble)
 
 
 def channel_of(settings: Settings, name: str) -> Channel | None:

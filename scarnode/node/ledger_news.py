@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from scarnode.ledger.data_version import next_due
+from scarnode.ledger.due import next_due
 from scarnode.ledger.ledger import Ledger
 from scarnode.node.scheduler import Task
 from scarnode.util.clock import monotonic_time
@@ -53,7 +53,7 @@ class LedgerNews:
         """
 
         def run_and_note() -> None:
-            version = self._ledger.changes.version()  # of before: what comes while it runs is looked at
+            version = self._ledger.store.changes.version()  # of before: what comes while it runs is looked at
             self._note(name, None)
             if run() is not False:
                 self._note(name, version)
@@ -79,7 +79,7 @@ class LedgerNews:
 
     def _state(self) -> tuple[int | None, float]:
         """Return the ledger's version, and when the first of what is written there comes due."""
-        version, quiet = self._ledger.changes.version(), self._quiet_seconds()
+        version, quiet = self._ledger.store.changes.version(), self._quiet_seconds()
         if version is None:
             return None, 0.0
         if self._due is None or self._due[:2] != (version, quiet):

@@ -151,7 +151,7 @@ class Node:
         try:
             done = {type(role): role.recover() for role in (self.delivering, self.working, self.receiving) if role}
         except OperationalError as error:
-            where = self.ledger.engine.url.render_as_string()
+            where = self.ledger.store.engine.url.render_as_string()
             raise LedgerError(str(error.orig), where, "Check that it can be written and its disk is not full") from None
         jobs, instances = done.get(Workers, 0), done.get(Receiver, 0)
         if jobs or instances:
@@ -174,6 +174,6 @@ class Node:
         A ledger on a server that is away comes back without a restart; and a receiver that could not start without it
         would take no images meanwhile. Nor does a restart help where the ledger was deleted: a person must act.
         """
-        if not self.runtime.shared and not self.ledger.file_fault():
-            self.ledger.quiet_studies(0, limit=1)
+        if not self.runtime.shared and not self.ledger.store.file_fault():
+            self.ledger.studies.quiet_studies(0, limit=1)
         notify_systemd("WATCHDOG=1")

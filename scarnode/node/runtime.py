@@ -15,7 +15,7 @@ from scarnode.dicom.scp import CommitmentReport, Spool
 from scarnode.dicom.scu import Destination
 from scarnode.ledger.ledger import Ledger, lock_ledger
 from scarnode.ledger.nodes import new_name
-from scarnode.ledger.tables import JobState
+from scarnode.ledger.states import JobState
 from scarnode.ledger.task_locks import TaskLocks
 from scarnode.monitoring.alarm_rules import certificate_ends
 from scarnode.monitoring.ledger_file import LedgerWatch
@@ -90,7 +90,7 @@ class Runtime:
         self.use(settings)
         self.ledger_lock = lock_ledger(settings.ledger.url)
         self.ledger = Ledger(settings.ledger.url, actor=f"node {self.host}")
-        self.shared = self.ledger.shared
+        self.shared = self.ledger.store.shared
         self.owner = new_name() if self.shared else self.host
         """Whose the jobs are that this process runs."""
         self.spool = Spool(settings.spool.path, settings.spool.free_space_limit(), self.shared)
@@ -99,7 +99,7 @@ class Runtime:
         self.disks = DiskWatch(self.ledger, self.spool, settings.folders(), self.alarm, self.put_offs.no_room)
         self.audit = settings.audit_trail()
         self.ledger_watch = LedgerWatch(self.ledger, self.ledger_lock, self.spool, lambda: self.settings)
-        self.task_locks = TaskLocks(self.ledger.engine)
+        self.task_locks = TaskLocks(self.ledger.store.engine)
         self.heartbeat: Heartbeat | None = None
         self.scheduler = Scheduler()
         self.ledger_news = LedgerNews(self.ledger, lambda: self.settings.study.quiet_seconds, self.scheduler.wake)
@@ -132,7 +132,9 @@ class Runtime:
     def take_commitment_report(self, report: CommitmentReport, ae_title: str) -> bool:
         """Take what a destination reports on a storage commitment, wherever it came."""
         names = [name for name, peer in self.committing.items() if peer.ae_title.strip() == ae_title]
-        return self.ledger.take_commitment_report(report, names, partial(resend_delay, self.settings.deliver))
+        return self.ledger.commitments.take_commitment_report(
+            report, names, partial(resend_delay, self.settings.deliver)
+        )
 
     def tasks(self) -> Tasks:
         """Return the tasks of every process."""
@@ -169,19 +171,19 @@ class Runtime:
         with self.task_locks.turn("audit") as mine:
             if mine:
                 self.audit.send_due(self.stopping)
-        self.ledger.set_alarm(self.alarm(AUDIT_ALARM), self.audit.trouble)
+        self.ledger.alarms.set_alarm(self.alarm(AUDIT_ALARM), self.audit.trouble)
 
     def _tell_faults(self) -> None:
         """Keep the alarm on what the machine keeps from being done."""
         ledger = self.ledger
-        self.put_offs.keep(SEARCH, ledger.unsearched_among)
-        self.put_offs.keep(JOB, ledger.jobs_among)
-        self.put_offs.keep(DELIVERY, ledger.pending_among)
-        self.put_offs.keep(REPORT, partial(ledger.jobs_among, states=(JobState.FAILED,)))
-        self.ledger.set_alarm(self.alarm(SYSTEM_ALARM), self.put_offs.in_words(), lambda former, detail: False)
+        self.put_offs.keep(SEARCH, ledger.studies.unsearched_among)
+        self.put_offs.keep(JOB, ledger.jobs.jobs_among)
+        self.put_offs.keep(DELIVERY, ledger.deliveries.pending_among)
+        self.put_offs.keep(REPORT, partial(ledger.jobs.jobs_among, states=(JobState.FAILED,)))
+        self.ledger.alarms.set_alarm(self.alarm(SYSTEM_ALARM), self.put_offs.in_words(), lambda former, detail: False)
 
     def _tell_broker(self, trouble: str) -> None:
-        self.ledger.set_alarm(self.alarm("broker"), trouble)
+        self.ledger.alarms.set_alarm(self.alarm("broker"), trouble)
 
 
 def _make_results_folder(path: Path) -> None:

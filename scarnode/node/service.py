@@ -66,7 +66,7 @@ def serve(path: Path, roles: Sequence[str] = ROLES) -> None:
     node = Node(settings, roles)
     gc.collect()
     gc.freeze()  # pynetdicom collects garbage twice a minute, and all waited 0.2 s for it
-    node.ledger.set_alarm(node.runtime.alarm(CONFIG_ALARM), "")
+    node.ledger.alarms.set_alarm(node.runtime.alarm(CONFIG_ALARM), "")
     notify_systemd("READY=1")
     one_at_a_time = threading.Lock()
     while (number := orders.recv(1)[0]) not in ENDS:
@@ -74,7 +74,7 @@ def serve(path: Path, roles: Sequence[str] = ROLES) -> None:
             threading.Thread(target=reload, args=(node, path, one_at_a_time), name="reload", daemon=True).start()
     notify_systemd("STOPPING=1")
     node.stop()
-    if node.ledger.file_fault():  # SQLite's last close would delete by name what is no longer ours
+    if node.ledger.store.file_fault():  # SQLite's last close would delete by name what is no longer ours
         logging.shutdown()
         os._exit(0)
 
@@ -124,7 +124,7 @@ def _reload(node: Node, path: Path) -> None:
             log.error("not taken over: %s", line)
         what = "config.ini has faults, the former settings hold: correct what `scarnode config check` says, then reload"
         node.runtime.settings_good = False
-        node.ledger.set_alarm(node.runtime.alarm(CONFIG_ALARM), what, _anew)
+        node.ledger.alarms.set_alarm(node.runtime.alarm(CONFIG_ALARM), what, _anew)
         return
     if kept:
         log.warning("config.ini taken over, but for what needs a restart: %s", ", ".join(kept))
@@ -132,7 +132,7 @@ def _reload(node: Node, path: Path) -> None:
         log.info("config.ini taken over")
     logging.getLogger().setLevel(node.settings.log.level)
     what = f"a restart is needed: {', '.join(kept)}" if kept else ""
-    node.ledger.set_alarm(node.runtime.alarm(CONFIG_ALARM), what, _anew)
+    node.ledger.alarms.set_alarm(node.runtime.alarm(CONFIG_ALARM), what, _anew)
 
 
 def _anew(_former: str, _detail: str) -> bool:

@@ -21,7 +21,7 @@ def monotonic_time() -> float:
 
     It compares times of one process. Processes that share a ledger on a server compare theirs too: `align` sets this
     clock by the server's. Use `time.time` for times that a person reads. A time that an earlier process stored can lie
-    in the future of this clock: see `Ledger.trust_no_clock`.
+    in the future of this clock: see `scarnode.ledger.due.trust_no_clock`.
     """
     return _start + time.monotonic()
 
@@ -31,6 +31,22 @@ def align(now: float) -> float:
     global _start
     former, _start = _start, now - time.monotonic()
     return _start - former
+
+
+class Clock:
+    """The two times of a node. Whoever needs the time gets a clock; a test passes one of its own."""
+
+    def monotonic_time(self) -> float:
+        """Return the time by which things are due: see `scarnode.util.clock.monotonic_time`."""
+        return monotonic_time()
+
+    def wall_time(self) -> float:
+        """Return the time that a person reads, in UTC seconds since 1970; the system's clock may jump."""
+        return time.time()
+
+
+SYSTEM_CLOCK = Clock()
+"""The clock of this process."""
 
 
 def span(seconds: float) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from scarnode.audit import subjects
 from scarnode.ledger.queries import JobSummary
-from scarnode.ledger.tables import JobState
+from scarnode.ledger.states import JobState
 from scarnode.web import access
 from scarnode.web.access import Admin, SharedState, Viewer
 from scarnode.web.actions import ActionResult, ask

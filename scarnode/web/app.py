@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from scarnode import RESEARCH_USE, __version__
 from scarnode.config import Settings
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.util.errors import ScarnodeError
 from scarnode.web import access
 from scarnode.web.api import api_router, login_router

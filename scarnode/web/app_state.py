@@ -10,7 +10,7 @@ from anyio import CapacityLimiter
 
 from scarnode.audit import AuditTrail, Participant, Subject, events
 from scarnode.config import Settings
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.web.pictures import Pictures
 from scarnode.web.sessions import Session, Sessions
 from scarnode.web.throttle import Throttle

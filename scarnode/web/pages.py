@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from scarnode.audit import subjects
 from scarnode.config.accounts import Role
-from scarnode.ledger.tables import FINAL, JobState
+from scarnode.ledger.states import FINAL, JobState
 from scarnode.pipeline.measure.model import EXTENSIVE
 from scarnode.pipeline.report import codes
 from scarnode.web import access

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from scarnode.dicom.part10 import read
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import FAILURE
 from scarnode.ledger.results import anchored
 from scarnode.pipeline.correct.outline import merge_masks, read_seg

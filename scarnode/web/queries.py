@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.engine import Row
 
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.planning import SEG_JSON, STACK_JSON
 from scarnode.ledger.queries import JobSummary
-from scarnode.ledger.tables import CommitmentState, DeliveryState, Job, JobState, Result
+from scarnode.ledger.states import CommitmentState, DeliveryState, JobState
+from scarnode.ledger.tables import Job, Result
 from scarnode.pipeline.correct.model import ReceivedSeg
 from scarnode.pipeline.stack import Stack
 
@@ -249,7 +250,7 @@ def find_studies(ledger: Ledger, sought: str) -> list[StudyRow]:
         return []
     begins = sought.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     # LIKE ignores case in SQLite, but not in PostgreSQL
-    name = "patient_name" if ledger.engine.dialect.name == "sqlite" else "lower(patient_name)"
+    name = "patient_name" if ledger.store.engine.dialect.name == "sqlite" else "lower(patient_name)"
     query = f"""
         SELECT id FROM study WHERE accession_number = :sought
         UNION SELECT id FROM study WHERE patient_id = :sought

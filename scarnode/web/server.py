@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
 
     from scarnode.config import Settings
-    from scarnode.ledger import Ledger
+    from scarnode.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 

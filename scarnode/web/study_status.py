@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from scarnode.ledger import Ledger, queries
+from scarnode.ledger import queries
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.queries import JobSummary, SeriesRow
 from scarnode.ledger.tables import JobState
 from scarnode.pipeline.stack import REASONS, Verdict

@@ -19,7 +19,8 @@ from scarnode.config import DeliverSection, RetentionSection
 from scarnode.dicom.reactor import held
 from scarnode.dicom.scp import AccessPolicy, AllowedPeer, Limits, Spool, listen
 from scarnode.dicom.scu import Destination, WebDestination
-from scarnode.ledger import Ledger, queries
+from scarnode.ledger import queries
+from scarnode.ledger.ledger import Ledger
 from scarnode.node.tasks.janitor import Janitor
 from scarnode.node.tasks.outbox import deliver_due
 from tests.harness import Node, free_port, query, storescp, storescu, wait_until
@@ -194,10 +195,10 @@ def test_refused_associations_are_alerts_and_no_flood(tmp_path, server, trail):
 def ledger(tmp_path):
     """One analysed job whose three objects are due at the destination pacs."""
     opened = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "test")
-    opened.add_instances([received(number) for number in range(1, 4)])
-    opened.close_study(1, 3, [verdict()], [plan("a", range(1, 4))], {})
+    opened.studies.add_instances([received(number) for number in range(1, 4)])
+    opened.studies.close_study(1, 3, [verdict()], [plan("a", range(1, 4))], {})
     outcome = analysed("a")
-    opened.finish(opened.claim("h:0", 60), outcome, TO_PACS)
+    opened.jobs.finish(opened.jobs.claim("h:0", 60), outcome, TO_PACS)
     for file in outcome.files:
         path = tmp_path / "results" / file.path
         path.parent.mkdir(parents=True, exist_ok=True)

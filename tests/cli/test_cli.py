@@ -13,7 +13,8 @@ import pytest
 
 from scarnode import RESEARCH_USE, __version__
 from scarnode.dicom.scp import describe
-from scarnode.ledger import Ledger, queries
+from scarnode.ledger import queries
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import PlannedJob
 from scarnode.phantom import PhantomSettings, make_phantom
 from scarnode.phantom.dicom import write_dicom
@@ -34,14 +35,14 @@ def config(tmp_path_factory):
         "[ledger]\nurl = sqlite:///l.sqlite\n[destination:pacs]\nhost = localhost\nport = 104\nae_title = P\n"
     )
     ledger = Ledger(f"sqlite:///{folder / 'l.sqlite'}", "test")
-    ledger.add_instances([received(number) for number in range(1, 10)])
+    ledger.studies.add_instances([received(number) for number in range(1, 10)])
     plans = [plan("a", range(1, 4)), plan("b", range(4, 7)), plan("c", range(7, 10))]
-    ledger.close_study(
+    ledger.studies.close_study(
         1, 9, [verdict(), verdict(f"{STUDY}.5", accepted=False)], plans, {f"00/{STUDY}.2.dcm": "cut short"}
     )
-    ledger.finish(ledger.claim("h:0", 60), analysed("a"), {})
-    ledger.finish(ledger.claim("h:0", 60), analysed("b", ("FEW_SLICES",)), TO_PACS, ("FEW_SLICES",))
-    ledger.fail(ledger.claim("h:0", 60), "pixel data can not be decoded", 3, permanent=True)
+    ledger.jobs.finish(ledger.jobs.claim("h:0", 60), analysed("a"), {})
+    ledger.jobs.finish(ledger.jobs.claim("h:0", 60), analysed("b", ("FEW_SLICES",)), TO_PACS, ("FEW_SLICES",))
+    ledger.jobs.fail(ledger.jobs.claim("h:0", 60), "pixel data can not be decoded", 3, permanent=True)
     ledger.close()
     return file
 
@@ -222,8 +223,8 @@ def test_several_jobs_are_moved_and_one_that_can_not_be_stops_none(scarnode, tmp
     file = tmp_path / "config.ini"
     file.write_text("[ledger]\nurl = sqlite:///l.sqlite\n")
     ledger = Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}", "test")
-    ledger.add_instances([received(number) for number in range(1, 7)])
-    ledger.close_study(1, 6, [verdict()], [plan("a", range(1, 4)), plan("b", range(4, 7))])
+    ledger.studies.add_instances([received(number) for number in range(1, 7)])
+    ledger.studies.close_study(1, 6, [verdict()], [plan("a", range(1, 4)), plan("b", range(4, 7))])
     ledger.close()
     done = scarnode("jobs", "cancel", 1, 9, 2, "--json", "-c", file, code=2)
     assert json.loads(done.stdout) == [{"job": 1, "state": "superseded"}, {"job": 2, "state": "superseded"}]
@@ -259,12 +260,12 @@ def test_images_of_another_patient_are_taken_out(scarnode, tmp_path):
         instance(number, STUDY, PatientID=patient).save_as(path, enforce_file_format=True)
         came.append(describe(tmp_path / "spool", path))
     ledger = Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}", "test")
-    ledger.add_instances(came)
+    ledger.studies.add_instances(came)
     words = ("series", "take-out", STUDY, "--patient", "SYN-9", "-o", tmp_path / "other", "-c", file)
     assert "still arriving" in scarnode(*words, code=2).stderr
     assert audited(tmp_path / "spool") == [("110106", "0"), ("110106", "8")]  # and nothing of a deletion
-    ledger.close_study(1, 3, [verdict()], [])
-    assert ledger.quiet_studies(0) == []
+    ledger.studies.close_study(1, 3, [verdict()], [])
+    assert ledger.studies.quiet_studies(0) == []
     whole = (tmp_path / "spool" / came[0].path).read_bytes()
     (tmp_path / "spool" / "audit" / "partial").rmdir()
     (tmp_path / "spool" / "audit" / "partial").touch()
@@ -275,9 +276,9 @@ def test_images_of_another_patient_are_taken_out(scarnode, tmp_path):
     assert [event for event, outcome in audited(tmp_path / "spool") if outcome == "0"][-2:] == ["110106", "110105"]
     assert [path.read_bytes() for path in (tmp_path / "other").iterdir()] == [whole]
     assert not (tmp_path / "spool" / came[0].path).exists()
-    assert ledger.study_files(1)[1] == [came[1].path, came[2].path]
-    assert ledger.quiet_studies(0) == [1]
-    ledger.close_study(1, 3, [verdict()], [plan("a")])
+    assert ledger.studies.study_files(1)[1] == [came[1].path, came[2].path]
+    assert ledger.studies.quiet_studies(0) == [1]
+    ledger.studies.close_study(1, 3, [verdict()], [plan("a")])
     [job] = queries.list_jobs(ledger)
     assert job.patient_id == "SYN-1", "the first image was the other patient's"
     assert "no file of this study" in scarnode(*words, code=2).stderr
@@ -299,9 +300,9 @@ def test_what_a_header_holds_reaches_no_terminal_and_no_formula(scarnode, tmp_pa
     phantom = make_phantom(2, PhantomSettings(matrix=(96, 96), slices=3, component="magnitude"))
     ledger = Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}", "test")
     [stack] = find_stacks(write_dicom(phantom, tmp_path / "lge")).stacks
-    ledger.add_instances([describe(tmp_path / "spool", path)])
+    ledger.studies.add_instances([describe(tmp_path / "spool", path)])
     verdict = SeriesVerdict(STUDY, "1.2", Verdict.REJECTED, "CINE", "", 0, 1, read_frames(path)[0].description, "MR")
-    ledger.close_study(1, 1, [verdict], [PlannedJob("k", "d", "m", stack)])
+    ledger.studies.close_study(1, 1, [verdict], [PlannedJob("k", "d", "m", stack)])
     ledger.close()
     scarnode("jobs", "export", "-c", file, "-o", tmp_path / "jobs.csv")
     [row] = csv.DictReader((tmp_path / "jobs.csv").open())

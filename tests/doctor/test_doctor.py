@@ -15,7 +15,7 @@ import pytest
 from pydicom import dcmread
 
 from scarnode.doctor import selftest
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.pipeline.segment.card import shipped_weights
 from tests.dicom.query.archive import fake_archive
 from tests.harness import ledger as books

@@ -10,8 +10,7 @@ from itertools import pairwise
 
 from pydicom import dcmread
 
-from scarnode.ledger.deliveries import MOVES
-from scarnode.ledger.tables import FINAL, JobState
+from scarnode.ledger.states import CHANGES, FINAL, JobState
 from tests.harness.ledger import jobs, query
 from tests.harness.node import Node
 from tests.harness.orthanc import Orthanc
@@ -67,7 +66,7 @@ def check_ledger(node: Node) -> None:
         assert moves[-1][1] == job["state"]
         for (_, before), (old, new) in pairwise(moves):
             assert old == before, f"job {job['id']}: a change of state is missing: {moves}"
-            assert JobState(new) in MOVES[JobState(old)], f"job {job['id']}: {moves}"
+            assert JobState(new) in CHANGES[JobState(old)], f"job {job['id']}: {moves}"
     unsearched = query(node.ledger_path, "SELECT id FROM study WHERE newest_instance > searched_instance")
     assert unsearched == [], "studies that nobody searched"
 

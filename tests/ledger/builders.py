@@ -7,11 +7,12 @@ from pathlib import Path
 from pydicom import dcmread
 
 from scarnode.dicom.scp import ReceivedInstance
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import Analysed, PlannedJob, ResultFile
 from scarnode.pipeline.correct.model import ReceivedSeg
 from scarnode.pipeline.measure import Measurements
 from scarnode.pipeline.stack import Component, Flag, SeriesVerdict, SourceFrame, Stack, Verdict
+from scarnode.util.clock import SYSTEM_CLOCK, Clock
 from tests.harness.peers import make_object
 
 STUDY = "1.2.3"
@@ -20,10 +21,11 @@ URL_FILE = "ledger.url"
 TO_PACS = {"pacs": ("seg", "sr", "sc")}
 
 
-def open_ledger(folder: Path) -> Ledger:
+def open_ledger(folder: Path, clock: Clock = SYSTEM_CLOCK) -> Ledger:
     """Open the ledger of a test's folder: on the database that the fixture `database` chose, else on SQLite."""
     chosen = folder / URL_FILE
-    return Ledger(chosen.read_text() if chosen.exists() else f"sqlite:///{folder / 'ledger.sqlite'}", "test")
+    url = chosen.read_text() if chosen.exists() else f"sqlite:///{folder / 'ledger.sqlite'}"
+    return Ledger(url, "test", clock=clock)
 
 
 def received(number: int, study: str = STUDY, at: float = 1000.0) -> ReceivedInstance:
@@ -92,10 +94,10 @@ def finished_job(
 ) -> list[str]:
     """Bring a job with three real (small) objects to where it is delivered, and give their SOP Instance UIDs."""
     key, study = f"job{number}", f"{STUDY}.{number}"
-    ledger.add_instances([received(n, study) for n in range(1, 4)])
-    [found] = ledger.quiet_studies(0)
-    newest, _ = ledger.study_files(found)
-    ledger.close_study(found, newest, [verdict()], [plan(key)])
+    ledger.studies.add_instances([received(n, study) for n in range(1, 4)])
+    [found] = ledger.studies.quiet_studies(0)
+    newest, _ = ledger.studies.study_files(found)
+    ledger.studies.close_study(found, newest, [verdict()], [plan(key)])
     files = []
     (results / key).mkdir(parents=True)
     for kind in ("seg", "sr", "sc"):
@@ -103,7 +105,7 @@ def finished_job(
         header = dcmread(path)
         uids = (header.SOPClassUID, header.SOPInstanceUID, header.SeriesInstanceUID)
         files.append(ResultFile(kind, *map(str, uids), f"{key}/{kind}.dcm"))
-    ledger.finish(ledger.claim("host:0", 60), replace(analysed(key), files=tuple(files)), destinations)
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), replace(analysed(key), files=tuple(files)), destinations)
     return [file.sop_instance_uid for file in files]
 
 

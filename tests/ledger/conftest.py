@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from tests.ledger.builders import URL_FILE
 
 

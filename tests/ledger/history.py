@@ -6,18 +6,18 @@ Synthetic: no patient of this name exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from unittest.mock import patch
 
 from scarnode.dicom.scp import CommitmentReport, ReceivedInstance
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import Analysed, DeliveryReport, PlannedJob, ResultFile
 from scarnode.pipeline.correct.model import ReceivedSeg
 from scarnode.pipeline.measure import Measurements
 from scarnode.pipeline.stack import Component, Flag, SeriesVerdict, SourceFrame, Stack, Verdict
+from tests.harness.clock import ManualClock
 
 START = datetime(2026, 3, 16, 7, 30, tzinfo=timezone.utc).timestamp()
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -25,7 +25,6 @@ SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 ROOT = 264_000_000_000_000_000_000_000_000_000_000_000_000
 KINDS = ("seg", "sr", "sc")
 DESTINATIONS = {"pacs": KINDS, "research": ("seg", "sr")}
-CLOCKS = ("reception", "deliveries", "ledger", "planning", "commitments")
 
 
 def uid(study: int, series: int = 0, instance: int = 0) -> str:
@@ -33,30 +32,7 @@ def uid(study: int, series: int = 0, instance: int = 0) -> str:
     return f"2.25.{ROOT + study * 1_000_000 + series * 1000 + instance}"
 
 
-class Clock:
-    """The time of day in the history; it goes on by `later` only."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def later(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-
-    @contextmanager
-    def rules(self) -> Iterator[None]:
-        """Have the ledger go by this clock."""
-        with ExitStack() as stack:
-            stack.enter_context(patch("time.time", self))
-            for module in CLOCKS:
-                stack.enter_context(patch(f"scarnode.ledger.{module}.monotonic_time", self))
-            yield
-
-
-def received(clock: Clock, study: int, series: int, number: int, ae: str, patient: int) -> dict:
+def received(clock: ManualClock, study: int, series: int, number: int, ae: str, patient: int) -> dict:
     """Give the fields of an instance that arrives now."""
     instance = uid(study, series, number)
     digest = f"{int(instance[5:]):064x}"
@@ -80,7 +56,7 @@ def received(clock: Clock, study: int, series: int, number: int, ae: str, patien
 class Department:
     """Sends studies to a ledger and does what the node does with them."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: ManualClock) -> None:
         self.ledger, self.clock = ledger, clock
 
     def send(
@@ -92,7 +68,7 @@ class Department:
             self.clock.later(0.25)
             fields = received(self.clock, study, series, number, ae, patient or study)
             came.append(ReceivedInstance(**{**fields, **changes}))
-        self.ledger.add_instances(came)
+        self.ledger.studies.add_instances(came)
 
     def search(
         self,
@@ -104,37 +80,39 @@ class Department:
     ) -> None:
         """Let the study that was sent go quiet, and search it."""
         self.clock.later(60.5)
-        [study] = self.ledger.quiet_studies(60)
-        newest, _ = self.ledger.study_files(study)
-        self.ledger.begin_search(study)
+        [study] = self.ledger.studies.quiet_studies(60)
+        newest, _ = self.ledger.studies.study_files(study)
+        self.ledger.studies.begin_search(study)
         self.clock.later(0.4)
-        self.ledger.close_study(study, newest, verdicts, planned, problems, note, urgent)
+        self.ledger.studies.close_study(study, newest, verdicts, planned, problems, note, urgent)
 
     def analyse(self, plan: PlannedJob, scar: float, flags: Sequence[str] = (), seconds: float = 1.1) -> None:
         """Run the job that is due."""
-        claimed = self.ledger.claim("heart:0", 600)
+        claimed = self.ledger.jobs.claim("heart:0", 600)
         assert claimed is not None
         assert claimed.key == plan.key
         self.clock.later(seconds)
-        self.ledger.finish(claimed, analysed(plan, scar, flags, seconds), DESTINATIONS, ("FEW_SLICES",))
+        self.ledger.jobs.finish(claimed, analysed(plan, scar, flags, seconds), DESTINATIONS, ("FEW_SLICES",))
 
     def deliver(self, name: str, commit: bool = False) -> None:
         """Send a destination what is due for it."""
-        due = self.ledger.due_deliveries(name)
+        due = self.ledger.deliveries.due_deliveries(name)
         assert due
         self.clock.later(0.3)
-        self.ledger.report_deliveries([DeliveryReport(one.id, True, "0x0000 Success", None, commit) for one in due])
+        self.ledger.deliveries.report_deliveries(
+            [DeliveryReport(one.id, True, "0x0000 Success", None, commit) for one in due]
+        )
 
     def commit(self, name: str) -> None:
         """Ask a destination to keep what it was sent; it commits itself to all."""
-        for due in self.ledger.due_commitments(name):
-            transaction = self.ledger.open_commitment(due, name, 60)
+        for due in self.ledger.commitments.due_commitments(name):
+            transaction = self.ledger.commitments.open_commitment(due, name, 60)
             self.clock.later(0.1)
-            self.ledger.commitment_requested(due, name, "storage commitment asked for, request 1")
+            self.ledger.commitments.commitment_requested(due, name, "storage commitment asked for, request 1")
             self.clock.later(2.0)
             uids = [instance for _, instance in due.instances]
             report = CommitmentReport(transaction, frozenset(uids), {})
-            assert self.ledger.take_commitment_report(report, [name], lambda _: 60.0)
+            assert self.ledger.commitments.take_commitment_report(report, [name], lambda _: 60.0)
 
     def whole(self, study: int, scar: float, ae: str = "MR_AVANTO", slices: int = 12) -> None:
         """Send a study with an LGE stack and a cine series; all goes well."""
@@ -212,10 +190,10 @@ def analysed(plan: PlannedJob, scar: float, flags: Sequence[str] = (), seconds: 
     return Analysed(files, numbers, tuple(flags), seconds)
 
 
-def make_history(ledger: Ledger) -> None:
+def make_history(url: str, actor: str = "test") -> None:
     """Fill an empty ledger with seventeen studies: every end that a study can come to, and what is under way."""
-    clock = Clock(START)
-    with clock.rules():
+    clock = ManualClock(START)
+    with closing(Ledger(url, actor, clock=clock)) as ledger:
         make_past(Department(ledger, clock))
         make_today(Department(ledger, clock))
 
@@ -253,9 +231,9 @@ def make_past(of: Department) -> None:
     failed = SeriesVerdict("", "(all)", Verdict.REVIEW, "SEARCH_FAILED", "MemoryError: ", 0, 12)
     of.search([failed], note=note)
     clock.later(86400)
-    ledger.raise_alarm("disk_spool", "the spool's disk has 4.8 % free; refused below 5 %")
+    ledger.alarms.raise_alarm("disk_spool", "the spool's disk has 4.8 % free; refused below 5 %")
     clock.later(5400)
-    ledger.clear_alarm("disk_spool")
+    ledger.alarms.clear_alarm("disk_spool")
     of.whole(13, 31.0, ae="PHILIPS_ING")
 
 
@@ -269,10 +247,10 @@ def make_today(of: Department) -> None:
     of.search([lge(15)], [planned(15)])
     of.send(16, 2, 12, "STROKE_MR")
     of.search([lge(16)], [planned(16)], urgent=["STROKE_MR"])
-    assert ledger.claim("heart:0", 600)  # the urgent one runs, the other waits
+    assert ledger.jobs.claim("heart:0", 600)  # the urgent one runs, the other waits
     clock.later(4)
     of.send(17, 2, 9, "GE_SIGNA")  # and one is still arriving
-    ledger.raise_alarm("worker_1", "the worker can not load the network: CUDA out of memory")
+    ledger.alarms.raise_alarm("worker_1", "the worker can not load the network: CUDA out of memory")
 
 
 def _late_images(of: Department, study: int) -> None:
@@ -326,7 +304,7 @@ def _unreadable(of: Department, study: int) -> None:
     """A study with a damaged image, and a file that names no study."""
     plan = planned(study, 11)
     of.send(study, 2, 12, "PHILIPS_ING")
-    files = of.ledger.study_files(9)[1]
+    files = of.ledger.studies.study_files(9)[1]
     of.search([lge(study, 11)], [plan], {files[-1]: "the pixel data are cut short"})
     of.analyse(plan, 9.9)
     of.deliver("research")
@@ -339,13 +317,13 @@ def _not_analysed(of: Department, study: int) -> None:
     of.send(study, 2, 12, "GE_SIGNA")
     of.search([lge(study)], [planned(study)])
     for permanent in (False, True):
-        claimed = of.ledger.claim("heart:0", 600)
+        claimed = of.ledger.jobs.claim("heart:0", 600)
         assert claimed is not None
         of.clock.later(2)
         why = "pixel data can not be decoded" if permanent else "the worker ended (signal 9)"
-        of.ledger.fail(claimed, why, 3, permanent)
+        of.ledger.jobs.fail(claimed, why, 3, permanent)
         of.clock.later(2)
-    [failed] = of.ledger.unreported_failures()
+    [failed] = of.ledger.failures.unreported_failures()
     report = tuple(
         ResultFile(
             f"failed_{kind}",
@@ -356,7 +334,7 @@ def _not_analysed(of: Department, study: int) -> None:
         )
         for at, kind in enumerate(KINDS[1:], 1)
     )
-    of.ledger.report_failure(failed.id, report, DESTINATIONS)
+    of.ledger.failures.report_failure(failed.id, report, DESTINATIONS)
     of.deliver("research")
     of.deliver("pacs")
 
@@ -372,10 +350,10 @@ def _refused(of: Department, study: int) -> None:
         DeliveryReport(one.id, False, "0x0122 SOP class not supported. Given up after attempt 1.", None)
         if one.path.endswith("seg.dcm")
         else DeliveryReport(one.id, True, "0x0000 Success", None)
-        for one in of.ledger.due_deliveries("pacs")
+        for one in of.ledger.deliveries.due_deliveries("pacs")
     ]
     of.clock.later(0.3)
-    of.ledger.report_deliveries(reports)
+    of.ledger.deliveries.report_deliveries(reports)
 
 
 def _pacs_away(of: Department, study: int) -> None:
@@ -386,7 +364,7 @@ def _pacs_away(of: Department, study: int) -> None:
     of.analyse(plan, 15.6)
     of.deliver("research")
     for attempt in range(1, 4):
-        of.ledger.put_off_deliveries(
+        of.ledger.deliveries.put_off_deliveries(
             "pacs", "No connection to PACS@10.1.2.3:104.", lambda tries: 30.0 * 2 ** (tries - 1)
         )
         of.clock.later(30.0 * 2 ** (attempt - 1) + 1)

@@ -10,13 +10,15 @@ from typing import Any
 from sqlalchemy import event
 
 from scarnode.dicom.scp import ReceivedInstance
-from scarnode.ledger import Ledger, queries
-from scarnode.ledger.data_version import next_due
+from scarnode.ledger import queries
+from scarnode.ledger.due import next_due
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.queries import JobFilter, SeriesFilter
 from scarnode.ledger.story import tell_story
 from scarnode.web import queries as pages
-from scarnode.web.study_status import study_status
-from tests.ledger.history import START, Clock, received, uid
+from scarnode.web.study_status import explain
+from tests.harness.clock import ManualClock
+from tests.ledger.history import START, received, uid
 
 Question = Callable[[Ledger], object]
 
@@ -32,29 +34,29 @@ _new = count(900_000)
 
 def register(ledger: Ledger) -> None:
     """Register an image of a study that is arriving."""
-    fields = received(Clock(START), 900_000, 1, next(_new), "MR_AVANTO", 900_000)
-    ledger.add_instances([ReceivedInstance(**fields)])
+    fields = received(ManualClock(START), 900_000, 1, next(_new), "MR_AVANTO", 900_000)
+    ledger.studies.add_instances([ReceivedInstance(**fields)])
 
 
 def claim(ledger: Ledger) -> None:
     """Claim a job, and give it back."""
-    claimed = ledger.claim("bench:0", 60)
+    claimed = ledger.jobs.claim("bench:0", 60)
     assert claimed is not None
-    ledger.interrupt(claimed)
+    ledger.jobs.interrupt(claimed)
 
 
 NODE: dict[str, Question] = {
     "register an image": register,
-    "quiet studies": lambda ledger: ledger.quiet_studies(60),
+    "quiet studies": lambda ledger: ledger.studies.quiet_studies(60),
     "claim a job": claim,
-    "lost leases": lambda ledger: ledger.fail_expired(3),
-    "failures to report": lambda ledger: ledger.unreported_failures(),
-    "deliveries due": lambda ledger: ledger.due_deliveries("pacs"),
-    "commitments due": lambda ledger: ledger.due_commitments("pacs"),
-    "files to delete by age": lambda ledger: ledger.removable(START - KEPT, START - KEPT),
-    "jobs that wait": lambda ledger: ledger.note_waiting("", "none"),
+    "lost leases": lambda ledger: ledger.jobs.fail_expired(3),
+    "failures to report": lambda ledger: ledger.failures.unreported_failures(),
+    "deliveries due": lambda ledger: ledger.deliveries.due_deliveries("pacs"),
+    "commitments due": lambda ledger: ledger.commitments.due_commitments("pacs"),
+    "files to delete by age": lambda ledger: ledger.retention.removable(START - KEPT, START - KEPT),
+    "jobs that wait": lambda ledger: ledger.jobs.note_waiting("", "none"),
     "next due": lambda ledger: next_due(ledger, 60),
-    "standing alarms": lambda ledger: ledger.standing_alarms(),
+    "standing alarms": lambda ledger: ledger.alarms.standing_alarms(),
 }
 """What the node asks, most of it every second."""
 
@@ -105,7 +107,7 @@ WEB: dict[str, Question] = {
     "web: find by accession number": lambda ledger: pages.find_studies(ledger, "A5003"),
     "web: find by name": lambda ledger: pages.find_studies(ledger, "Synthetic^Patient1003"),
     "web: job": lambda ledger: (pages.job_parts(ledger, 5), tell_story(ledger, 5)),
-    "web: why no result": lambda ledger: study_status(ledger, 3, 60.0),
+    "web: why no result": lambda ledger: explain(ledger, 3, 60.0),
     "web: files of no study": lambda ledger: pages.unreadable_of(ledger, None),
 }
 """What the web pages ask."""
@@ -119,11 +121,11 @@ def statements(ledger: Ledger, question: Question) -> list[tuple[str, Any]]:
         if not statement.startswith(("BEGIN", "PRAGMA", "EXPLAIN")):
             seen.append((statement, parameters))
 
-    event.listen(ledger.engine, "before_cursor_execute", note)
+    event.listen(ledger.store.engine, "before_cursor_execute", note)
     try:
         question(ledger)
     finally:
-        event.remove(ledger.engine, "before_cursor_execute", note)
+        event.remove(ledger.store.engine, "before_cursor_execute", note)
     return seen
 
 

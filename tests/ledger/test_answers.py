@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlalchemy import text
 
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.monitoring import queries
 from scarnode.monitoring.counters import Durations, LedgerCounts
 from tests.ledger.builders import open_ledger, received
@@ -33,9 +33,9 @@ def _told(answer: object) -> str:
 
 @pytest.mark.slow
 def test_both_databases_give_the_same_answers(tmp_path, shared_url):
+    for url in (f"sqlite:///{tmp_path / 'ledger.sqlite'}", shared_url):
+        make_history(url)
     on_file, on_server = open_ledger(tmp_path), Ledger(shared_url, "test")
-    for ledger in (on_file, on_server):
-        make_history(ledger)
     questions_of_all = PERSON | WEB | WATCH
     differ = {name for name, ask in questions_of_all.items() if _told(ask(on_file)) != _told(ask(on_server))}
     assert differ == set()
@@ -51,9 +51,9 @@ def test_both_databases_give_the_same_answers(tmp_path, shared_url):
 @pytest.mark.slow
 def test_numbers_of_images_have_64_bits_on_the_server(shared_url):
     ledger = Ledger(shared_url, "test")
-    with ledger.engine.begin() as connection:
+    with ledger.store.engine.begin() as connection:
         connection.execute(text("ALTER SEQUENCE instance_id_seq RESTART WITH 5000000000"))
-    ledger.add_instances([received(1)])
-    [study] = ledger.quiet_studies(0)
-    assert ledger.study_files(study)[0] == 5_000_000_000
+    ledger.studies.add_instances([received(1)])
+    [study] = ledger.studies.quiet_studies(0)
+    assert ledger.studies.study_files(study)[0] == 5_000_000_000
     ledger.close()

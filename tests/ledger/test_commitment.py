@@ -42,7 +42,7 @@ class AppState:
 
     def take(self, report, title):
         names = ["pacs"] if title == self.ae_title else []
-        return self.ledger.take_commitment_report(report, names, partial(resend_delay, PATIENCE))
+        return self.ledger.commitments.take_commitment_report(report, names, partial(resend_delay, PATIENCE))
 
     def peer(self, archive, **settings):
         given = {"timeout": 5.0, "commitment": True, **settings}
@@ -148,7 +148,7 @@ def test_a_report_that_never_comes_is_asked_for_again_then_given_up(app_state):
     assert "did not report on 2 requests" in row.commitment_detail
     assert app_state.settled() == 0
     with Archive("same") as archive:  # a person fixed the archive
-        app_state.ledger.retry(1, TO_PACS)
+        app_state.ledger.jobs.retry(1, TO_PACS)
         assert app_state.send(archive) == 3
         app_state.ask(archive)
     assert app_state.state() == "done"
@@ -170,7 +170,7 @@ def test_a_late_report_on_the_first_of_two_requests_counts(app_state):
         app_state.send(archive)
         for _ in range(2):
             app_state.ask_shortly(archive, LATER)
-            with app_state.ledger.engine.begin() as connection:
+            with app_state.ledger.store.engine.begin() as connection:
                 connection.execute(update(Commitment).values(due_at=0.0))
         first, second = archive.requests
         assert archive.report(first) == 0x0000
@@ -208,7 +208,7 @@ def test_what_a_failure_reason_leads_to(app_state, reason, sends, requests):
     assert [rows[uid].commitment for uid in uids] == ["failed", "committed", "committed"]
     assert app_state.settled() == 2
     with Archive("same") as archive:
-        app_state.ledger.retry(1, TO_PACS)
+        app_state.ledger.jobs.retry(1, TO_PACS)
         assert app_state.send(archive) == 1
         app_state.ask(archive)
     assert app_state.state() == "done"
@@ -220,7 +220,7 @@ def test_a_report_on_what_was_sent_before_says_nothing_of_what_was_sent_again(ap
         app_state.send(archive)
         for _ in range(2):
             app_state.ask_shortly(archive)
-            with app_state.ledger.engine.begin() as connection:
+            with app_state.ledger.store.engine.begin() as connection:
                 connection.execute(update(Commitment).values(due_at=0.0))
         first, second = archive.requests
         assert archive.report(second) == 0x0000
@@ -291,8 +291,8 @@ def test_a_crash_between_writing_and_asking_is_made_good(app_state):
     app_state.job()
     with Archive("same") as archive:
         app_state.send(archive)
-        [due] = app_state.ledger.due_commitments("pacs")
-        app_state.ledger.open_commitment(due, "pacs", 0.01)  # and then the power went
+        [due] = app_state.ledger.commitments.due_commitments("pacs")
+        app_state.ledger.commitments.open_commitment(due, "pacs", 0.01)  # and then the power went
         time.sleep(0.02)
         app_state.ask(archive)
         assert len(archive.requests) == 1
@@ -327,11 +327,13 @@ def test_the_report_of_another_destination_is_not_taken(tmp_path):
         app_state.ask_shortly(archive, LATER)
         app_state.take = None
         report = archive.requests[0]
-        with app_state.ledger.engine.begin() as connection:
+        with app_state.ledger.store.engine.begin() as connection:
             connection.exec_driver_sql("UPDATE commitment_request SET destination = 'elsewhere'")
         app_state.server.shutdown()
     uids = frozenset(item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence)
-    taken = app_state.ledger.take_commitment_report(CommitmentReport(report.TransactionUID, uids), ["pacs"], float)
+    taken = app_state.ledger.commitments.take_commitment_report(
+        CommitmentReport(report.TransactionUID, uids), ["pacs"], float
+    )
     assert (taken, app_state.states()) == (False, ["requested"] * 3)
     app_state.ledger.close()
 
@@ -359,7 +361,7 @@ def test_a_destination_that_is_no_longer_asked_keeps_no_job_open(app_state):
     with Archive("never") as archive:
         app_state.send(archive)
         app_state.ask_shortly(archive, LATER)
-    app_state.ledger.end_unasked_commitments(["pacs"])
+    app_state.ledger.commitments.end_unasked_commitments(["pacs"])
     assert app_state.state() == "delivering"
-    app_state.ledger.end_unasked_commitments([])
+    app_state.ledger.commitments.end_unasked_commitments([])
     assert (app_state.state(), app_state.settled()) == ("done", 3)

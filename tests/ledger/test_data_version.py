@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scarnode.ledger import Ledger
-from scarnode.ledger.data_version import AT_REST, DataVersion, next_due
+from scarnode.ledger.due import AT_REST, next_due
+from scarnode.ledger.ledger import Ledger
 
 QUIET = 30.0
 
@@ -23,13 +23,12 @@ def ledger(tmp_path):
 
 
 def test_of_a_ledger_of_which_nothing_can_be_told_alarms_are_read_each_time(ledger, monkeypatch):
-    monkeypatch.setattr(ledger, "changes", DataVersion(ledger.engine))
-    ledger.changes._file = ""
-    assert ledger.changes.version() is None
-    ledger.raise_alarm("a", "b")
-    assert ledger.standing_alarms() == {"a"}
-    ledger.clear_alarm("a")
-    assert ledger.standing_alarms() == set()
+    monkeypatch.setattr(ledger.store.changes, "_file", "")
+    assert ledger.store.changes.version() is None
+    ledger.alarms.raise_alarm("a", "b")
+    assert ledger.alarms.standing_alarms() == {"a"}
+    ledger.alarms.clear_alarm("a")
+    assert ledger.alarms.standing_alarms() == set()
 
 
 def test_nothing_waits_in_a_new_ledger(ledger):
@@ -51,7 +50,7 @@ def test_nothing_waits_in_a_new_ledger(ledger):
 def test_the_first_of_what_waits_counts_and_what_is_at_rest_does_not(tmp_path_factory, rows):
     ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('due') / 'ledger.sqlite'}", "test")
     expected = [AT_REST]
-    with closing(sqlite3.connect(ledger.engine.url.database)) as database, database:
+    with closing(sqlite3.connect(ledger.store.engine.url.database)) as database, database:
         for number, (state, due, delivery) in enumerate(rows, 1):
             insert(database, "job", id=number, key=str(number), state=state, due_at=due, lease_until=due + 5)
             expected += [due] if state == "queued" else [due + 5] if state == "running" else []

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from tests.ledger.history import make_history
 from tests.ledger.questions import NODE, PERSON, WEB, plan, scanned, statements
 
@@ -36,8 +36,9 @@ INDEX = {
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory):
-    ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('history') / 'ledger.sqlite'}", "test")
-    make_history(ledger)
+    url = f"sqlite:///{tmp_path_factory.mktemp('history') / 'ledger.sqlite'}"
+    make_history(url)
+    ledger = Ledger(url, "test")
     yield ledger
     ledger.close()
 

@@ -4,7 +4,7 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,22 +15,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import text
 
-from scarnode.ledger import FINAL, JobState, Ledger, queries
+from scarnode.ledger import FINAL, JobState, queries
+from scarnode.ledger.due import trust_no_clock
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import DeliveryReport
 from scarnode.ledger.schema import MIGRATIONS, REVISIONS
 from scarnode.ledger.tables import Base
 from scarnode.util.errors import LedgerError
-from tests.ledger.builders import (
-    STUDY,
-    TO_PACS,
-    analysed,
-    correction,
-    failure_report,
-    open_ledger,
-    plan,
-    received,
-    verdict,
-)
+from tests.harness.clock import ManualClock
+
+from .builders import STUDY, TO_PACS, analysed, correction, failure_report, open_ledger, plan, received, verdict
 
 
 @pytest.fixture
@@ -42,10 +36,10 @@ def ledger(tmp_path, database):
 
 def close(ledger, *plans, numbers=range(1, 4)):
     """Register a study's instances and queue the planned jobs."""
-    ledger.add_instances([received(number) for number in numbers])
-    [study] = ledger.quiet_studies(0)
-    newest, _ = ledger.study_files(study)
-    ledger.close_study(study, newest, [verdict()], plans)
+    ledger.studies.add_instances([received(number) for number in numbers])
+    [study] = ledger.studies.quiet_studies(0)
+    newest, _ = ledger.studies.study_files(study)
+    ledger.studies.close_study(study, newest, [verdict()], plans)
     return study
 
 
@@ -54,18 +48,20 @@ def state(ledger, job=1):
 
 
 def deliver(ledger, sent=True, retry_at=None, destination="pacs"):
-    reports = [DeliveryReport(due.id, sent, "as it went", retry_at) for due in ledger.due_deliveries(destination)]
-    ledger.report_deliveries(reports)
+    reports = [
+        DeliveryReport(due.id, sent, "as it went", retry_at) for due in ledger.deliveries.due_deliveries(destination)
+    ]
+    ledger.deliveries.report_deliveries(reports)
     return len(reports)
 
 
 def test_the_walk_of_a_job(ledger):
     close(ledger, plan("a"))
     assert state(ledger) == "queued"
-    claimed = ledger.claim("host:0", 60)
+    claimed = ledger.jobs.claim("host:0", 60)
     assert state(ledger) == "running"
-    assert ledger.claim("host:1", 60) is None
-    ledger.finish(claimed, analysed("a"), TO_PACS)
+    assert ledger.jobs.claim("host:1", 60) is None
+    ledger.jobs.finish(claimed, analysed("a"), TO_PACS)
     assert state(ledger) == "delivering"
     assert deliver(ledger) == 3
     assert state(ledger) == "done"
@@ -75,86 +71,87 @@ def test_the_walk_of_a_job(ledger):
     assert (summary.scar_volume_cm3, summary.lge_percent) == (12.0, 10.7)
 
 
-def test_a_study_is_quiet_only_after_its_last_instance(ledger, monkeypatch):
-    now = 1000.0
-    monkeypatch.setattr("scarnode.ledger.reception.monotonic_time", lambda: now)
-    for now in (1000.0, 1095.0):
-        ledger.add_instances([received(int(now))])
-    now = 1100.0
-    assert ledger.quiet_studies(10) == []
-    assert len(ledger.quiet_studies(4)) == 1
+def test_a_study_is_quiet_only_after_its_last_instance(tmp_path, database):
+    clock = ManualClock()
+    with closing(open_ledger(tmp_path, clock)) as ledger:
+        ledger.studies.add_instances([received(1)])
+        clock.later(95)
+        ledger.studies.add_instances([received(2)])
+        clock.later(5)
+        assert ledger.studies.quiet_studies(6) == []
+        assert len(ledger.studies.quiet_studies(5)) == 1
 
 
 @pytest.mark.parametrize("stamp", [0.0, 9e9])
 def test_the_time_of_a_file_says_nothing_about_quiet(ledger, stamp):
-    ledger.add_instances([received(1, at=stamp)])
-    assert ledger.quiet_studies(5) == []
-    assert len(ledger.quiet_studies(0)) == 1
+    ledger.studies.add_instances([received(1, at=stamp)])
+    assert ledger.studies.quiet_studies(5) == []
+    assert len(ledger.studies.quiet_studies(0)) == 1
 
 
 def test_times_written_by_a_clock_that_was_set_back_since_hold_nothing_up(ledger):
     close(ledger, plan("a"))
     close(ledger, plan("b", range(11, 14)), numbers=range(11, 14))
-    ledger.finish(ledger.claim("host:0", 60), analysed("a"), TO_PACS)
-    ledger.add_instances([received(9)])
-    with ledger.engine.begin() as connection:
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("a"), TO_PACS)
+    ledger.studies.add_instances([received(9)])
+    with ledger.store.engine.begin() as connection:
         for statement in (
             "UPDATE study SET last_received_at = last_received_at + 36000",
             "UPDATE job SET due_at = due_at + 36000",
             "UPDATE delivery SET due_at = due_at + 36000",
         ):
             connection.execute(text(statement))
-    assert ledger.claim("host:0", 60) is None
-    assert ledger.due_deliveries("pacs") == ledger.quiet_studies(0) == []
-    ledger.trust_no_clock(longest_pause=3600)
-    assert len(ledger.due_deliveries("pacs")) == 3
-    assert len(ledger.quiet_studies(0)) == 1
-    assert ledger.claim("host:0", 60) is not None
+    assert ledger.jobs.claim("host:0", 60) is None
+    assert ledger.deliveries.due_deliveries("pacs") == ledger.studies.quiet_studies(0) == []
+    trust_no_clock(ledger, longest_pause=3600)
+    assert len(ledger.deliveries.due_deliveries("pacs")) == 3
+    assert len(ledger.studies.quiet_studies(0)) == 1
+    assert ledger.jobs.claim("host:0", 60) is not None
 
 
 def test_instances_that_come_during_the_search_reopen_the_study(ledger):
-    ledger.add_instances([received(1)])
-    [study] = ledger.quiet_studies(0)
-    newest, paths = ledger.study_files(study)
+    ledger.studies.add_instances([received(1)])
+    [study] = ledger.studies.quiet_studies(0)
+    newest, paths = ledger.studies.study_files(study)
     assert len(paths) == 1
-    ledger.add_instances([received(2)])
-    ledger.close_study(study, newest, [], [])
-    assert ledger.quiet_studies(0) == [study]
+    ledger.studies.add_instances([received(2)])
+    ledger.studies.close_study(study, newest, [], [])
+    assert ledger.studies.quiet_studies(0) == [study]
 
 
 def test_a_search_that_comes_late_changes_nothing_that_a_later_one_found(ledger):
     """Cut off from the ledger, its study was searched by another, with more images."""
-    ledger.add_instances([received(1), received(2)])
-    [study] = ledger.quiet_studies(0)
-    seen, _ = ledger.study_files(study)
-    ledger.add_instances([received(3)])
-    newest, _ = ledger.study_files(study)
-    ledger.close_study(study, newest, [verdict()], [plan("all")])
-    ledger.close_study(study, seen, [], [plan("part", range(1, 3))])
+    ledger.studies.add_instances([received(1), received(2)])
+    [study] = ledger.studies.quiet_studies(0)
+    seen, _ = ledger.studies.study_files(study)
+    ledger.studies.add_instances([received(3)])
+    newest, _ = ledger.studies.study_files(study)
+    ledger.studies.close_study(study, newest, [verdict()], [plan("all")])
+    ledger.studies.close_study(study, seen, [], [plan("part", range(1, 3))])
     assert [(job.state, job.slices) for job in queries.list_jobs(ledger)] == [("queued", 3)]
     assert len(queries.list_series(ledger)) == 1
-    assert ledger.quiet_studies(0) == []
+    assert ledger.studies.quiet_studies(0) == []
 
 
 def test_a_resend_makes_no_second_instance_and_no_second_job(ledger):
     close(ledger, plan("a"))
-    ledger.add_instances([received(1)])
-    [study] = ledger.quiet_studies(0)
-    newest, paths = ledger.study_files(study)
+    ledger.studies.add_instances([received(1)])
+    [study] = ledger.studies.quiet_studies(0)
+    newest, paths = ledger.studies.study_files(study)
     assert len(paths) == 3
-    ledger.close_study(study, newest, [verdict()], [plan("a")])
+    ledger.studies.close_study(study, newest, [verdict()], [plan("a")])
     assert len(queries.list_jobs(ledger)) == 1
-    assert ledger.quiet_studies(0) == []
+    assert ledger.studies.quiet_studies(0) == []
 
 
 def test_late_images_supersede_a_waiting_job_and_name_a_delivered_one(ledger):
     close(ledger, plan("a"))
     close(ledger, plan("b", range(1, 5)), numbers=[4])
     assert state(ledger, 1) == "superseded"
-    ledger.finish(ledger.claim("host:0", 60), analysed("b"), TO_PACS)
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("b"), TO_PACS)
     deliver(ledger)
     close(ledger, plan("c", range(1, 6)), numbers=[5])
-    claimed = ledger.claim("host:0", 60)
+    claimed = ledger.jobs.claim("host:0", 60)
     assert claimed.predecessor == ("9.b.2", "9.b.2.0")
     assert queries.get_job(ledger, 3).revises == 2
     assert state(ledger, 2) == "done"
@@ -162,26 +159,26 @@ def test_late_images_supersede_a_waiting_job_and_name_a_delivered_one(ledger):
 
 def test_a_running_job_that_was_superseded_can_not_finish(ledger):
     close(ledger, plan("a"))
-    claimed = ledger.claim("host:0", 60)
+    claimed = ledger.jobs.claim("host:0", 60)
     close(ledger, plan("b", range(1, 5)), numbers=[4])
-    ledger.finish(claimed, analysed("a"), TO_PACS)
+    ledger.jobs.finish(claimed, analysed("a"), TO_PACS)
     assert state(ledger, 1) == "superseded"
     assert deliver(ledger) == 0
 
 
 def test_a_correction_waits_for_the_network_and_revises_it(ledger):
     close(ledger, plan("a"), correction("c"))
-    network = ledger.claim("host:0", 60)
+    network = ledger.jobs.claim("host:0", 60)
     assert network.correction is None
-    assert ledger.claim("host:1", 60) is None
-    ledger.finish(network, analysed("a"), TO_PACS)
-    claimed = ledger.claim("host:1", 60)
+    assert ledger.jobs.claim("host:1", 60) is None
+    ledger.jobs.finish(network, analysed("a"), TO_PACS)
+    claimed = ledger.jobs.claim("host:1", 60)
     assert claimed.correction.sop_instance_uid == "8.c"
     assert (claimed.predecessor, claimed.revises_correction) == (("9.a.2", "9.a.2.0"), False)
-    ledger.finish(claimed, analysed("c"), TO_PACS)
+    ledger.jobs.finish(claimed, analysed("c"), TO_PACS)
     deliver(ledger)
     close(ledger, correction("d"), numbers=[9])
-    again = ledger.claim("host:1", 60)
+    again = ledger.jobs.claim("host:1", 60)
     assert (again.predecessor, again.revises_correction) == (("9.c.2", "9.c.2.0"), True)
     assert [job.origin for job in queries.list_jobs(ledger)] == ["correction", "correction", "network"]
 
@@ -189,13 +186,13 @@ def test_a_correction_waits_for_the_network_and_revises_it(ledger):
 @pytest.mark.parametrize("end", ["held", "failed"])
 def test_a_correction_takes_the_place_of_a_result_that_was_not_sent(ledger, end):
     close(ledger, plan("a"), correction("c"))
-    network = ledger.claim("host:0", 60)
+    network = ledger.jobs.claim("host:0", 60)
     if end == "held":
-        ledger.finish(network, analysed("a", ("X",)), TO_PACS, ("X",))
+        ledger.jobs.finish(network, analysed("a", ("X",)), TO_PACS, ("X",))
     else:
-        ledger.fail(network, "trouble", 1)
+        ledger.jobs.fail(network, "trouble", 1)
     assert state(ledger) == end
-    claimed = ledger.claim("host:0", 60)
+    claimed = ledger.jobs.claim("host:0", 60)
     assert claimed.predecessor is None
     assert state(ledger) == "superseded"
     assert "correction" in queries.get_job(ledger, 1).reason
@@ -203,54 +200,54 @@ def test_a_correction_takes_the_place_of_a_result_that_was_not_sent(ledger, end)
 
 def test_another_models_result_comes_before_its_correction(ledger):
     close(ledger, plan("a"))
-    ledger.finish(ledger.claim("host:0", 60), analysed("a"), TO_PACS)
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("a"), TO_PACS)
     close(ledger, plan("a"), correction("c"), numbers=[8])
     close(ledger, plan("b"), correction("d"), numbers=[9])
     assert [job.state for job in queries.list_jobs(ledger)] == ["queued", "queued", "superseded", "delivering"]
-    assert ledger.claim("host:0", 60).key == "b"
-    assert ledger.claim("host:0", 60) is None
+    assert ledger.jobs.claim("host:0", 60).key == "b"
+    assert ledger.jobs.claim("host:0", 60) is None
 
 
 def test_a_correction_of_nothing_ends_without_a_result(ledger):
     close(ledger, correction("c"))
-    ledger.drop(ledger.claim("host:0", 60), "nothing was corrected")
+    ledger.jobs.drop(ledger.jobs.claim("host:0", 60), "nothing was corrected")
     assert state(ledger) == "superseded"
     assert deliver(ledger) == 0
 
 
 def test_attempts_are_capped(ledger, monkeypatch):
-    monkeypatch.setattr("scarnode.ledger.ledger.FIRST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("scarnode.ledger.attempts.FIRST_RETRY_SECONDS", 0.0)
     close(ledger, plan("a"))
     for attempt in range(1, 4):
-        ledger.fail(ledger.claim("host:0", 60), "the worker process ended", 3)
+        ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "the worker process ended", 3)
         assert state(ledger) == ("failed" if attempt == 3 else "queued")
-    assert ledger.claim("host:0", 60) is None
+    assert ledger.jobs.claim("host:0", 60) is None
     assert "attempt 3 of 3" in queries.get_job(ledger, 1).reason
 
 
 def test_a_failed_attempt_waits_before_the_next(ledger):
     close(ledger, plan("a"))
-    ledger.fail(ledger.claim("host:0", 60), "no memory", 3)
-    assert ledger.claim("host:0", 60) is None
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "no memory", 3)
+    assert ledger.jobs.claim("host:0", 60) is None
     assert state(ledger) == "queued"
 
 
 def test_a_permanent_failure_is_not_repeated(ledger):
     close(ledger, plan("a"))
-    ledger.fail(ledger.claim("host:0", 60), "pixel data can not be decoded", 3, permanent=True)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "pixel data can not be decoded", 3, permanent=True)
     assert state(ledger) == "failed"
 
 
 def tell(ledger, destinations=TO_PACS):
-    told = ledger.unreported_failures()
+    told = ledger.failures.unreported_failures()
     for job in told:
-        ledger.report_failure(job.id, failure_report(job.key), destinations)
+        ledger.failures.report_failure(job.id, failure_report(job.key), destinations)
     return told
 
 
 def test_a_failure_for_good_is_told_once_and_the_job_stays_failed(ledger):
     close(ledger, plan("a"))
-    ledger.fail(ledger.claim("host:0", 60), "pixel data can not be decoded", 3, permanent=True)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "pixel data can not be decoded", 3, permanent=True)
     (job,) = tell(ledger, {"pacs": ("seg", "sr", "sc"), "numbers": ("sr",)})
     assert (job.key, job.predecessor, len(job.stack.frames)) == ("a", None, 3)
     assert "pixel data can not be decoded" in job.reason
@@ -263,10 +260,10 @@ def test_a_failure_for_good_is_told_once_and_the_job_stays_failed(ledger):
 
 def test_a_job_with_attempts_left_or_with_a_result_is_no_failure_to_tell(ledger):
     close(ledger, plan("a"))
-    ledger.fail(ledger.claim("host:0", 60), "no memory", 3)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "no memory", 3)
     assert tell(ledger) == []
     close(ledger, plan("b", range(11, 14)), numbers=range(11, 14))
-    ledger.finish(ledger.claim("host:0", 60), analysed("b"), TO_PACS)
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("b"), TO_PACS)
     deliver(ledger, sent=False)
     assert state(ledger, 2) == "failed"
     assert tell(ledger) == []
@@ -274,169 +271,168 @@ def test_a_job_with_attempts_left_or_with_a_result_is_no_failure_to_tell(ledger)
 
 def test_a_result_after_all_names_the_report_of_the_failure(ledger):
     close(ledger, plan("a"))
-    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "trouble", 1)
     tell(ledger)
     deliver(ledger)
-    assert ledger.retry(1, TO_PACS) is JobState.QUEUED
-    claimed = ledger.claim("host:0", 60)
+    assert ledger.jobs.retry(1, TO_PACS) is JobState.QUEUED
+    claimed = ledger.jobs.claim("host:0", 60)
     assert claimed.predecessor == ("8.a.1", "8.a.1.0")
-    ledger.finish(claimed, analysed("a"), TO_PACS)
+    ledger.jobs.finish(claimed, analysed("a"), TO_PACS)
     assert deliver(ledger) == 3
     assert state(ledger) == "done"
-    assert ledger.retry(1, TO_PACS) is JobState.DELIVERING
+    assert ledger.jobs.retry(1, TO_PACS) is JobState.DELIVERING
     assert deliver(ledger) == 3, "the report of the failure is not sent again"
 
 
 def test_a_report_of_failure_that_nobody_got_is_taken_back_by_the_result(ledger):
     close(ledger, plan("a"))
-    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "trouble", 1)
     tell(ledger)
     deliver(ledger, sent=False, retry_at=time.time() - 1)
-    ledger.retry(1, TO_PACS)
+    ledger.jobs.retry(1, TO_PACS)
     assert deliver(ledger) == 0
-    claimed = ledger.claim("host:0", 60)
+    claimed = ledger.jobs.claim("host:0", 60)
     assert claimed.predecessor is None
-    ledger.finish(claimed, analysed("a"), TO_PACS)
+    ledger.jobs.finish(claimed, analysed("a"), TO_PACS)
     assert deliver(ledger) == 3
     assert state(ledger) == "done"
 
 
 def test_a_report_given_up_is_sent_after_a_second_failure(ledger):
     close(ledger, plan("a"))
-    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "trouble", 1)
     tell(ledger)
     deliver(ledger, sent=False)
     assert deliver(ledger) == 0
-    ledger.retry(1, TO_PACS)
-    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    ledger.jobs.retry(1, TO_PACS)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "trouble", 1)
     assert tell(ledger) == []
     assert deliver(ledger) == 2
 
 
 def test_late_images_name_the_report_of_the_failure_that_was_sent(ledger):
     close(ledger, plan("a"))
-    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "trouble", 1)
     tell(ledger)
     deliver(ledger)
     close(ledger, plan("b", range(1, 5)), numbers=[4])
     assert state(ledger, 1) == "superseded"
-    assert ledger.claim("host:0", 60).predecessor == ("8.a.1", "8.a.1.0")
+    assert ledger.jobs.claim("host:0", 60).predecessor == ("8.a.1", "8.a.1.0")
 
 
 def test_a_job_that_is_asked_for_again_while_its_report_is_built_has_none(ledger):
     close(ledger, plan("a"))
-    ledger.fail(ledger.claim("host:0", 60), "trouble", 1)
-    (job,) = ledger.unreported_failures()
-    ledger.retry(1, TO_PACS)
-    ledger.report_failure(job.id, failure_report("a"), TO_PACS)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), "trouble", 1)
+    (job,) = ledger.failures.unreported_failures()
+    ledger.jobs.retry(1, TO_PACS)
+    ledger.failures.report_failure(job.id, failure_report("a"), TO_PACS)
     assert deliver(ledger) == 0
     assert queries.list_deliveries(ledger, 1) == []
 
 
-def test_a_crash_of_the_node_is_not_the_jobs_fault_but_is_capped(ledger, monkeypatch):
+def test_a_crash_of_the_node_is_not_the_jobs_fault_but_is_capped(tmp_path, database):
     """The job waits longer after each crash: what flaps for minutes can not use up its chances."""
-    close(ledger, plan("a"))
-    now = start = time.time()
-    monkeypatch.setattr("scarnode.ledger.ledger.monotonic_time", lambda: now)
-    monkeypatch.setattr("scarnode.ledger.deliveries.monotonic_time", lambda: now)
-    waits = []
-    while state(ledger) == "queued":
-        before = now
-        while ledger.claim("host:0", 60) is None:
-            now += 10
-        waits.append(now - before)
-        assert ledger.requeue_interrupted("other") == 0
-        assert ledger.requeue_interrupted("host") == 1
-        ledger.trust_no_clock(60)  # at every start
-    assert state(ledger) == "failed"
+    clock = ManualClock()
+    start, waits = clock.now, []
+    with closing(open_ledger(tmp_path, clock)) as ledger:
+        close(ledger, plan("a"))
+        while state(ledger) == "queued":
+            before = clock.now
+            while ledger.jobs.claim("host:0", 60) is None:
+                clock.later(10)
+            waits.append(clock.now - before)
+            assert ledger.jobs.requeue_interrupted("other") == 0
+            assert ledger.jobs.requeue_interrupted("host") == 1
+            trust_no_clock(ledger, 60)  # at every start
+        assert state(ledger) == "failed"
     assert len(waits) == 21
     assert waits[:2] == [0, 0], "the first crash costs nothing"
-    assert now - start > 3600
+    assert clock.now - start > 3600
     assert max(waits) <= 610
 
 
 def test_stopping_the_node_costs_a_job_nothing_however_often(ledger):
     close(ledger, plan("a"))
     for _ in range(50):
-        ledger.interrupt(ledger.claim("host:0", 60))
+        ledger.jobs.interrupt(ledger.jobs.claim("host:0", 60))
     assert state(ledger) == "queued"
-    assert ledger.claim("host:0", 60).attempt == 1
+    assert ledger.jobs.claim("host:0", 60).attempt == 1
 
 
 def test_of_two_jobs_the_one_that_crashes_the_node_lets_the_other_through(ledger):
     close(ledger, plan("a"), plan("b", range(11, 14)))
     for _ in range(2):
-        assert ledger.claim("host:0", 60).key == "a"
-        ledger.requeue_interrupted("host")
-    assert ledger.claim("host:0", 60).key == "b"
+        assert ledger.jobs.claim("host:0", 60).key == "a"
+        ledger.jobs.requeue_interrupted("host")
+    assert ledger.jobs.claim("host:0", 60).key == "b"
 
 
 def test_an_outcome_of_a_former_attempt_is_dropped(ledger):
     close(ledger, plan("a"))
-    former = ledger.claim("host:0", 60)
-    ledger.requeue_interrupted("host")
-    current = ledger.claim("host:0", 60)
-    ledger.fail(former, "late", 1)
+    former = ledger.jobs.claim("host:0", 60)
+    ledger.jobs.requeue_interrupted("host")
+    current = ledger.jobs.claim("host:0", 60)
+    ledger.jobs.fail(former, "late", 1)
     assert state(ledger) == "running"
-    ledger.finish(former, analysed("a"), TO_PACS)
+    ledger.jobs.finish(former, analysed("a"), TO_PACS)
     assert state(ledger) == "running"
-    ledger.finish(current, analysed("a"), TO_PACS)
+    ledger.jobs.finish(current, analysed("a"), TO_PACS)
     assert state(ledger) == "delivering"
 
 
 def test_a_lost_lease_is_taken_back(ledger):
     close(ledger, plan("a"))
-    ledger.claim("elsewhere:0", -1)
-    ledger.fail_expired(3)
+    ledger.jobs.claim("elsewhere:0", -1)
+    ledger.jobs.fail_expired(3)
     assert state(ledger) == "queued"
 
 
 def test_a_flagged_result_is_held_until_a_person_sends_it(ledger):
     close(ledger, plan("a"))
-    ledger.finish(ledger.claim("host:0", 60), analysed("a", ("FEW_SLICES",)), TO_PACS, ("FEW_SLICES",))
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("a", ("FEW_SLICES",)), TO_PACS, ("FEW_SLICES",))
     assert state(ledger) == "held"
     assert deliver(ledger) == 0
-    assert ledger.retry(1, TO_PACS) is JobState.DELIVERING
+    assert ledger.jobs.retry(1, TO_PACS) is JobState.DELIVERING
     assert deliver(ledger) == 3
     assert state(ledger) == "done"
 
 
 def test_a_destination_that_is_down_delays_only_itself(ledger):
     close(ledger, plan("a"))
-    ledger.finish(ledger.claim("host:0", 60), analysed("a"), {"pacs": ("seg", "sr"), "down": ("sc",)})
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("a"), {"pacs": ("seg", "sr"), "down": ("sc",)})
     assert deliver(ledger, destination="pacs") == 2
     assert deliver(ledger, sent=False, retry_at=time.time() + 60, destination="down") == 1
-    assert ledger.due_deliveries("down") == []
+    assert ledger.deliveries.due_deliveries("down") == []
     assert state(ledger) == "delivering"
-    assert ledger.retry(1, {"pacs": ("seg", "sr"), "down": ("sc",)}) is JobState.DELIVERING
-    assert len(ledger.due_deliveries("down")) == 1
-    assert ledger.due_deliveries("pacs") == []
+    assert ledger.jobs.retry(1, {"pacs": ("seg", "sr"), "down": ("sc",)}) is JobState.DELIVERING
+    assert len(ledger.deliveries.due_deliveries("down")) == 1
+    assert ledger.deliveries.due_deliveries("pacs") == []
 
 
 def test_a_delivery_given_up_is_a_failed_job_that_can_be_retried(ledger):
     close(ledger, plan("a"))
-    ledger.finish(ledger.claim("host:0", 60), analysed("a"), TO_PACS)
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("a"), TO_PACS)
     deliver(ledger, sent=False)
     assert state(ledger) == "failed"
-    assert ledger.retry(1, TO_PACS) is JobState.DELIVERING
+    assert ledger.jobs.retry(1, TO_PACS) is JobState.DELIVERING
     deliver(ledger)
     assert state(ledger) == "done"
 
 
 def test_a_done_job_can_be_sent_again_also_to_a_new_destination(ledger):
     close(ledger, plan("a"))
-    ledger.finish(ledger.claim("host:0", 60), analysed("a"), {})
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("a"), {})
     assert state(ledger) == "done"
-    ledger.retry(1, TO_PACS)
+    ledger.jobs.retry(1, TO_PACS)
     assert deliver(ledger) == 3
-    ledger.retry(1, TO_PACS)
+    ledger.jobs.retry(1, TO_PACS)
     assert deliver(ledger) == 3
 
 
 def test_a_destination_no_longer_configured_does_not_keep_a_job_open(ledger):
     close(ledger, plan("a"))
-    ledger.finish(ledger.claim("host:0", 60), analysed("a"), TO_PACS)
-    ledger.fail_unknown_destinations(["other"])
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("a"), TO_PACS)
+    ledger.deliveries.fail_unknown_destinations(["other"])
     assert state(ledger) == "failed"
     assert "no longer" in queries.list_deliveries(ledger, 1)[0].detail
 
@@ -444,29 +440,31 @@ def test_a_destination_no_longer_configured_does_not_keep_a_job_open(ledger):
 def test_nobody_waits_for_an_object_that_was_never_made(ledger):
     close(ledger, plan("a"))
     wants = {"pacs": ("seg", "pdf"), "pages": ("pdf", "labelmap")}
-    ledger.finish(ledger.claim("host:0", 60), analysed("a"), wants)
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), analysed("a"), wants)
     deliver(ledger)
     assert state(ledger) == "done"
     story = [event.why for event in queries.list_events(ledger, 1)]
     assert "pacs: not sent, for it was not made when the job was analysed: pdf" in story
     assert "pages: not sent, for it was not made when the job was analysed: pdf, labelmap" in story
-    assert ledger.retry(1, {"pages": ("pdf",)}) is JobState.DONE
+    assert ledger.jobs.retry(1, {"pages": ("pdf",)}) is JobState.DONE
 
 
 def test_what_can_not_be_done_says_why(ledger):
     with pytest.raises(LedgerError, match="no such job"):
-        ledger.retry(5, {})
+        ledger.jobs.retry(5, {})
     close(ledger, plan("a"))
     with pytest.raises(LedgerError, match="queued already"):
-        ledger.retry(1, {})
-    ledger.cancel(1)
+        ledger.jobs.retry(1, {})
+    ledger.jobs.cancel(1)
     with pytest.raises(LedgerError, match="superseded already"):
-        ledger.cancel(1)
+        ledger.jobs.cancel(1)
 
 
 def test_verdicts_and_unreadable_files_are_listed(ledger):
     study = close(ledger)
-    ledger.close_study(study, 3, [verdict(accepted=False)], [], {f"00/{STUDY}.2.dcm": "pixel data is cut short"})
+    ledger.studies.close_study(
+        study, 3, [verdict(accepted=False)], [], {f"00/{STUDY}.2.dcm": "pixel data is cut short"}
+    )
     [row] = queries.list_series(ledger, queries.SeriesFilter(accession="A1"))
     assert (row.verdict, row.reason) == ("rejected", "CINE")
     assert queries.list_series(ledger, queries.SeriesFilter(accession="A2")) == []
@@ -475,7 +473,7 @@ def test_verdicts_and_unreadable_files_are_listed(ledger):
 
 
 def test_schema_and_migrations_agree(ledger):
-    with ledger.engine.connect() as connection:
+    with ledger.store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_name": lambda name, *_: name != "study_name"})
         assert compare_metadata(context, Base.metadata) == []
 
@@ -488,16 +486,15 @@ def test_the_revisions_are_those_of_the_migrations():
 def test_a_ledger_of_this_version_is_opened_without_alembic(tmp_path):
     url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     Ledger(url, "test").close()
-    program = (
-        f"import sys; from scarnode.ledger import Ledger; Ledger({url!r}, 'test'); print('alembic' in sys.modules)"
-    )
+    imports = "import sys; from scarnode.ledger.ledger import Ledger"
+    program = f"{imports}; Ledger({url!r}, 'test'); print('alembic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def test_a_newer_ledger_is_refused(tmp_path, database):
     ledger = open_ledger(tmp_path)
-    with ledger.engine.begin() as connection:
+    with ledger.store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     ledger.close()
     with pytest.raises(LedgerError, match="newer scarnode"):
@@ -524,25 +521,25 @@ class Walk(RuleBasedStateMachine):
     @rule()
     def images_arrive(self):
         self.images += 1
-        self.ledger.add_instances([received(self.images)])
+        self.ledger.studies.add_instances([received(self.images)])
 
     @rule()
     def study_goes_quiet(self):
-        for study in self.ledger.quiet_studies(0):
-            newest, _ = self.ledger.study_files(study)
-            self.ledger.close_study(study, newest, [], [plan(str(newest), range(1, newest + 1))])
+        for study in self.ledger.studies.quiet_studies(0):
+            newest, _ = self.ledger.studies.study_files(study)
+            self.ledger.studies.close_study(study, newest, [], [plan(str(newest), range(1, newest + 1))])
 
     @precondition(lambda self: self.images)
     @rule()
     def a_person_corrects(self):
-        newest, _ = self.ledger.study_files(1)
+        newest, _ = self.ledger.studies.study_files(1)
         self.corrections += 1
         planned = correction(f"c{self.corrections}", range(1, newest + 1))
-        self.ledger.close_study(1, newest, [], [plan(str(newest), range(1, newest + 1)), planned])
+        self.ledger.studies.close_study(1, newest, [], [plan(str(newest), range(1, newest + 1)), planned])
 
     @rule()
     def claim(self):
-        if claimed := self.ledger.claim("host:0", 60):
+        if claimed := self.ledger.jobs.claim("host:0", 60):
             self.claims.append(claimed)
 
     @precondition(lambda self: self.claims)
@@ -550,13 +547,13 @@ class Walk(RuleBasedStateMachine):
     def outcome(self, data, what):
         claimed = data.draw(st.sampled_from(self.claims))
         if what in ("finish", "hold"):
-            self.ledger.finish(claimed, analysed(claimed.key, ("X",)), TO_PACS, ("X",) if what == "hold" else ())
+            self.ledger.jobs.finish(claimed, analysed(claimed.key, ("X",)), TO_PACS, ("X",) if what == "hold" else ())
         elif what == "interrupt":
-            self.ledger.interrupt(claimed)
+            self.ledger.jobs.interrupt(claimed)
         elif what == "drop":
-            self.ledger.drop(claimed, "nothing was corrected")
+            self.ledger.jobs.drop(claimed, "nothing was corrected")
         else:
-            self.ledger.fail(claimed, "trouble", 3, permanent=what == "permanent")
+            self.ledger.jobs.fail(claimed, "trouble", 3, permanent=what == "permanent")
 
     @rule(sent=st.booleans())
     def deliveries(self, sent):
@@ -568,12 +565,12 @@ class Walk(RuleBasedStateMachine):
 
     @rule()
     def node_restarts(self):
-        self.ledger.requeue_interrupted("host")
+        self.ledger.jobs.requeue_interrupted("host")
 
     @rule(job=st.integers(1, 4))
     def retry(self, job):
         with suppress(LedgerError):
-            self.ledger.retry(job, TO_PACS)
+            self.ledger.jobs.retry(job, TO_PACS)
 
     @invariant()
     def one_result_per_destination(self):
@@ -585,22 +582,22 @@ class Walk(RuleBasedStateMachine):
     @invariant()
     def a_report_of_failure_goes_out_only_while_its_job_has_failed(self):
         states = {job.job: job.state for job in queries.list_jobs(self.ledger)}
-        for due in self.ledger.due_deliveries("pacs"):
+        for due in self.ledger.deliveries.due_deliveries("pacs"):
             assert states[due.job_id] == ("failed" if "/failed/" in due.path else "delivering")
 
     def teardown(self):
         """Let the node work on in peace: everything must come to an end."""
         self.study_goes_quiet()
-        self.ledger.requeue_interrupted("host")
-        with self.ledger.engine.begin() as connection:
+        self.ledger.jobs.requeue_interrupted("host")
+        with self.ledger.store.engine.begin() as connection:
             connection.execute(text("UPDATE job SET due_at = 0"))
-        while claimed := self.ledger.claim("host:0", 60):
-            self.ledger.finish(claimed, analysed(claimed.key), TO_PACS)
+        while claimed := self.ledger.jobs.claim("host:0", 60):
+            self.ledger.jobs.finish(claimed, analysed(claimed.key), TO_PACS)
         tell(self.ledger)
         deliver(self.ledger)
         assert {job.state for job in queries.list_jobs(self.ledger)} <= {end.value for end in FINAL}
-        assert self.ledger.unreported_failures() == []
-        assert self.ledger.due_deliveries("pacs") == []
+        assert self.ledger.failures.unreported_failures() == []
+        assert self.ledger.deliveries.due_deliveries("pacs") == []
         self.ledger.close()
 
 

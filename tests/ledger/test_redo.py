@@ -16,14 +16,14 @@ pytestmark = pytest.mark.usefixtures("database")
 @pytest.fixture
 def ledger(tmp_path):
     ledger = open_ledger(tmp_path)
-    ledger.add_instances([received(number) for number in (1, 2, 3)])
+    ledger.studies.add_instances([received(number) for number in (1, 2, 3)])
     yield ledger
     ledger.close()
 
 
 def close(ledger, problems=None, verdicts=(), plans=()):
-    newest, _ = ledger.study_files(1)
-    ledger.close_study(1, newest, verdicts, plans, problems)
+    newest, _ = ledger.studies.study_files(1)
+    ledger.studies.close_study(1, newest, verdicts, plans, problems)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def close(ledger, problems=None, verdicts=(), plans=()):
 )
 def test_studies_with_files_that_the_machine_could_not_read_are_searched_again_once(ledger, problem, again):
     close(ledger, {"00/1.2.3.2.dcm": problem})
-    assert ledger.quiet_studies(0) == []
+    assert ledger.studies.quiet_studies(0) == []
     assert do_again(ledger, TO_PACS) == (int(again), 0)
-    assert ledger.quiet_studies(0) == ([1] if again else [])
+    assert ledger.studies.quiet_studies(0) == ([1] if again else [])
     if again:
         assert queries.list_unreadable(ledger) == []
         close(ledger, {"00/1.2.3.2.dcm": "UNREADABLE: the file is gone from the spool"})
@@ -81,7 +81,7 @@ def test_searches_that_the_machine_ended_are_made_again(ledger, detail, again):
 )
 def test_jobs_that_the_machine_failed_are_queued_again(ledger, why, again):
     close(ledger, plans=[plan("a")])
-    ledger.fail(ledger.claim("host:0", 60), why, 3, permanent=True)
+    ledger.jobs.fail(ledger.jobs.claim("host:0", 60), why, 3, permanent=True)
     assert do_again(ledger, TO_PACS) == (0, int(again))
     job = queries.get_job(ledger, 1)
     assert (job.state, job.attempts) == (("queued", 0) if again else ("failed", 1))
@@ -89,6 +89,6 @@ def test_jobs_that_the_machine_failed_are_queued_again(ledger, why, again):
 
 def test_a_study_whose_images_were_removed_is_left_alone(ledger):
     close(ledger, {"00/1.2.3.2.dcm": "UNREADABLE: Input/output error"})
-    with ledger.engine.begin() as connection:
+    with ledger.store.engine.begin() as connection:
         connection.execute(text("UPDATE study SET sources_removed_at = 1"))
     assert do_again(ledger, TO_PACS) == (0, 0)

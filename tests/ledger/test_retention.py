@@ -48,7 +48,7 @@ class House:
         self.results.mkdir(exist_ok=True)
         self.spool = Spool(folder / "spool", floor)
         self.ledger = open_ledger(folder)
-        self.task_locks = TaskLocks(self.ledger.engine)
+        self.task_locks = TaskLocks(self.ledger.store.engine)
         self.disks = DiskWatch(self.ledger, self.spool, {"spool": self.spool.root, "results": self.results})
 
     def close(self) -> None:
@@ -62,24 +62,26 @@ class House:
 
     def receive(self, numbers=range(1, 4), study: str = "1.2.3") -> list[Path]:
         paths = [self.store(number, study) for number in numbers]
-        self.ledger.add_instances([describe(self.spool.root, path) for path in paths])
+        self.ledger.studies.add_instances([describe(self.spool.root, path) for path in paths])
         return paths
 
     def search(self, *plans, verdicts=None) -> None:
-        for study in self.ledger.quiet_studies(0):
-            newest, _ = self.ledger.study_files(study)
-            self.ledger.close_study(study, newest, verdicts or [verdict()], plans)
+        for study in self.ledger.studies.quiet_studies(0):
+            newest, _ = self.ledger.studies.study_files(study)
+            self.ledger.studies.close_study(study, newest, verdicts or [verdict()], plans)
 
     def run(self, key: str) -> None:
-        claimed = self.ledger.claim("host:0", 60)
+        claimed = self.ledger.jobs.claim("host:0", 60)
         (self.results / key).mkdir()
         for kind in ("seg", "sr", "sc"):
             (self.results / key / f"{kind}.dcm").write_bytes(b"result")
-        self.ledger.finish(claimed, analysed(key), TO_PACS)
+        self.ledger.jobs.finish(claimed, analysed(key), TO_PACS)
 
     def deliver(self, sent=True, commit=False) -> int:
-        due = self.ledger.due_deliveries("pacs")
-        self.ledger.report_deliveries([DeliveryReport(one.id, sent, "as it went", None, commit) for one in due])
+        due = self.ledger.deliveries.due_deliveries("pacs")
+        self.ledger.deliveries.report_deliveries(
+            [DeliveryReport(one.id, sent, "as it went", None, commit) for one in due]
+        )
         return len(due)
 
     def clean(self, sources_days=1.0, results_days=1.0, later=LATER, **settings) -> None:
@@ -131,7 +133,7 @@ def test_images_and_results_have_ages_of_their_own_and_0_keeps_for_ever(house):
     assert house.files() == (3, 3)
     house.clean(sources_days=3, results_days=30)
     assert house.files() == (0, 3)
-    assert house.ledger.retry(1, TO_PACS).value == "delivering"  # results are there: they can be sent again
+    assert house.ledger.jobs.retry(1, TO_PACS).value == "delivering"  # results are there: they can be sent again
 
 
 STATES = [
@@ -156,13 +158,13 @@ def test_nothing_goes_that_is_not_through(house, state):
     elif state != "received":
         house.search(plan("a"))
     if state in ("running", "failed"):
-        claimed = house.ledger.claim("host:0", 60)
+        claimed = house.ledger.jobs.claim("host:0", 60)
         if state == "failed":
-            house.ledger.fail(claimed, "no", 1)
+            house.ledger.jobs.fail(claimed, "no", 1)
     elif state == "held":
-        house.ledger.finish(house.ledger.claim("host:0", 60), analysed("a", ("X",)), TO_PACS, ("X",))
+        house.ledger.jobs.finish(house.ledger.jobs.claim("host:0", 60), analysed("a", ("X",)), TO_PACS, ("X",))
     elif state == "nobody takes it":
-        house.ledger.finish(house.ledger.claim("host:0", 60), analysed("a"), {})
+        house.ledger.jobs.finish(house.ledger.jobs.claim("host:0", 60), analysed("a"), {})
     elif state in ("delivering", "not sent", "not committed"):
         house.run("a")
         if state != "delivering":
@@ -210,7 +212,7 @@ def test_with_its_results_still_here_the_job_stands(house):
     delivered(house)
     house.clean(results_days=0)
     house.receive()
-    assert len(house.ledger.study_files(1)[1]) == 3
+    assert len(house.ledger.studies.study_files(1)[1]) == 3
     house.search(plan("a"))
     assert queries.get_job(house.ledger, 1).state == "done"
     assert house.files() == (3, 3)
@@ -220,28 +222,28 @@ def test_removed_images_are_no_part_of_a_later_search(house):
     delivered(house)
     house.clean()
     house.receive([4])
-    assert len(house.ledger.quiet_studies(0)) == 1
-    newest, paths = house.ledger.study_files(1)
+    assert len(house.ledger.studies.quiet_studies(0)) == 1
+    newest, paths = house.ledger.studies.study_files(1)
     assert len(paths) == 1
-    house.ledger.close_study(1, newest, [verdict()], [])
-    assert house.ledger.quiet_studies(0) == []
+    house.ledger.studies.close_study(1, newest, [verdict()], [])
+    assert house.ledger.studies.quiet_studies(0) == []
 
 
 def test_a_person_who_wants_removed_results_again_is_told_how(house):
     delivered(house)
     house.clean()
     with pytest.raises(LedgerError, match="removed from this machine -> Send the study again"):
-        house.ledger.retry(1, TO_PACS)
+        house.ledger.jobs.retry(1, TO_PACS)
     house.receive()
     house.search(plan("a"))
-    house.ledger.fail(house.ledger.claim("host:0", 60), "no", 1)
-    assert house.ledger.retry(1, TO_PACS).value == "queued"
+    house.ledger.jobs.fail(house.ledger.jobs.claim("host:0", 60), "no", 1)
+    assert house.ledger.jobs.retry(1, TO_PACS).value == "queued"
 
 
 def test_an_image_that_comes_again_while_it_is_removed_stays(house, monkeypatch):
     """Stored and answered with Success, but not yet in the ledger, when the janitor deletes the study."""
     delivered(house)
-    mark = house.ledger.mark_removed
+    mark = house.ledger.retention.mark_removed
 
     def marked(*arguments):
         time.sleep(0.02)  # the file system's clock moves on
@@ -252,13 +254,13 @@ def test_an_image_that_comes_again_while_it_is_removed_stays(house, monkeypatch)
         house.ledger.again = [before, after]
         return removal
 
-    monkeypatch.setattr(house.ledger, "mark_removed", marked)
+    monkeypatch.setattr(house.ledger.retention, "mark_removed", marked)
     house.clean()
     again = house.ledger.again
     assert sorted(house.spool) == sorted(again)
-    house.ledger.add_instances([describe(house.spool.root, path) for path in again])
-    assert len(house.ledger.study_files(1)[1]) == 2
-    assert len(house.ledger.quiet_studies(0)) == 1
+    house.ledger.studies.add_instances([describe(house.spool.root, path) for path in again])
+    assert len(house.ledger.studies.study_files(1)[1]) == 2
+    assert len(house.ledger.studies.quiet_studies(0)) == 1
 
 
 def test_oldest_first_and_no_more_than_needed_when_the_disk_is_near_full(tmp_path, monkeypatch):
@@ -337,12 +339,12 @@ def test_killed_between_marking_and_deleting_it_is_finished_at_the_next_start(
     if again:  # the sender was quicker than our restart
         house.store(3)
     registrar = Registrar(house.ledger, house.spool)
-    finish_deleting(house.ledger, house.results)
+    finish_deleting(house.ledger.retention, house.results)
     found = registrar.recover()
     assert (found, *house.files()) == ((1, 1, 0) if again else (0, 0, 0))
     if again:
-        wait_until(lambda: house.ledger.quiet_studies(0), 10, "the image that came again")
-        assert len(house.ledger.study_files(1)[1]) == 1
+        wait_until(lambda: house.ledger.studies.quiet_studies(0), 10, "the image that came again")
+        assert len(house.ledger.studies.study_files(1)[1]) == 1
     registrar.stop()
     house.close()
 

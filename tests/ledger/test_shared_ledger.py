@@ -11,20 +11,28 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from scarnode.ledger import Ledger, queries
+from scarnode.ledger import queries
+from scarnode.ledger.due import trust_no_clock
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import DeliveryReport
 from scarnode.ledger.nodes import LEASE
 from scarnode.ledger.task_locks import TaskLocks
 from scarnode.node.cluster.heartbeat import LOST, Heartbeat
 from scarnode.util import clock
-from tests.ledger.builders import TO_PACS, analysed, open_ledger, plan, received, verdict
+from tests.harness.clock import ShiftedClock
 
+from .builders import TO_PACS, analysed, open_ledger, plan, received, verdict
 from .test_ledger import close, state
 
 
 @pytest.fixture
-def ledgers(shared_url):
-    opened = [Ledger(shared_url, f"test {number}") for number in range(2)]
+def clock_of_ledgers():
+    return ShiftedClock()
+
+
+@pytest.fixture
+def ledgers(shared_url, clock_of_ledgers):
+    opened = [Ledger(shared_url, f"test {number}", clock=clock_of_ledgers) for number in range(2)]
     yield opened
     for ledger in opened:
         ledger.close()
@@ -33,13 +41,13 @@ def ledgers(shared_url):
 def kill_connections(ledger):
     """Cut every other connection to the database, as a server that restarts does."""
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
-    with suppress(DBAPIError), ledger.engine.begin() as connection:
+    with suppress(DBAPIError), ledger.store.engine.begin() as connection:
         connection.execute(text(others + "current_database()"))
 
 
 def test_on_sqlite_a_turn_is_one_threads(tmp_path):
     ledger = open_ledger(tmp_path)
-    task_locks = TaskLocks(ledger.engine)
+    task_locks = TaskLocks(ledger.store.engine)
     with task_locks.turn("a") as one, task_locks.turn("a") as two, task_locks.turn("b") as three:
         assert (one is not None, two, three is not None) == (True, None, True)
         assert not one.is_lost()
@@ -50,7 +58,7 @@ def test_on_sqlite_a_turn_is_one_threads(tmp_path):
 
 @pytest.mark.slow
 def test_a_turn_is_one_processes_and_ends_with_its_connection(ledgers):
-    first, second = (TaskLocks(ledger.engine) for ledger in ledgers)
+    first, second = (TaskLocks(ledger.store.engine) for ledger in ledgers)
     with first.turn("a") as one, second.turn("a") as two, first.turn("a") as three:
         assert (one is not None, two, three) == (True, None, None)
         assert not one.is_lost()
@@ -68,56 +76,54 @@ def test_a_turn_is_one_processes_and_ends_with_its_connection(ledgers):
 
 
 @pytest.mark.slow
-def test_the_jobs_of_a_process_that_gives_no_sign_of_life_are_given_to_others(ledgers, monkeypatch):
+def test_the_jobs_of_a_process_that_gives_no_sign_of_life_are_given_to_others(ledgers, clock_of_ledgers, monkeypatch):
     ledger = ledgers[0]
     close(ledger, plan("a"), plan("b", range(11, 14)))
-    ledger.beat("host-10", "work")
-    ledger.beat("host-1", "work")
-    ledger.claim("host-1:0", 600)
-    ledger.claim("host-10:0", 600)
-    ledger.set_alarm("worker_0_host-1", "no memory")
-    assert ledger.end_lost() == []
-    later = clock.monotonic_time() + LEASE + 1
-    monkeypatch.setattr("scarnode.ledger.nodes.monotonic_time", lambda: later)
-    ledger.beat("host-10", "work")
-    assert ledgers[1].end_lost() == ["host-1"]
-    assert ledgers[1].end_lost() == []
+    ledger.nodes.beat("host-10", "work")
+    ledger.nodes.beat("host-1", "work")
+    ledger.jobs.claim("host-1:0", 600)
+    ledger.jobs.claim("host-10:0", 600)
+    ledger.alarms.set_alarm("worker_0_host-1", "no memory")
+    assert ledger.nodes.end_lost() == []
+    clock_of_ledgers.ahead = LEASE + 1
+    ledger.nodes.beat("host-10", "work")
+    assert ledgers[1].nodes.end_lost() == ["host-1"]
+    assert ledgers[1].nodes.end_lost() == []
     assert (state(ledger, 1), state(ledger, 2)) == ("queued", "running")
     assert "crashed" in queries.get_job(ledger, 1).reason
-    assert ledger.standing_alarms() == set()
-    assert [row.name for row in ledger.members() if row.lost_at is None] == ["host-10"]
-    assert [row.name for row in ledger.missed()] == ["host-1"]
+    assert ledger.alarms.standing_alarms() == set()
+    assert [row.name for row in ledger.nodes.members() if row.lost_at is None] == ["host-10"]
+    assert [row.name for row in ledger.nodes.missed()] == ["host-1"]
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("scarnode.ledger.nodes.HOST", "elsewhere")
-        ledger.beat("elsewhere-1", "work")
-    assert ledger.missed() != [], "that one is not its successor"
-    ledger.beat("host-11", "work")
-    assert ledger.missed() == []
+        ledger.nodes.beat("elsewhere-1", "work")
+    assert ledger.nodes.missed() != [], "that one is not its successor"
+    ledger.nodes.beat("host-11", "work")
+    assert ledger.nodes.missed() == []
 
 
 @pytest.mark.slow
-def test_a_dead_process_is_an_alarm_until_it_is_started_again(ledgers, monkeypatch):
+def test_a_dead_process_is_an_alarm_until_it_is_started_again(ledgers, clock_of_ledgers, monkeypatch):
     ledger = ledgers[0]
-    ledger.beat("host-1", "work")
+    ledger.nodes.beat("host-1", "work")
     monkeypatch.setattr("scarnode.node.cluster.heartbeat.GRACE", -1.0)
     other = Heartbeat(ledger, "host-2", ["deliver"], None, lambda: 60.0)
-    later = clock.monotonic_time() + LEASE + 1
-    with monkeypatch.context() as future:
-        future.setattr("scarnode.ledger.nodes.monotonic_time", lambda: later)
-        other.beat()
-    assert LOST in ledger.standing_alarms()
+    clock_of_ledgers.ahead = LEASE + 1
+    other.beat()
+    clock_of_ledgers.ahead = 0.0
+    assert LOST in ledger.alarms.standing_alarms()
     Heartbeat(ledger, "host-3", ["work"], None, lambda: 60.0)
     other._next = 0.0
     other.beat()
-    assert ledger.standing_alarms() == set()
-    ledger.leave("host-2")
-    assert {row.name for row in ledger.members()} == {"host-1", "host-3"}
+    assert ledger.alarms.standing_alarms() == set()
+    ledger.nodes.leave("host-2")
+    assert {row.name for row in ledger.nodes.members()} == {"host-1", "host-3"}
 
 
 @pytest.mark.slow
 def test_after_an_outage_nobody_is_declared_dead_before_he_could_speak(ledgers, monkeypatch):
     ledger = ledgers[0]
-    ledger.beat("host-1", "work")
+    ledger.nodes.beat("host-1", "work")
     heartbeat = Heartbeat(ledger, "host-2", ["work"], None, lambda: 60.0)
     heartbeat._back -= 3600
     now = time.monotonic()
@@ -132,10 +138,10 @@ def test_after_an_outage_nobody_is_declared_dead_before_he_could_speak(ledgers, 
 @pytest.mark.slow
 def test_what_a_receiver_has_in_hand_keeps_studies_from_being_quiet(ledgers):
     ledger = ledgers[0]
-    assert ledger.receivers_behind() == 0
-    ledger.beat("host-1", "receive", clock.monotonic_time() - 20)
-    ledger.beat("host-2", "receive", clock.monotonic_time())
-    assert ledger.receivers_behind() == pytest.approx(20, abs=2)
+    assert ledger.nodes.receivers_behind() == 0
+    ledger.nodes.beat("host-1", "receive", clock.monotonic_time() - 20)
+    ledger.nodes.beat("host-2", "receive", clock.monotonic_time())
+    assert ledger.nodes.receivers_behind() == pytest.approx(20, abs=2)
 
 
 @pytest.mark.slow
@@ -147,30 +153,30 @@ def test_every_process_goes_by_the_servers_clock(shared_url, monkeypatch):
     monkeypatch.setattr(clock, "_start", clock._start - 5000)
     Heartbeat(ledger, "host-1", ["work"], None, lambda: 60.0).beat()  # found while it runs
     assert clock.monotonic_time() == pytest.approx(time.time(), abs=2)
-    assert ledger.claim("host-1:0", 60) is not None
+    assert ledger.jobs.claim("host-1:0", 60) is not None
     ledger.close()
 
 
 @pytest.mark.slow
 def test_a_start_does_not_hold_up_what_others_do(ledgers):
     ledger = ledgers[0]
-    ledger.add_instances([received(1)])
+    ledger.studies.add_instances([received(1)])
     time.sleep(0.2)
-    ledgers[1].trust_no_clock(60, anew=False)
-    assert len(ledger.quiet_studies(0.2)) == 1
+    trust_no_clock(ledgers[1], 60, anew=False)
+    assert len(ledger.studies.quiet_studies(0.2)) == 1
 
 
 @pytest.mark.slow
 def test_text_that_the_database_does_not_take_is_stored_without_it(ledgers):
     close(ledgers[0], plan("a"))
-    claimed = ledgers[0].claim("host:0", 60)
-    ledgers[0].fail(claimed, "bytes \0 and \ud800 of a header", 1)
+    claimed = ledgers[0].jobs.claim("host:0", 60)
+    ledgers[0].jobs.fail(claimed, "bytes \0 and \ud800 of a header", 1)
     assert queries.get_job(ledgers[0], 1).reason.startswith("bytes  and ? of a header")
 
 
 @pytest.mark.slow
 def test_an_error_does_not_quote_a_row(ledgers):
-    with pytest.raises(DBAPIError) as error, ledgers[0].engine.begin() as connection:
+    with pytest.raises(DBAPIError) as error, ledgers[0].store.engine.begin() as connection:
         connection.execute(text("INSERT INTO study (patient_name) VALUES (:name)"), {"name": "Secret^Patient"})
     assert "Secret" not in str(error.value) + str(error.value.orig)
 
@@ -197,25 +203,25 @@ def test_many_hands_make_every_result_once(shared_url):
     def receive(ledger):
         for number in random.sample(range(studies), 3):
             some = [received(number * 10 + image, f"1.2.{number}") for image in random.sample(range(4), 2)]
-            known = ledger.known_among([one.path for one in some])
-            ledger.add_instances([one for one in some if one.path not in known])
+            known = ledger.studies.known_among([one.path for one in some])
+            ledger.studies.add_instances([one for one in some if one.path not in known])
 
     def search(ledger):
-        for study in ledger.quiet_studies(0):
-            newest, paths = ledger.study_files(study)
-            ledger.close_study(study, newest, [verdict()], [plan(f"{study}-{len(paths)}")])
+        for study in ledger.studies.quiet_studies(0):
+            newest, paths = ledger.studies.study_files(study)
+            ledger.studies.close_study(study, newest, [verdict()], [plan(f"{study}-{len(paths)}")])
 
     def work(ledger):
-        if claimed := ledger.claim("host:0", 0.5):
+        if claimed := ledger.jobs.claim("host:0", 0.5):
             time.sleep(random.uniform(0, 0.02))
-            ledger.finish(claimed, analysed(claimed.key), TO_PACS)
+            ledger.jobs.finish(claimed, analysed(claimed.key), TO_PACS)
 
     def send(ledger):
-        due = ledger.due_deliveries("pacs")
-        ledger.report_deliveries([DeliveryReport(one.id, True, "as it went", None) for one in due])
+        due = ledger.deliveries.due_deliveries("pacs")
+        ledger.deliveries.report_deliveries([DeliveryReport(one.id, True, "as it went", None) for one in due])
 
     def look(ledger):
-        ledger.fail_expired(1000)
+        ledger.jobs.fail_expired(1000)
         queries.list_jobs(ledger)
 
     hands = [

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from scarnode.ledger import Ledger
 from scarnode.ledger.database import files_of
-from scarnode.ledger.ledger import lock_ledger, open_beside_node, upgrade_ledger
+from scarnode.ledger.ledger import Ledger, lock_ledger, open_beside_node, upgrade_ledger
 from scarnode.ledger.sqlite_file import make_private, rescued_copies
 from scarnode.util.errors import LedgerError
 from tests.harness.ledger_locks import locks_on
@@ -37,8 +36,8 @@ def path(tmp_path):
 @pytest.fixture
 def ledger(path):
     ledger = Ledger(url(path), actor="node")
-    ledger.raise_alarm("a", "detail")
-    ledger.changes.version()
+    ledger.alarms.raise_alarm("a", "detail")
+    ledger.store.changes.version()
     yield ledger
     ledger.close()
 
@@ -51,7 +50,7 @@ LOOK = """
 import sys
 from scarnode.ledger.ledger import open_beside_node
 ledger = open_beside_node(sys.argv[1], "cli")
-assert ledger.standing_alarms() == {"a"}, "another ledger"
+assert ledger.alarms.standing_alarms() == {"a"}, "another ledger"
 ledger.close()
 """
 
@@ -61,15 +60,15 @@ def test_no_second_use_in_the_process_drops_its_locks(ledger, path, tmp_path):
     assert before
     other = Ledger(url(path), actor="web")
     make_private(path)
-    other.changes.version()
+    other.store.changes.version()
     other.close()
-    ledger.changes.copy_to(tmp_path / "copy.sqlite")
+    ledger.store.changes.copy_to(tmp_path / "copy.sqlite")
     upgrade_ledger(url(path), "cli")
     open_beside_node(url(path), "cli").close()
     assert locks_on(path) >= before
     in_another_process(LOOK, url(path))
     assert Path(f"{path}-wal").exists()
-    assert ledger.file_fault() == ""
+    assert ledger.store.file_fault() == ""
 
 
 def test_the_copy_before_an_upgrade_drops_no_lock(path):
@@ -100,9 +99,9 @@ upgrade_ledger(url, "cli")
 lock = lock_ledger(url)
 ledger = Ledger(url, "node")
 lock.name(os.stat(sys.argv[1]).st_ino)
-ledger.changes.copy_to(Path(sys.argv[1] + ".copy"))
+ledger.store.changes.copy_to(Path(sys.argv[1] + ".copy"))
 open_beside_node(url, "cli").close()
-assert not ledger.file_fault() and not lock.fault()
+assert not ledger.store.file_fault() and not lock.fault()
 ledger.close()
 assert not opened, opened
 """
@@ -158,15 +157,15 @@ def test_a_file_that_goes_away_is_noticed_at_the_next_transaction(ledger, path, 
     away = file.rename(file.with_name("away"))
     if how == "replaced":
         shutil.copy(away, file)
-    assert how in ledger.file_fault()
-    assert file.name in ledger.file_fault()
-    for use in (lambda: ledger.raise_alarm("b", "lost"), ledger.standing_alarms):
+    assert how in ledger.store.file_fault()
+    assert file.name in ledger.store.file_fault()
+    for use in (lambda: ledger.alarms.raise_alarm("b", "lost"), ledger.alarms.standing_alarms):
         with pytest.raises(OperationalError, match=how):
             use()
     assert file.exists() is (how == "replaced"), "SQLite made no new one"
     away.replace(file)
-    assert ledger.standing_alarms() == {"a"}
-    ledger.raise_alarm("b", "it goes on")
+    assert ledger.alarms.standing_alarms() == {"a"}
+    ledger.alarms.raise_alarm("b", "it goes on")
 
 
 def test_many_threads_find_no_other_ledger_in_its_place(ledger, path):
@@ -177,7 +176,7 @@ def test_many_threads_find_no_other_ledger_in_its_place(ledger, path):
     held = []
     with pytest.raises(OperationalError, match="replaced"):
         for _ in range(3):  # more than the pool has
-            held.append(ledger.engine.raw_connection())
+            held.append(ledger.store.engine.raw_connection())
     for connection in held:
         connection.close()
 
@@ -185,10 +184,10 @@ def test_many_threads_find_no_other_ledger_in_its_place(ledger, path):
 def test_closing_deletes_nothing_of_a_ledger_that_took_the_place(path):
     code = """
 import os, sqlite3, sys
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 ledger = Ledger("sqlite:///" + sys.argv[1], "node")
-ledger.raise_alarm("a", "detail")
-ledger.changes.version()
+ledger.alarms.raise_alarm("a", "detail")
+ledger.store.changes.version()
 os.unlink(sys.argv[1])
 for suffix in ("-wal", "-shm"):
     os.unlink(sys.argv[1] + suffix)
@@ -205,7 +204,7 @@ assert other.execute("SELECT count(*) FROM mine").fetchone() == (0,)
 def test_the_content_is_saved_from_a_ledger_that_was_deleted(ledger, path, tmp_path):
     for file in path.parent.glob("ledger.sqlite*"):
         file.unlink()
-    ledger.changes.copy_to(tmp_path / "saved.sqlite")
+    ledger.store.changes.copy_to(tmp_path / "saved.sqlite")
     assert stat.S_IMODE((tmp_path / "saved.sqlite").stat().st_mode) == 0o600
     with closing(sqlite3.connect(tmp_path / "saved.sqlite")) as saved:
         assert saved.execute("SELECT name FROM alarm").fetchall() == [("a",)]
@@ -213,9 +212,9 @@ def test_the_content_is_saved_from_a_ledger_that_was_deleted(ledger, path, tmp_p
 
 
 def test_our_log_is_not_replayed_into_a_ledger_that_took_the_place(ledger, path, tmp_path):
-    files = files_of(ledger.engine)
+    files = files_of(ledger.store.engine)
     files.remove_log_of_replaced()
-    assert ledger.file_fault() == "", "it is in its place"
+    assert ledger.store.file_fault() == "", "it is in its place"
     other = tmp_path / "other.sqlite"
     with closing(sqlite3.connect(other)) as empty:
         empty.execute("CREATE TABLE mine (x)")
@@ -247,7 +246,7 @@ def test_a_command_does_not_make_a_new_ledger_under_a_node(path):
 
 def test_a_rescued_copy_is_put_back_by_the_next_node_and_no_command_begins_anew(ledger, path):
     copy = path.with_name("ledger.sqlite.rescued-20260101T000000Z")
-    ledger.changes.copy_to(copy)
+    ledger.store.changes.copy_to(copy)
     path.unlink()
     with pytest.raises(LedgerError, match=copy.name):
         open_beside_node(url(path), "cli")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from scarnode.ledger import Ledger, queries
+from scarnode.ledger import queries
 from scarnode.ledger.database import open_engine
+from scarnode.ledger.ledger import Ledger
 from scarnode.util.errors import LedgerError
 from tests.harness.node import ROOT
 
@@ -81,8 +82,8 @@ def test_nothing_is_lost_and_every_job_can_be_read(first, tmp_path):
         assert queries.get_job(ledger, row.job)
         assert queries.list_events(ledger, row.job)
     assert {row.origin for row in listed} == {"network"}
-    assert [job.id for job in ledger.unreported_failures()] == [2]
-    claimed = ledger.claim("host:0", 60)
+    assert [job.id for job in ledger.failures.unreported_failures()] == [2]
+    claimed = ledger.jobs.claim("host:0", 60)
     assert (claimed.id, claimed.correction) == (5, None)
     ledger.close()
     fresh = upgraded(tmp_path / "fresh.sqlite")
@@ -189,7 +190,7 @@ def test_killed_at_any_statement_of_the_upgrade_it_is_upgraded_at_the_next_start
 
 DUE_NOW = """
 import os, sys
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 
 read, write = os.pipe()
 children = []

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from scarnode.config import DestinationSection, NotifySection, Settings, StudySection, TlsSection
-from scarnode.ledger import Ledger, queries
+from scarnode.ledger import queries
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import DeliveryReport
 from scarnode.monitoring.alarm_rules import update_alarms
 from tests.ledger.builders import TO_PACS, analysed, plan, received, verdict
@@ -31,23 +32,23 @@ def settings(destinations=PACS, **notify) -> Settings:
 
 def queue(ledger: Ledger, number: int) -> None:
     study = f"1.2.{number}"
-    ledger.add_instances([received(n, study) for n in range(1, 4)])
-    [found] = ledger.quiet_studies(0)
-    newest, _ = ledger.study_files(found)
-    ledger.close_study(found, newest, [verdict()], [plan(f"job{number}")])
+    ledger.studies.add_instances([received(n, study) for n in range(1, 4)])
+    [found] = ledger.studies.quiet_studies(0)
+    newest, _ = ledger.studies.study_files(found)
+    ledger.studies.close_study(found, newest, [verdict()], [plan(f"job{number}")])
 
 
 def run(ledger: Ledger, number: int, flags: tuple[str, ...] = (), hold: tuple[str, ...] = ()) -> int:
     queue(ledger, number)
-    claimed = ledger.claim("host:0", 60)
-    ledger.finish(claimed, analysed(f"job{number}", flags), TO_PACS, hold)
+    claimed = ledger.jobs.claim("host:0", 60)
+    ledger.jobs.finish(claimed, analysed(f"job{number}", flags), TO_PACS, hold)
     return claimed.id
 
 
 def fail(ledger: Ledger, number: int) -> int:
     queue(ledger, number)
-    claimed = ledger.claim("host:0", 60)
-    ledger.fail(claimed, "of no use", 1, True)
+    claimed = ledger.jobs.claim("host:0", 60)
+    ledger.jobs.fail(claimed, "of no use", 1, True)
     return claimed.id
 
 
@@ -61,7 +62,7 @@ def raised(ledger: Ledger, name: str) -> int:
 
 def age(ledger: Ledger, seconds: float) -> None:
     """Let all that is written down have happened earlier."""
-    with ledger._writing() as session:
+    with ledger.store.writing() as session:
         for column in ("event.at", "job.created_at", "study.last_received_at"):
             table, _, name = column.partition(".")
             session.execute(text(f"UPDATE {table} SET {name} = {name} - :s"), {"s": seconds})
@@ -83,11 +84,11 @@ def test_every_failed_job_is_news_and_its_end_is_none(ledger):
     update_alarms(ledger, settings())
     assert standing(ledger)["failed_jobs"].startswith(f"2 failed for good: job {second}, {first} ")
     assert raised(ledger, "failed_jobs") == 2
-    ledger.cancel(first)
+    ledger.jobs.cancel(first)
     update_alarms(ledger, settings())
     assert standing(ledger)["failed_jobs"].startswith(f"1 failed for good: job {second} ")
     assert raised(ledger, "failed_jobs") == 2
-    ledger.cancel(second)
+    ledger.jobs.cancel(second)
     update_alarms(ledger, settings())
     assert standing(ledger) == {}
 
@@ -117,13 +118,13 @@ def test_a_job_that_waits_too_long(ledger):
 def test_an_old_job_that_was_just_asked_for_again_waits_since_then(ledger):
     job = fail(ledger, 1)
     age(ledger, 10_000)
-    ledger.retry(job, TO_PACS)
+    ledger.jobs.retry(job, TO_PACS)
     update_alarms(ledger, settings())
     assert "queue_age" not in standing(ledger)
 
 
 def test_a_study_that_is_not_searched(ledger):
-    ledger.add_instances([received(1)])
+    ledger.studies.add_instances([received(1)])
     age(ledger, 3000)
     update_alarms(ledger, settings())
     assert standing(ledger) == {}
@@ -133,10 +134,10 @@ def test_a_study_that_is_not_searched(ledger):
 
 
 def refuse(ledger: Ledger) -> None:
-    ledger.report_deliveries(
+    ledger.deliveries.report_deliveries(
         [
             DeliveryReport(due.id, False, "PACS: full. PATIENT^NAME", time.time() - 1)
-            for due in ledger.due_deliveries("pacs")
+            for due in ledger.deliveries.due_deliveries("pacs")
         ]
     )
 
@@ -156,7 +157,9 @@ def test_a_destination_that_does_not_take_results_for_long(ledger):
     update_alarms(ledger, settings(destinations={}))
     assert standing(ledger) == {}, "a destination that is no longer named needs nothing"
     update_alarms(ledger, settings())
-    ledger.report_deliveries([DeliveryReport(due.id, True, "", None) for due in ledger.due_deliveries("pacs")])
+    ledger.deliveries.report_deliveries(
+        [DeliveryReport(due.id, True, "", None) for due in ledger.deliveries.due_deliveries("pacs")]
+    )
     update_alarms(ledger, settings())
     assert standing(ledger) == {}
 

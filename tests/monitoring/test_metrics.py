@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from scarnode.config import DestinationSection, Settings, WebSection
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import DeliveryReport
 from scarnode.ledger.task_locks import TaskLocks
 from scarnode.monitoring import Facts, monitor
@@ -75,7 +75,7 @@ def exposed(watch: Monitor, of: Facts | None = None) -> dict[str, float]:
 
 
 def looked(ledger: Ledger) -> Monitor:
-    watch = Monitor(ledger, lambda: SETTINGS, TaskLocks(ledger.engine))
+    watch = Monitor(ledger, lambda: SETTINGS, TaskLocks(ledger.store.engine))
     watch.look()
     return watch
 
@@ -85,10 +85,10 @@ def test_metrics_tell_what_the_ledger_holds(ledger):
         run(ledger, number, ("FEW_SLICES",) if number else ())
     fail(ledger, 3)
     queue(ledger, 4)
-    due = ledger.due_deliveries("pacs")
-    ledger.report_deliveries([DeliveryReport(due[0].id, True, "", None)])
-    ledger.report_deliveries([DeliveryReport(due[1].id, False, "no", None)])
-    with ledger._writing() as session:
+    due = ledger.deliveries.due_deliveries("pacs")
+    ledger.deliveries.report_deliveries([DeliveryReport(due[0].id, True, "", None)])
+    ledger.deliveries.report_deliveries([DeliveryReport(due[1].id, False, "no", None)])
+    with ledger.store.writing() as session:
         session.execute(text("UPDATE event SET at = at - 100"))
         session.execute(text("UPDATE instance SET calling_ae = 'STRANGER' WHERE id > 10"))
     watch = looked(ledger)
@@ -127,9 +127,9 @@ def test_metrics_tell_what_the_ledger_holds(ledger):
 
 def test_instances_are_counted_on_from_the_last_look_and_anew_after_a_restart(ledger, monkeypatch):
     monkeypatch.setattr(monitor, "SHARE", 1e9)
-    ledger.add_instances([received(number) for number in range(5)])
+    ledger.studies.add_instances([received(number) for number in range(5)])
     watch = looked(ledger)
-    ledger.add_instances([received(number) for number in range(8)])
+    ledger.studies.add_instances([received(number) for number in range(8)])
     watch.look()
     for one in (watch, looked(ledger)):
         assert exposed(one)['scarnode_instances_received_total{calling_ae="SCANNER"}'] == 8
@@ -139,10 +139,10 @@ def test_where_no_sender_is_listed_the_first_ones_have_labels_of_their_own(ledge
     monkeypatch.setattr(monitor, "SHARE", 1e9)
     titles = [f"MR{number}" for number in reversed(range(60))]
     titles[3] = 'A"\n\\B'
-    ledger.add_instances([replace(received(number), calling_ae=title) for number, title in enumerate(titles)])
+    ledger.studies.add_instances([replace(received(number), calling_ae=title) for number, title in enumerate(titles)])
     watch = looked(ledger)
-    ledger.add_instances([replace(received(100 + number), calling_ae="MR59") for number in range(4)])
-    ledger.add_instances([replace(received(200), calling_ae="AAA")])
+    ledger.studies.add_instances([replace(received(100 + number), calling_ae="MR59") for number in range(4)])
+    ledger.studies.add_instances([replace(received(200), calling_ae="AAA")])
     watch.look()
     for one in (watch, looked(ledger)):  # after a restart, too
         found = exposed(one, facts(callers=()))
@@ -157,7 +157,7 @@ def test_where_no_sender_is_listed_the_first_ones_have_labels_of_their_own(ledge
 
 def test_strange_titles_and_former_destinations_make_no_series(ledger):
     run(ledger, 1)
-    with ledger._writing() as session:
+    with ledger.store.writing() as session:
         session.execute(text("UPDATE instance SET calling_ae = 'X' || id"))
         session.execute(text("UPDATE delivery SET destination = 'gone'"))
     series = exposed(looked(ledger))
@@ -244,7 +244,7 @@ def test_the_dashboard_is_one_that_grafana_imports():
 @pytest.fixture
 def client(ledger):
     """Give a client, the watch, and the facts as a dict that the test may change."""
-    watch, changes = Monitor(ledger, lambda: SETTINGS, TaskLocks(ledger.engine)), {}
+    watch, changes = Monitor(ledger, lambda: SETTINGS, TaskLocks(ledger.store.engine)), {}
     app = FastAPI()
     metrics = Metrics(watch, lambda: facts(**changes))
     app.include_router(monitoring_router(metrics.text, lambda: watch.why_not_ready(facts(**changes))))
@@ -281,9 +281,9 @@ def test_health_and_readiness(client):
 def test_a_ledger_that_is_locked_makes_the_node_not_ready_and_metrics_do_not_wait(ledger, monkeypatch):
     monkeypatch.setattr("scarnode.ledger.database.PATIENCE", 0.1)
     watch = looked(ledger)
-    impatient = Ledger(str(ledger.engine.url), actor="test")
+    impatient = Ledger(str(ledger.store.engine.url), actor="test")
     watch._ledger = impatient
-    with ledger.engine.connect() as connection:
+    with ledger.store.engine.connect() as connection:
         connection.execute(text("UPDATE alarm SET detail = ''"))
         watch._written -= monitor.UNWRITTEN
         with pytest.raises(Exception, match="locked"):

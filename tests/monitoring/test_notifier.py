@@ -7,9 +7,11 @@ import json
 import pytest
 
 from scarnode.config import NotifySection, Settings
-from scarnode.ledger import Ledger, queries
+from scarnode.ledger import queries
+from scarnode.ledger.ledger import Ledger
 from scarnode.monitoring import Message, Sending, notifier
 from scarnode.monitoring.notifier import PAUSE, Notifier
+from tests.harness.clock import ManualClock
 from tests.harness.web import http, web_server
 
 
@@ -36,19 +38,9 @@ class Channel:
         return found
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1_000_000.0
-
-    def monotonic_time(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr("scarnode.ledger.notifications.monotonic_time", clock.monotonic_time)
-    return clock
+def clock():
+    return ManualClock()
 
 
 @pytest.fixture
@@ -61,8 +53,8 @@ def channel(monkeypatch):
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", actor="test")
+def ledger(tmp_path, clock):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", actor="test", clock=clock)
     yield ledger
     ledger.close()
 
@@ -74,11 +66,11 @@ def started(ledger: Ledger) -> Notifier:
 def test_raised_and_cleared_are_each_told_once(ledger, channel, clock):
     ours = started(ledger)
     ours.look()
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     for _ in range(3):
         ours.look()
     assert channel.told() == [("disk_spool", "standing", 1)]
-    ledger.clear_alarm("disk_spool")
+    ledger.alarms.clear_alarm("disk_spool")
     clock.now += PAUSE
     for _ in range(3):
         ours.look()
@@ -87,16 +79,16 @@ def test_raised_and_cleared_are_each_told_once(ledger, channel, clock):
 
 def test_what_happens_within_the_pause_is_one_line_of_the_next_message(ledger, channel, clock):
     ours = started(ledger)
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     ours.look()
     channel.told()
     for _ in range(5):
-        ledger.clear_alarm("disk_spool")
-        ledger.raise_alarm("disk_spool", "full again")
+        ledger.alarms.clear_alarm("disk_spool")
+        ledger.alarms.raise_alarm("disk_spool", "full again")
     clock.now += PAUSE - 1
     ours.look()
     assert channel.told() == []
-    ledger.raise_alarm("queue_age", "slow")
+    ledger.alarms.raise_alarm("queue_age", "slow")
     ours.look()
     assert channel.told() == [("queue_age", "standing", 1)], "another alarm has a pause of its own"
     clock.now += 1
@@ -107,20 +99,20 @@ def test_what_happens_within_the_pause_is_one_line_of_the_next_message(ledger, c
 def test_an_alarm_that_came_and_went_unseen_is_told(ledger, channel, clock):
     ours = started(ledger)
     ours.look()
-    ledger.raise_alarm("worker_0", "gone")
-    ledger.clear_alarm("worker_0")
+    ledger.alarms.raise_alarm("worker_0", "gone")
+    ledger.alarms.clear_alarm("worker_0")
     ours.look()
     assert channel.told() == [("worker_0", "over", 1)]
 
 
 def test_a_server_that_is_away_delays_and_loses_nothing(ledger, channel, clock):
     ours = started(ledger)
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     channel.answer = Sending(False, "mail: away.")
     for _ in range(4):
         ours.look()
     assert [row.name for row in queries.list_alarms(ledger)] == ["notify_mail", "disk_spool"]
-    ledger.clear_alarm("disk_spool")
+    ledger.alarms.clear_alarm("disk_spool")
     channel.answer = Sending(True)
     ours.look()
     assert channel.told() == [("disk_spool", "over", 1)]
@@ -130,9 +122,9 @@ def test_a_server_that_is_away_delays_and_loses_nothing(ledger, channel, clock):
 
 def test_a_crash_between_sending_and_noting_tells_it_again(ledger, channel, clock, monkeypatch):
     ours = started(ledger)
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     with monkeypatch.context() as crash:
-        crash.setattr(ledger, "mark_notified", lambda *_: (_ for _ in ()).throw(RuntimeError))
+        crash.setattr(ledger.notifications, "mark_notified", lambda *_: (_ for _ in ()).throw(RuntimeError))
         with pytest.raises(RuntimeError):
             ours.look()
     first = channel.messages[:]
@@ -143,10 +135,10 @@ def test_a_crash_between_sending_and_noting_tells_it_again(ledger, channel, cloc
 
 def test_a_restart_tells_nothing_twice_and_keeps_the_pause(ledger, channel, clock):
     ours = started(ledger)
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     ours.look()
     channel.told()
-    ledger.clear_alarm("disk_spool")
+    ledger.alarms.clear_alarm("disk_spool")
     again = started(ledger)
     again.look()
     assert channel.told() == []
@@ -154,18 +146,18 @@ def test_a_restart_tells_nothing_twice_and_keeps_the_pause(ledger, channel, cloc
     again.look()
     assert channel.told() == [("disk_spool", "over", 0)]
     clock.now -= 10 * PAUSE  # the next start's clock is another one
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     started(ledger).look()
     assert channel.told() == [("disk_spool", "standing", 1)]
 
 
 def test_a_new_channel_is_told_of_what_stands_only(ledger, channel, clock):
     for _ in range(3):
-        ledger.raise_alarm("queue_age", "slow")
-        ledger.clear_alarm("queue_age")
-    ledger.raise_alarm("disk_spool", "full")
-    ledger.raise_alarm("audit_repository", "away")
-    ledger.clear_alarm("audit_repository")
+        ledger.alarms.raise_alarm("queue_age", "slow")
+        ledger.alarms.clear_alarm("queue_age")
+    ledger.alarms.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("audit_repository", "away")
+    ledger.alarms.clear_alarm("audit_repository")
     ours = started(ledger)
     ours.look()
     assert [name for name, _, _ in channel.told()] == ["disk_spool", "audit_repository"]
@@ -174,23 +166,23 @@ def test_a_new_channel_is_told_of_what_stands_only(ledger, channel, clock):
 
 def test_a_partly_refused_message_is_told_of_by_an_alarm(ledger, channel, clock):
     channel.answer = Sending(True, "mail: 1 of 2 recipients refused (550).")
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     started(ledger).look()
     assert [row.name for row in queries.list_alarms(ledger)] == ["notify_mail", "disk_spool"]
 
 
 def test_without_a_channel_nothing_is_written(ledger):
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     ours = started(ledger)
     ours.look()
     ours.look()
     assert (ours.sent, ours.failed) == (0, 0)
-    assert ledger.due_notices("mail", PAUSE), "and it will be told once there is one"
+    assert ledger.notifications.due_notices("mail", PAUSE), "and it will be told once there is one"
 
 
 def test_two_channels_do_not_wait_for_each_other(ledger):
     requests: list[bytes] = []
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     with web_server(http(200), requests=requests) as port:
         notify = NotifySection(
             mail_server="smtp://127.0.0.1:1",

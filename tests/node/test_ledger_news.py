@@ -8,8 +8,7 @@ from contextlib import closing
 import pytest
 
 from scarnode.dicom.scp import ReceivedInstance
-from scarnode.ledger import Ledger
-from scarnode.ledger.data_version import DataVersion
+from scarnode.ledger.ledger import Ledger
 from scarnode.node.ledger_news import EVERY, NAME, LedgerNews
 from scarnode.util.clock import monotonic_time
 from tests.ledger.history import Clock, received
@@ -60,12 +59,12 @@ def tasks(ledger):
 
 
 def by_another_process(ledger, statement):
-    with closing(sqlite3.connect(ledger.engine.url.database)) as database, database:
+    with closing(sqlite3.connect(ledger.store.engine.url.database)) as database, database:
         database.execute(statement)
 
 
 def study(ledger, last_received_at):
-    ledger.add_instances([ReceivedInstance(**received(Clock(monotonic_time()), 1, 1, 1, "MR", 1))])
+    ledger.studies.add_instances([ReceivedInstance(**received(Clock(monotonic_time()), 1, 1, 1, "MR", 1))])
     by_another_process(ledger, f"UPDATE study SET last_received_at = {last_received_at}")
 
 
@@ -74,20 +73,20 @@ def test_tasks_rest_until_anyone_writes(ledger, tasks):
     for _ in range(5):
         tasks.news.look()
     assert tasks.runs == {"task": 1, "other": 1}
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     tasks.news.look(), tasks.news.look()
     assert tasks.runs == {"task": 2, "other": 2}
     by_another_process(ledger, "UPDATE alarm SET detail = 'by a command'")
     tasks.news.look(), tasks.news.look()
     assert tasks.runs == {"task": 3, "other": 3}
-    ledger.standing_alarms()
-    ledger.try_to_write()  # the lock alone changes nothing
+    ledger.alarms.standing_alarms()
+    ledger.store.try_to_write()  # the lock alone changes nothing
     tasks.news.look()
     assert tasks.runs == {"task": 3, "other": 3}
 
 
 def test_what_was_written_while_a_task_ran_is_looked_at(ledger, tasks):
-    tasks.add("task", lambda: ledger.set_alarm("disk_spool", "full"))
+    tasks.add("task", lambda: ledger.alarms.set_alarm("disk_spool", "full"))
     tasks.news.look(), tasks.news.look(), tasks.news.look()
     assert tasks.runs == {"task": 2}
 
@@ -133,8 +132,7 @@ def test_what_is_due_much_later_wakes_nobody(ledger, tasks):
 
 
 def test_of_a_ledger_of_which_nothing_can_be_told_every_task_is_woken_each_time(ledger, tasks, monkeypatch):
-    monkeypatch.setattr(ledger, "changes", DataVersion(ledger.engine))
-    ledger.changes._file = ""
+    monkeypatch.setattr(ledger.store.changes, "_file", "")
     tasks.add("task")
     tasks.news.look()
     assert tasks.runs == {"task": 2}
@@ -143,9 +141,9 @@ def test_of_a_ledger_of_which_nothing_can_be_told_every_task_is_woken_each_time(
 def test_a_task_that_is_gone_is_forgotten_and_may_come_back(ledger, tasks):
     tasks.add("deliver-pacs")
     tasks.remove("deliver-pacs")
-    ledger.raise_alarm("disk_spool", "full")
+    ledger.alarms.raise_alarm("disk_spool", "full")
     tasks.news.look()
     tasks.add("deliver-pacs")
-    ledger.clear_alarm("disk_spool")
+    ledger.alarms.clear_alarm("disk_spool")
     tasks.news.look(), tasks.news.look()
     assert tasks.runs == {"deliver-pacs": 3}

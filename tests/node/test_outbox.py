@@ -46,7 +46,7 @@ class AppState:
         return [queries.get_job(self.ledger, job).state for job in range(1, self.jobs + 1)]
 
     def due(self):
-        return len(self.ledger.due_deliveries("pacs"))
+        return len(self.ledger.deliveries.due_deliveries("pacs"))
 
     def stories(self):
         return [
@@ -133,7 +133,7 @@ def test_attempts_are_capped_and_a_person_may_try_again(app_state, pacs):
     assert "3 of 3 deliveries failed (pacs)" in queries.get_job(app_state.ledger, 1).reason
     destination, _ = pacs()
     for job in (1, 2, 3):
-        app_state.ledger.retry(job, TO_PACS)
+        app_state.ledger.jobs.retry(job, TO_PACS)
     assert app_state.send(destination) == 9
     assert app_state.states() == ["done"] * 3
 
@@ -225,7 +225,7 @@ def test_a_pause_is_capped_and_may_be_a_date_or_nonsense(app_state):
         ("-5", 29, 62),
     ):
         for job in (1, 2, 3):
-            app_state.ledger.retry(job, TO_PACS)
+            app_state.ledger.jobs.retry(job, TO_PACS)
         with web_server(http(503, Retry_After=value)) as port:
             before = time.time()
             app_state.send(WebDestination("pacs", f"http://127.0.0.1:{port}", timeout=5))
@@ -290,7 +290,7 @@ class Clock:
 
 def kept_here(app_state, put_offs, destination, away=lambda: ""):
     """Try to deliver all that waits."""
-    with app_state.ledger.engine.begin() as connection:
+    with app_state.ledger.store.engine.begin() as connection:
         connection.execute(text("UPDATE delivery SET due_at = 0"))
     return deliver_due(app_state.ledger, app_state.results, destination, "SCARNODE", LATER, None, None, put_offs, away)
 

@@ -54,9 +54,9 @@ def test_a_strange_or_missing_file_does_not_keep_the_others_out_of_the_ledger(le
     registrar = Registrar(ledger, spool)
     registrar.add(spool.root / "00" / f"1.2.{'0' * 64}.dcm")
     assert registrar.recover() == 3
-    wait_until(ledger.known_paths, 10, "an instance in the ledger")
+    wait_until(ledger.studies.known_paths, 10, "an instance in the ledger")
     registrar.stop()
-    assert ledger.known_paths() == {str(kept.relative_to(spool.root))}
+    assert ledger.studies.known_paths() == {str(kept.relative_to(spool.root))}
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_a_file_that_a_crash_left_unsynced_is_told_and_never_registered(ledger, 
     spool = Spool(tmp_path / "spool")
     registrar = Registrar(ledger, spool)
     assert registrar.recover() == 2
-    wait_until(lambda: (spool.root / "broken").exists() and ledger.known_paths(), 10, "the registrar")
-    assert ledger.known_paths() == {str(kept.relative_to(spool.root))}
+    wait_until(lambda: (spool.root / "broken").exists() and ledger.studies.known_paths(), 10, "the registrar")
+    assert ledger.studies.known_paths() == {str(kept.relative_to(spool.root))}
     assert list(spool) == [kept]
     assert "not yet answered with Success" in caplog.text
     assert [path.suffix for path in (spool.root / "broken").iterdir()] == [".part"]
     registrar.add(store(spool, tmp_path / "again", 1))  # the sender had no answer: it sends it again
-    wait_until(lambda: len(ledger.known_paths()) == 2, 10, "the instance in the ledger")
+    wait_until(lambda: len(ledger.studies.known_paths()) == 2, 10, "the instance in the ledger")
     assert lost.read_bytes() == whole
     registrar.stop()
     spool.close()
@@ -108,11 +108,11 @@ def test_versions_of_an_instance_in_two_transfer_syntaxes_are_found_by_a_start_a
     spool = Spool(tmp_path / "spool")
     registrar = Registrar(ledger, spool)
     assert registrar.recover() == 2
-    wait_until(lambda: len(ledger.known_paths()) == 2, 10, "both")
+    wait_until(lambda: len(ledger.studies.known_paths()) == 2, 10, "both")
     assert registrar.recover() == 0
-    [study] = ledger.quiet_studies(0)
-    ledger.close_study(study, ledger.study_files(study)[0], [], [])
-    removal = ledger.mark_removed(study, time.time() + 1, None, "a test")
+    [study] = ledger.studies.quiet_studies(0)
+    ledger.studies.close_study(study, ledger.studies.study_files(study)[0], [], [])
+    removal = ledger.retention.mark_removed(study, time.time() + 1, None, "a test")
     assert {name for name, _ in removal.sources} == {str(path.relative_to(spool.root)) for path in paths}
     assert spool.store(replace(versions[1], calling_ae="ANOTHER")) == paths[1]
     assert registrar.recover() == 1, "the one that was removed goes, the one that came again does not"
@@ -126,20 +126,20 @@ def test_what_is_not_yet_in_the_ledger_is_accounted_for(ledger, spool, tmp_path,
     paths = [store(spool, tmp_path / "in", number) for number in (1, 2)]
     an_hour_ago = time.time() - 3600
     os.utime(paths[0], (an_hour_ago, an_hour_ago))
-    real, locked = ledger.add_instances, [True]
+    real, locked = ledger.studies.add_instances, [True]
 
     def add_instances(received):
         if locked[0]:
             raise OperationalError("INSERT", {}, Exception("database is locked"))
         real(received)
 
-    monkeypatch.setattr(ledger, "add_instances", add_instances)
+    monkeypatch.setattr(ledger.studies, "add_instances", add_instances)
     registrar = Registrar(ledger, spool)
     assert registrar.caught_up_to() == pytest.approx(time.time(), abs=5)
     assert registrar.recover() == 2
     assert registrar.caught_up_to() == pytest.approx(an_hour_ago, abs=1)
     locked[0] = False
-    wait_until(lambda: len(ledger.known_paths()) == 2, 10, "the instances in the ledger")
+    wait_until(lambda: len(ledger.studies.known_paths()) == 2, 10, "the instances in the ledger")
     wait_until(lambda: time.time() - registrar.caught_up_to() < 5, 5, "the registrar's rest")
     registrar.stop()
 
@@ -156,10 +156,10 @@ def test_what_came_before_the_disk_went_away_is_registered_when_it_is_back(ledge
     wait_until(put_offs.in_words, 10, "the alarm's words")
     assert "registration of image 1: No such file or directory" in put_offs.in_words()
     time.sleep(1.5)
-    assert ledger.known_paths() == set()
+    assert ledger.studies.known_paths() == set()
     assert registrar.caught_up_to() < before + 1, "a study whose images wait is not quiet"
     (tmp_path / "away").rename(spool.root)
-    wait_until(lambda: len(ledger.known_paths()) == 2, 20, "the instances in the ledger")
+    wait_until(lambda: len(ledger.studies.known_paths()) == 2, 20, "the instances in the ledger")
     wait_until(lambda: put_offs.in_words() == "", 5, "the end of the alarm")
     registrar.stop()
 
@@ -179,9 +179,9 @@ def test_one_file_that_the_disk_can_not_read_does_not_hold_up_the_others(ledger,
     registrar = Registrar(ledger, spool, put_offs)
     registrar.add(bad)
     registrar.add(good)
-    wait_until(ledger.known_paths, 10, "the good one in the ledger")
+    wait_until(ledger.studies.known_paths, 10, "the good one in the ledger")
     assert put_offs.in_words() == "put off by faults of the system: 1 (registration of image 1: Input/output error)"
     wait_until(lambda: time.time() - registrar.caught_up_to() < 1, 10, "the searches of other studies")
     monkeypatch.undo()
-    wait_until(lambda: len(ledger.known_paths()) == 2, 20, "the other")
+    wait_until(lambda: len(ledger.studies.known_paths()) == 2, 20, "the other")
     registrar.stop()

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from scarnode.config import LedgerSection, NodeSection, Settings, SpoolSection, TlsSection
 from scarnode.doctor.machine import check_ledger
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.node.node import Node
 from scarnode.node.roles import ROLES, Receiver, Runtime
 from scarnode.node.worker import Worker
@@ -65,13 +65,13 @@ def test_each_role_has_its_tasks_and_all_share_one_spool(tmp_path, monkeypatch):
             assert node.facts().roles == node.runtime.roles
         assert set(roles.values()) <= everything._tasks().keys()
         assert len({node.runtime.owner for node in (*nodes, everything)}) == 4
-        assert [row.roles for row in everything.ledger.members()].count("receive,work,deliver") == 1
+        assert [row.roles for row in everything.ledger.nodes.members()].count("receive,work,deliver") == 1
         with pytest.raises(SpoolError, match="another scarnode"):
             Node(settings(tmp_path, ledger=LedgerSection(url=f"sqlite:///{tmp_path / 'other.sqlite'}")))
         for node in (*nodes, everything):
             node.stop()
         ledger = Ledger(url, "test")
-        assert ledger.members() == []
+        assert ledger.nodes.members() == []
         ledger.close()
 
 
@@ -83,7 +83,7 @@ def test_what_the_doctor_says_of_a_ledger_on_a_server(tmp_path):
         ledger = Ledger(of.ledger.url, "test")
         assert check_ledger(of).state == "ok"
         for version, state in (("0003", "warning"), ("9999", "fail")):
-            with ledger.engine.begin() as connection:
+            with ledger.store.engine.begin() as connection:
                 connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
             assert check_ledger(of).state == state
         ledger.close()

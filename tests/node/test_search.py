@@ -54,7 +54,7 @@ def receive(spool, ledger, paths):
         incoming = Incoming(
             dataset.SOPClassUID, dataset.SOPInstanceUID, meta.TransferSyntaxUID, "SCANNER", "SCARNODE", body
         )
-        ledger.add_instances([describe(spool.root, spool.store(incoming))])
+        ledger.studies.add_instances([describe(spool.root, spool.store(incoming))])
 
 
 def test_a_stack_becomes_a_job_whose_paths_are_the_spools(spool, ledger, tmp_path):
@@ -63,9 +63,9 @@ def test_a_stack_becomes_a_job_whose_paths_are_the_spools(spool, ledger, tmp_pat
     search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
     [job] = queries.list_jobs(ledger)
     assert (job.state, job.slices) == ("queued", 5)
-    stack = ledger.claim("host:0", 60).stack
+    stack = ledger.jobs.claim("host:0", 60).stack
     assert all(not frame.path.is_absolute() and (spool.root / frame.path).is_file() for frame in stack.frames)
-    assert ledger.quiet_studies(0) == []
+    assert ledger.studies.quiet_studies(0) == []
 
 
 def test_a_study_that_ends_the_node_does_so_a_few_times_and_is_then_left_alone(spool, ledger, tmp_path, monkeypatch):
@@ -79,7 +79,7 @@ def test_a_study_that_ends_the_node_does_so_a_few_times_and_is_then_left_alone(s
 
     monkeypatch.setattr(room, "find_stacks", death)
     starts = 0
-    while ledger.quiet_studies(0):
+    while ledger.studies.quiet_studies(0):
         starts += 1
         assert starts <= 20, "it is searched for ever"
         with suppress(SystemExit):
@@ -114,7 +114,7 @@ def test_a_search_that_fails_is_written_down_and_not_repeated_for_ever(spool, le
     [row] = queries.list_series(ledger)
     assert row.reason == "SEARCH_FAILED"
     assert "the disk does not answer" in row.detail
-    assert ledger.quiet_studies(0) == []
+    assert ledger.studies.quiet_studies(0) == []
 
 
 def lge(spool, ledger, tmp_path, slices=5):
@@ -127,7 +127,7 @@ def put_off(spool, ledger, tmp_path, number):
     with pytest.raises(SystemFaultError) as caught:
         search_study(ledger, spool.root, tmp_path / "results", 1, Rules(), "f" * 64, "settings")
     assert caught.value.number == number
-    assert ledger.quiet_studies(0) == [1], "it counts as searched"
+    assert ledger.studies.quiet_studies(0) == [1], "it counts as searched"
     assert queries.list_series(ledger) == []
     assert queries.list_unreadable(ledger) == []
     assert queries.list_jobs(ledger) == []
@@ -185,7 +185,7 @@ def test_a_file_that_is_gone_for_good_has_a_reason_and_the_others_are_searched(s
     [row] = queries.list_unreadable(ledger)
     assert row.problem == "UNREADABLE: the file is gone from the spool"
     assert [job.slices for job in queries.list_jobs(ledger)] == [4]
-    assert ledger.quiet_studies(0) == []
+    assert ledger.studies.quiet_studies(0) == []
 
 
 def test_a_seg_that_the_machine_can_not_read_puts_the_search_off(spool, ledger, tmp_path, seg, monkeypatch):
@@ -220,7 +220,7 @@ def origins(ledger):
 
 
 def search(ledger, spool, tmp_path):
-    [study] = ledger.quiet_studies(0)
+    [study] = ledger.studies.quiet_studies(0)
     search_study(ledger, spool.root, tmp_path / "results", study, Rules(), "f" * 64, "settings")
 
 
@@ -257,7 +257,7 @@ def test_our_own_seg_is_known_and_a_change_under_its_uid_is_refused(spool, ledge
     own = save(ours, tmp_path / "results" / "seg.dcm")
     numbers = Measurements(1.0, 2.0, 3.0, 3.0, 1.1, 3.2, 33.3, None, None, ())
     file = ResultFile("seg", ours.SOPClassUID, ours.SOPInstanceUID, ours.SeriesInstanceUID, own.name)
-    ledger.finish(ledger.claim("host:0", 60), Analysed((file,), numbers, (), 1.0), {})
+    ledger.jobs.finish(ledger.jobs.claim("host:0", 60), Analysed((file,), numbers, (), 1.0), {})
     receive(spool, ledger, [own])
     search(ledger, spool, tmp_path)
     assert reasons(ledger) == {"OWN_RESULT", "LGE_SHORT_AXIS"}

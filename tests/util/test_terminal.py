@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from tests.dicom.scp.builders import instance
 from tests.ledger.builders import STUDY, plan, received, verdict
 
@@ -22,10 +22,10 @@ def test_tables_show_it_as_text(attack, scarnode, tmp_path):
     config = tmp_path / "config.ini"
     config.write_text("[ledger]\nurl = sqlite:///l.sqlite\n[spool]\npath = spool\n")
     ledger = Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}", "test")
-    ledger.add_instances([replace(received(n), patient_id=attack, patient_name=attack) for n in range(1, 5)])
+    ledger.studies.add_instances([replace(received(n), patient_id=attack, patient_name=attack) for n in range(1, 5)])
     hostile = replace(verdict(), description=attack, detail=attack)
-    ledger.close_study(1, 4, [hostile], [plan("a", range(1, 4))], {f"00/{STUDY}.2.dcm": attack})
-    ledger.fail(ledger.claim("h:0", 60), attack, 3, permanent=True)
+    ledger.studies.close_study(1, 4, [hostile], [plan("a", range(1, 4))], {f"00/{STUDY}.2.dcm": attack})
+    ledger.jobs.fail(ledger.jobs.claim("h:0", 60), attack, 3, permanent=True)
     ledger.close()
     (tmp_path / "spool" / "00").mkdir(parents=True)
     instance(PatientID=attack, PatientName=attack).save_as(

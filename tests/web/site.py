@@ -16,7 +16,7 @@ from pydicom import dcmread
 
 from scarnode.config import DestinationSection, LedgerSection, ResultsSection, Settings, SpoolSection, WebSection
 from scarnode.dicom.scp import ReceivedInstance
-from scarnode.ledger import Ledger
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import Analysed, PlannedJob
 from scarnode.ledger.results import provenance_of, write_results
 from scarnode.phantom import PhantomSettings, make_phantom
@@ -104,20 +104,22 @@ def walked(ledger: Ledger, settings: Settings, folder: Path, seed: int = 3, flag
     )
     spool, results = settings.spool.path, settings.results.path
     paths = write_dicom(phantom, spool / f"{seed:02x}")
-    ledger.add_instances([_received(path, spool) for path in paths])
-    [study] = ledger.quiet_studies(0)
-    newest, names = ledger.study_files(study)
+    ledger.studies.add_instances([_received(path, spool) for path in paths])
+    [study] = ledger.studies.quiet_studies(0)
+    newest, names = ledger.studies.study_files(study)
     found = find_stacks([spool / name for name in names], settings.recognition)
     plan = _plan(found.stacks[0], spool, MODEL.sha256, settings.digest())
-    ledger.close_study(study, newest, found.series, [plan])
-    claimed = ledger.claim("host:0", 600)
+    ledger.studies.close_study(study, newest, found.series, [plan])
+    claimed = ledger.jobs.claim("host:0", 600)
     stack = found.stacks[0]
     volume = read_volume(stack)
     segmentation = Segmentation(phantom.label.astype(np.uint8), (32.0, 32.0), MODEL, flags, right_ventricle=3.0)
     measurements = measure(stack, volume, segmentation)
     objects = build_results(stack, volume, segmentation, measurements, provenance_of(claimed))
     files = write_results(objects, results, claimed.key)
-    ledger.finish(claimed, Analysed(files, measurements, flags, 1.5), settings.objects(), settings.study.hold_flags)
+    ledger.jobs.finish(
+        claimed, Analysed(files, measurements, flags, 1.5), settings.objects(), settings.study.hold_flags
+    )
     return claimed.id
 
 

@@ -168,7 +168,7 @@ def test_an_ipv6_network_is_one_address(tmp_path: Path, cheap):
 @contextmanager
 def node_pages(folder: Path, **web: object) -> Iterator[str]:
     """Serve pages with metrics and health, as the node does; give the address."""
-    from scarnode.ledger import Ledger
+    from scarnode.ledger.ledger import Ledger
 
     settings = site_settings(folder, **web)
     router = monitoring_router(lambda: b"scarnode_up 1\n", list)

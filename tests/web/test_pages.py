@@ -11,8 +11,8 @@ from PIL import Image
 
 from scarnode import RESEARCH_USE
 from scarnode.ledger import queries
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import DeliveryReport
-from scarnode.ledger.reception import Reception
 from scarnode.pipeline.stack import SeriesVerdict, Verdict
 from tests.ledger.builders import STUDY, received, verdict
 from tests.web.site import Site, served, walked
@@ -163,8 +163,8 @@ def test_what_retention_removed_is_said(tmp_path):
         walked(site.ledger, site.settings, tmp_path, seed=5)
         browser = site.browser()
         assert "/jobs/1/slices/0.png" in get(site, browser, "/jobs/1").text
-        due = site.ledger.due_deliveries("pacs")
-        site.ledger.report_deliveries([DeliveryReport(row.id, True, "Success", None) for row in due])
+        due = site.ledger.deliveries.due_deliveries("pacs")
+        site.ledger.deliveries.report_deliveries([DeliveryReport(row.id, True, "Success", None) for row in due])
         shutil.rmtree(site.settings.spool.path)
         mark_removed(site.ledger)
         words = text_of(get(site, browser, "/jobs/1").text)
@@ -179,8 +179,8 @@ def test_what_retention_removed_is_said(tmp_path):
         assert "Its files were removed from this machine since" in text_of(get(site, browser, "/studies/1").text)
 
 
-def mark_removed(ledger: Reception) -> None:
-    with ledger._writing() as session:
+def mark_removed(ledger: Ledger) -> None:
+    with ledger.store.writing() as session:
         connection = session.connection()
         for table, column in (("study", "sources_removed_at"), ("instance", "removed_at"), ("result", "removed_at")):
             connection.exec_driver_sql(f"UPDATE {table} SET {column} = 1790000000")
@@ -208,10 +208,10 @@ CASES = {
 def test_why_there_is_no_result(tmp_path, name):
     verdicts, answer = CASES[name]
     with served(tmp_path) as site:
-        site.ledger.add_instances([received(number) for number in range(1, 4)])
+        site.ledger.studies.add_instances([received(number) for number in range(1, 4)])
         if verdicts is not None:
-            newest, _ = site.ledger.study_files(1)
-            site.ledger.close_study(1, newest, verdicts, [])
+            newest, _ = site.ledger.studies.study_files(1)
+            site.ledger.studies.close_study(1, newest, verdicts, [])
         browser = site.browser()
         words = text_of(get(site, browser, "/studies/1").text)
         assert answer in words
@@ -226,9 +226,9 @@ def test_why_there_is_no_result(tmp_path, name):
 
 def test_unreadable_files_are_named(tmp_path):
     with served(tmp_path) as site:
-        site.ledger.add_instances([received(number) for number in range(1, 4)])
-        newest, [path, *_] = site.ledger.study_files(1)
-        site.ledger.close_study(1, newest, [], [], problems={path: "TRUNCATED_HEADER: ends early"})
+        site.ledger.studies.add_instances([received(number) for number in range(1, 4)])
+        newest, [path, *_] = site.ledger.studies.study_files(1)
+        site.ledger.studies.close_study(1, newest, [], [], problems={path: "TRUNCATED_HEADER: ends early"})
         browser = site.browser()
         words = text_of(get(site, browser, "/studies/1").text)
         assert "No result: none of its files can be read." in words
@@ -284,9 +284,11 @@ def test_many_jobs_are_paged(tmp_path):
 def many_jobs(site: Site, count: int) -> None:
     from tests.ledger.builders import plan
 
-    site.ledger.add_instances([received(number) for number in range(1, 4)])
-    newest, _ = site.ledger.study_files(1)
-    site.ledger.close_study(1, newest, [], [plan(f"k{number}", range(number, number + 1)) for number in range(count)])
+    site.ledger.studies.add_instances([received(number) for number in range(1, 4)])
+    newest, _ = site.ledger.studies.study_files(1)
+    site.ledger.studies.close_study(
+        1, newest, [], [plan(f"k{number}", range(number, number + 1)) for number in range(count)]
+    )
 
 
 def test_what_a_header_says_is_text(tmp_path):
@@ -294,12 +296,14 @@ def test_what_a_header_says_is_text(tmp_path):
 
     evil = "<script>alert(1)</script>&\"'>"
     with served(tmp_path) as site:
-        site.ledger.add_instances([replace(received(1), patient_name=evil, patient_id=evil, calling_ae=evil[:16])])
-        newest, _ = site.ledger.study_files(1)
+        site.ledger.studies.add_instances(
+            [replace(received(1), patient_name=evil, patient_id=evil, calling_ae=evil[:16])]
+        )
+        newest, _ = site.ledger.studies.study_files(1)
         bad = SeriesVerdict(STUDY, evil, Verdict.REJECTED, evil, evil, 0, 1, evil, evil)
         from tests.ledger.builders import plan
 
-        site.ledger.close_study(1, newest, [bad], [plan("a")])
+        site.ledger.studies.close_study(1, newest, [bad], [plan("a")])
         browser = site.browser()
         for path in ("/", "/jobs", "/jobs/1", "/studies/1"):
             page = get(site, browser, path).text

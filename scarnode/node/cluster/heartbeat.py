@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from scarnode.ledger.due import trust_no_clock
 from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.nodes import LEASE
 from scarnode.ledger.postgres import database_clock
@@ -60,21 +61,21 @@ class Heartbeat:
         self._caught_up_to, self._longest_pause = caught_up_to, longest_pause
         self._last = self._back = time.monotonic()
         self._next = 0.0
-        ledger.beat(name, self._roles, caught_up_to() if caught_up_to else None)
+        ledger.nodes.beat(name, self._roles, caught_up_to() if caught_up_to else None)
 
     def beat(self) -> None:
         """Return a sign of life, and look at the others now and then; called every second."""
         now = time.monotonic()
         if now - self._last > GAP:
             self._back = now
-        self._ledger.beat(self._name, self._roles, self._caught_up_to() if self._caught_up_to else None)
+        self._ledger.nodes.beat(self._name, self._roles, self._caught_up_to() if self._caught_up_to else None)
         self._last = now
         if now < self._next:
             return
         self._next = now + LOOK
         self._keep_clock()
         if self.sure():
-            for dead in self._ledger.end_lost():
+            for dead in self._ledger.nodes.end_lost():
                 log.error("%s gives no sign of life for %g s: what it had in hand is taken over", dead, LEASE)
         self._tell_lost()
 
@@ -83,7 +84,7 @@ class Heartbeat:
         if self._caught_up_to and self._caught_up_to() < monotonic_time() - GAP:
             return  # there is something that others have to register
         with suppress(SQLAlchemyError):
-            self._ledger.leave(self._name)
+            self._ledger.nodes.leave(self._name)
 
     def sure(self) -> bool:
         """Return whether the ledger was there long enough for everyone alive to say so."""
@@ -91,16 +92,16 @@ class Heartbeat:
         return now - self._back > GRACE and now - self._last <= GAP
 
     def _keep_clock(self) -> None:
-        difference = database_clock(self._ledger.engine) - monotonic_time()
+        difference = database_clock(self._ledger.store.engine) - monotonic_time()
         if abs(difference) <= DRIFT:
             return
         align(monotonic_time() + difference)
         if abs(difference) > JUMP:
             log.warning("the clock of the ledger's server was set by %.0f s", difference)
             self._back = time.monotonic()
-            self._ledger.trust_no_clock(self._longest_pause())
+            trust_no_clock(self._ledger, self._longest_pause())
 
     def _tell_lost(self) -> None:
-        names = ", ".join(f"{row.name} ({row.roles})" for row in self._ledger.missed())
+        names = ", ".join(f"{row.name} ({row.roles})" for row in self._ledger.nodes.missed())
         told = f"died and was not started again: {names}" if names else ""
-        self._ledger.set_alarm(LOST, told, lambda _former, _detail: False)
+        self._ledger.alarms.set_alarm(LOST, told, lambda _former, _detail: False)

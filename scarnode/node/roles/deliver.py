@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from scarnode.config.local_node import make_link
+from scarnode.ledger.due import trust_no_clock
 from scarnode.ledger.model import FailedJob
 from scarnode.ledger.redo import do_again
 from scarnode.ledger.retention import finish_deleting
@@ -74,10 +75,10 @@ class Coordinator:
     def recover(self) -> int:
         """Take up what the last run left, and end what config.ini no longer asks for."""
         runtime = self._runtime
-        runtime.ledger.trust_no_clock(runtime.settings.deliver.max_delay_seconds, anew=not runtime.shared)
+        trust_no_clock(runtime.ledger, runtime.settings.deliver.max_delay_seconds, anew=not runtime.shared)
         self._end_what_is_gone()
         do_again(runtime.ledger, runtime.objects)
-        finish_deleting(runtime.ledger, runtime.settings.results.path)
+        finish_deleting(runtime.ledger.retention, runtime.settings.results.path)
         return 0
 
     def tasks(self) -> Tasks:
@@ -111,8 +112,8 @@ class Coordinator:
             self._web.stop()
 
     def _end_what_is_gone(self) -> None:
-        self._runtime.ledger.fail_unknown_destinations(list(self._runtime.settings.destinations))
-        self._runtime.ledger.end_unasked_commitments(list(self._runtime.committing))
+        self._runtime.ledger.deliveries.fail_unknown_destinations(list(self._runtime.settings.destinations))
+        self._runtime.ledger.commitments.end_unasked_commitments(list(self._runtime.committing))
 
     def _search(self) -> bool:
         """Search the studies that went quiet; one that waits for a registrar is not. Give whether all were searched."""
@@ -120,20 +121,20 @@ class Coordinator:
         whole = True
         behind = max(0.0, monotonic_time() - self._caught_up_to())
         if runtime.shared:
-            behind = max(behind, runtime.ledger.receivers_behind())
+            behind = max(behind, runtime.ledger.nodes.receivers_behind())
             if not runtime.sure():
                 return False
         if runtime.disks.away("spool"):  # an alarm says so
             return False
         waiting = runtime.put_offs.waiting(SEARCH)
-        for study_id in runtime.ledger.quiet_studies(settings.study.quiet_seconds + behind, besides=waiting):
+        for study_id in runtime.ledger.studies.quiet_studies(settings.study.quiet_seconds + behind, besides=waiting):
             if runtime.stopping.is_set():
                 return False
             with runtime.task_locks.turn(study_lock_of(study_id)) as mine:
                 if mine is None:
                     whole = False  # another searches it, or deletes its files
                     continue
-                if not runtime.ledger.is_unsearched(study_id):
+                if not runtime.ledger.studies.is_unsearched(study_id):
                     continue
                 if not self._search_one(study_id):
                     whole = False
@@ -172,7 +173,7 @@ class Coordinator:
         """
         runtime = self._runtime
         waiting = runtime.put_offs.waiting(REPORT)
-        for job in runtime.ledger.unreported_failures(besides=self._untellable | waiting):
+        for job in runtime.ledger.failures.unreported_failures(besides=self._untellable | waiting):
             if runtime.stopping.is_set() or runtime.disks.work_waits():
                 return False
             with runtime.task_locks.turn(f"failure-{job.id}") as mine:
@@ -195,7 +196,7 @@ class Coordinator:
             self._untellable.add(job.id)
             return True
         runtime.put_offs.over(REPORT, job.id)
-        runtime.ledger.report_failure(job.id, files, runtime.objects)
+        runtime.ledger.failures.report_failure(job.id, files, runtime.objects)
         log.info("job %d: failed for good, reported", job.id)
         runtime.wake("deliver")
         return True
@@ -250,5 +251,5 @@ class Coordinator:
             return
         with runtime.task_locks.turn(f"pull-{name}") as mine:
             if mine and nightly.due_now(rule, runtime.ledger):
-                link = make_link(settings, runtime.ledger.arrived, rule.source)
+                link = make_link(settings, runtime.ledger.pulls.arrived, rule.source)
                 nightly.run_rule(rule, link, runtime.ledger, runtime.stopping)

@@ -82,7 +82,7 @@ class Receiver:
         """Register the files that the ledger does not know."""
         if not self._runtime.shared:
             return self.registrar.recover()
-        self._lost_at = self._runtime.ledger.lost_receiver_at()
+        self._lost_at = self._runtime.ledger.nodes.lost_receiver_at()
         return self.registrar.adopt(IN_HAND)  # what came later is a live receiver's, or told of when one is found dead
 
     def tasks(self) -> Tasks:
@@ -120,7 +120,7 @@ class Receiver:
 
     def _adopt(self) -> None:
         """Register what a receiver that died had stored and not registered."""
-        now, lost_at = time.monotonic(), self._runtime.ledger.lost_receiver_at()
+        now, lost_at = time.monotonic(), self._runtime.ledger.nodes.lost_receiver_at()
         if lost_at > self._lost_at:
             self._lost_at = lost_at
             self._adopted += [now, now + AGAIN]

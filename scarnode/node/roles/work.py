@@ -51,7 +51,7 @@ class Workers:
     def recover(self) -> int:
         """Put back the jobs that were running when this machine's node ended without a word."""
         # on a server the others have done so, or will once this process's predecessor was silent for long enough
-        return 0 if self._runtime.shared else self._runtime.ledger.requeue_interrupted(self._runtime.host)
+        return 0 if self._runtime.shared else self._runtime.ledger.jobs.requeue_interrupted(self._runtime.host)
 
     def tasks(self) -> Tasks:
         """Return what is to be done again and again."""
@@ -93,14 +93,14 @@ class Workers:
         runtime = self._runtime
         while not runtime.stopping.is_set() and not runtime.disks.work_waits() and self._ready(slot, worker):
             limit = runtime.settings.segment.time_limit_seconds
-            claimed = runtime.ledger.claim(f"{runtime.owner}:{slot}", limit + LEASE_MARGIN)
+            claimed = runtime.ledger.jobs.claim(f"{runtime.owner}:{slot}", limit + LEASE_MARGIN)
             if claimed is None:
                 return True
             try:
                 outcome: Analysed | Failure | Nothing | PutOff = worker.run(claimed)
             except WorkerError as death:
                 if runtime.stopping.is_set():
-                    runtime.ledger.interrupt(claimed)
+                    runtime.ledger.jobs.interrupt(claimed)
                     return False
                 log.error("job %d: %s", claimed.id, death)
                 outcome = Failure(str(death), permanent=False)
@@ -123,14 +123,14 @@ class Workers:
         runtime = self._runtime
         segment, study = runtime.settings.segment, runtime.settings.study
         if isinstance(outcome, PutOff):
-            runtime.ledger.postpone(claimed, outcome.why, pause)
+            runtime.ledger.jobs.postpone(claimed, outcome.why, pause)
         elif isinstance(outcome, Nothing):
-            runtime.ledger.drop(claimed, outcome.why)
+            runtime.ledger.jobs.drop(claimed, outcome.why)
             log.info("job %d: %s", claimed.id, outcome.why)
         elif isinstance(outcome, Failure):
-            runtime.ledger.fail(claimed, outcome.why, segment.max_attempts, outcome.permanent)
+            runtime.ledger.jobs.fail(claimed, outcome.why, segment.max_attempts, outcome.permanent)
         else:
-            runtime.ledger.finish(claimed, outcome, runtime.objects, study.hold_flags)
+            runtime.ledger.jobs.finish(claimed, outcome, runtime.objects, study.hold_flags)
             self._analysed(outcome.seconds)
             log.info("job %d: analysed in %.1f s", claimed.id, outcome.seconds)
             runtime.wake("deliver")
@@ -145,12 +145,12 @@ class Workers:
         except WorkerError as death:
             if not self._runtime.stopping.is_set():
                 self._load_again[slot] = time.monotonic() + LOADING_PAUSE
-                self._runtime.ledger.set_alarm(alarm, str(death))
+                self._runtime.ledger.alarms.set_alarm(alarm, str(death))
                 log.error("worker %d: %s", slot, death)
             return False
-        self._runtime.ledger.set_alarm(alarm, "")
+        self._runtime.ledger.alarms.set_alarm(alarm, "")
         return True
 
     def _end_lost_leases(self) -> None:
         if self._runtime.sure():
-            self._runtime.ledger.fail_expired(self._runtime.settings.segment.max_attempts)
+            self._runtime.ledger.jobs.fail_expired(self._runtime.settings.segment.max_attempts)

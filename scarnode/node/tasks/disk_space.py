@@ -58,7 +58,7 @@ class DiskWatch:
         self._disks: dict[int, list[str]] = {}
         for name, folder in folders.items():
             self._disks.setdefault(folder.stat().st_dev, []).append(name)
-        self._raised = ledger.standing_alarms()
+        self._raised = ledger.alarms.standing_alarms()
         self._seen = 0
         self._silent = False
         self._jobs_wait = True  # the last run may have told them so
@@ -135,11 +135,11 @@ class DiskWatch:
     def _change(self, alarm: str, stands: bool, detail: str, what: str) -> None:
         try:
             if stands:
-                self._ledger.raise_alarm(alarm, detail)
+                self._ledger.alarms.raise_alarm(alarm, detail)
                 self._raised.add(alarm)
                 log.error("alarm %s: %s (%s)", alarm, what, detail)
             else:
-                self._ledger.clear_alarm(alarm)
+                self._ledger.alarms.clear_alarm(alarm)
                 self._raised.discard(alarm)
                 refused = self._spool.refusals
                 log.warning("alarm %s is over (%s); refused since the start: %d", alarm, detail or "usable", refused)
@@ -154,9 +154,9 @@ class DiskWatch:
             return
         why = AWAY if self.away() else WAITING if self._room_waits() else ""
         if why:
-            self._ledger.note_waiting(why, "")
+            self._ledger.jobs.note_waiting(why, "")
             self._jobs_wait = True
         elif self._jobs_wait:
-            self._ledger.note_waiting(BACK, WAITING)
-            self._ledger.note_waiting(THERE_AGAIN, AWAY)
+            self._ledger.jobs.note_waiting(BACK, WAITING)
+            self._ledger.jobs.note_waiting(THERE_AGAIN, AWAY)
             self._jobs_wait = False

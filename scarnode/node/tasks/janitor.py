@@ -87,7 +87,7 @@ class Janitor:
 
     def _by_age(self) -> None:
         sources, results = self._before(self.settings.sources_days), self._before(self.settings.results_days)
-        while studies := self._ledger.removable(sources, results):
+        while studies := self._ledger.retention.removable(sources, results):
             removed = [self._remove(study, sources, results, "kept long enough") for study in studies]
             if not any(removed):
                 return
@@ -95,7 +95,9 @@ class Janitor:
     def _for_room(self) -> None:
         now = monotonic_time()
         for name, sources, results in (("spool", now, None), ("results", None, now)):
-            while self._disks.near_full(name) and (studies := self._ledger.removable(sources, results, limit=1)):
+            while self._disks.near_full(name) and (
+                studies := self._ledger.retention.removable(sources, results, limit=1)
+            ):
                 if not self._remove(studies[0], sources, results, "the disk is near full"):
                     return
 
@@ -103,7 +105,7 @@ class Janitor:
         with self._task_locks.turn(study_lock_of(study)) as mine:
             if mine is None:
                 return False
-            removal = self._ledger.mark_removed(study, sources, results, why)
+            removal = self._ledger.retention.mark_removed(study, sources, results, why)
             if removal is None:
                 return False
             if self._audit:
@@ -128,17 +130,19 @@ class Janitor:
             with self._task_locks.turn(study_lock_of(study)) as mine:
                 if mine is not None:
                     left = self._left[study]
-                    still = self._ledger.removed_results(list(left.results))  # a job that was queued again writes there
+                    still = self._ledger.retention.removed_results(
+                        list(left.results)
+                    )  # a job that was queued again writes there
                     self._delete(replace(left, results=tuple(still)))
 
     def _forget_self_tests(self) -> None:
         """Delete what self-tests left: files first, for a file without a row would be taken up at the next start."""
-        for left in self._ledger.ended_self_tests():
+        for left in self._ledger.self_tests.ended_self_tests():
             with self._task_locks.turn(study_lock_of(left.study_id)) as mine:
                 if mine is None:
                     continue
                 delete_left_over(left, self._spool.root, self._results)
-                self._ledger.forget_self_test(left.study_id)
+                self._ledger.self_tests.forget_self_test(left.study_id)
 
     @staticmethod
     def _before(days: float) -> float | None:

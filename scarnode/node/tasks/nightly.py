@@ -63,12 +63,14 @@ def run_rule(
     -------
     Run
     """
-    number, alarm = ledger.begin_pull_run(rule.name), f"pull_{rule.name}"[:64]
+    number, alarm = ledger.pulls.begin_pull_run(rule.name), f"pull_{rule.name}"[:64]
     pulled = failed = left_over = 0
     trouble = ""
     try:
         found = find_studies(link.source, rule.wanted(datetime.now().astimezone().date()), link.calling_ae_title)
-        new = [one for one in found if not ledger.was_pulled(link.source.name, one.study_instance_uid, one.instances)]
+        new = [
+            one for one in found if not ledger.pulls.was_pulled(link.source.name, one.study_instance_uid, one.instances)
+        ]
         for place, study in enumerate(new):
             if stopping.is_set() or pulled + failed >= rule.limit:
                 left_over = len(new) - place
@@ -82,7 +84,7 @@ def run_rule(
             tell(study)
             outcome = pull_study(link, study, series, watch, stopping)
             if outcome.ok:
-                ledger.note_pulled(link.source.name, study.study_instance_uid, study.instances)
+                ledger.pulls.note_pulled(link.source.name, study.study_instance_uid, study.instances)
                 pulled += 1
             elif outcome.cancelled:
                 left_over = len(new) - place
@@ -92,9 +94,9 @@ def run_rule(
     except ScarnodeError as error:
         failed, trouble = failed + 1, str(error)
     if stopping.is_set():  # the run has no end: it is taken up when the node starts
-        return ledger.last_pull_run(rule.name) or Run(rule.name, 0.0, None, pulled, failed, left_over, trouble)
-    ledger.end_pull_run(number, pulled, failed, left_over, trouble)
-    ledger.set_alarm(alarm, f"{failed} studies could not be pulled: {trouble}" if trouble else "")
+        return ledger.pulls.last_pull_run(rule.name) or Run(rule.name, 0.0, None, pulled, failed, left_over, trouble)
+    ledger.pulls.end_pull_run(number, pulled, failed, left_over, trouble)
+    ledger.alarms.set_alarm(alarm, f"{failed} studies could not be pulled: {trouble}" if trouble else "")
     log.info("rule %s: %d studies pulled, %d failed, %d left for the next night", rule.name, pulled, failed, left_over)
     return Run(rule.name, 0.0, 0.0, pulled, failed, left_over, trouble)
 
@@ -102,4 +104,4 @@ def run_rule(
 def due_now(rule: PullRule, ledger: Ledger) -> bool:
     """Return whether a rule should be run now; asked every second."""
     now = datetime.now().astimezone()
-    return is_due(rule, None, now) and is_due(rule, ledger.last_pull_run(rule.name), now)
+    return is_due(rule, None, now) and is_due(rule, ledger.pulls.last_pull_run(rule.name), now)

@@ -67,7 +67,7 @@ def deliver_due(
         How many objects were sent.
     """
     sent = 0
-    due = ledger.due_deliveries(destination.name)
+    due = ledger.deliveries.due_deliveries(destination.name)
     for job, group in groupby(due, key=lambda delivery: delivery.job_id):
         if stopping is not None and stopping.is_set():
             break
@@ -90,14 +90,14 @@ def deliver_due(
                 audit, outcomes, destination, [_is_last(delivery, outcome, patience) for delivery, outcome in tries]
             )
         # what is sent and not written down is sent again, under the same UIDs; so nothing is sent before it is
-        retry_until_database_returns(ledger, f"job {job}", partial(ledger.report_deliveries, reports))
+        retry_until_database_returns(ledger, f"job {job}", partial(ledger.deliveries.report_deliveries, reports))
         accepted = sum(report.sent for report in reports)
         sent += accepted
         log.info("job %d: %d of %d objects sent to %s", job, accepted, len(deliveries), destination.name)
         away = [outcome for outcome in outcomes if outcome.about is About.DESTINATION]
         if away or not own:
             outcome = (away or outcomes)[0]
-            waiting = ledger.put_off_deliveries(destination.name, outcome.detail, _delays(outcome, patience))
+            waiting = ledger.deliveries.put_off_deliveries(destination.name, outcome.detail, _delays(outcome, patience))
             log.warning("%s: %d objects wait: %s", destination.name, waiting, outcome.detail)
             break
     return sent
@@ -125,7 +125,9 @@ def _put_off(
         detail = f"{outcome.detail} It is a fault of the system. Next try in {pause:.0f} s."
         reports.append(DeliveryReport(delivery.id, False, detail, monotonic_time() + pause, counts=False))
     if reports:
-        retry_until_database_returns(ledger, f"job {deliveries[0].job_id}", partial(ledger.report_deliveries, reports))
+        retry_until_database_returns(
+            ledger, f"job {deliveries[0].job_id}", partial(ledger.deliveries.report_deliveries, reports)
+        )
         log.error("job %d: %d objects wait: %s", deliveries[0].job_id, len(reports), reports[0].detail)
     return faults
 
@@ -147,7 +149,7 @@ def ask_commitments(
     calling_ae_title : str
     patience : DeliverSection
     take : callable
-        Takes the reports that come on the same association (`Ledger.take_commitment_report`).
+        Takes the reports that come on the same association (`Commitments.take_commitment_report`).
     stopping : Ending, optional
         Set: reports on the same association are not waited for.
     """
@@ -155,20 +157,20 @@ def ask_commitments(
 
     asked: list[DueCommitment] = []
     orders: list[CommitmentOrder] = []
-    for due in ledger.due_commitments(destination.name):
+    for due in ledger.commitments.due_commitments(destination.name):
         if due.requests >= patience.commitment_max_requests:
             text = f"{destination} did not report on {due.requests} requests for storage commitment."
-            ledger.commitment_not_requested(due, destination.name, text, lambda attempt: None, made=False)
+            ledger.commitments.commitment_not_requested(due, destination.name, text, lambda attempt: None, made=False)
             continue
         wait = min(patience.commitment_wait_seconds * 2.0**due.requests, LONGEST_WAIT)
         asked.append(due)
-        orders.append(CommitmentOrder(ledger.open_commitment(due, destination.name, wait), due.instances))
+        orders.append(CommitmentOrder(ledger.commitments.open_commitment(due, destination.name, wait), due.instances))
     if not asked:
         return
     uids = [order.transaction_uid for order in orders]
 
     def done() -> bool:
-        return (stopping is not None and stopping.is_set()) or ledger.is_reported(uids)
+        return (stopping is not None and stopping.is_set()) or ledger.commitments.is_reported(uids)
 
     def answer(event: Event) -> tuple[int, Dataset | None]:
         return answer_report(event, take)
@@ -177,10 +179,10 @@ def ask_commitments(
     for due, outcome in zip(asked, outcomes, strict=True):
         if outcome.ok:
             text = f"storage commitment asked for, request {due.requests + 1}"
-            ledger.commitment_requested(due, destination.name, text)
+            ledger.commitments.commitment_requested(due, destination.name, text)
         else:
             delays = _delays(outcome, patience)
-            ledger.commitment_not_requested(due, destination.name, outcome.detail, delays, made=True)
+            ledger.commitments.commitment_not_requested(due, destination.name, outcome.detail, delays, made=True)
             log.warning("job %d: %s", due.job_id, outcome.detail)
 
 

@@ -93,7 +93,7 @@ class Registrar:
 
     def recover(self) -> int:
         """Take note of everything in the spool that the ledger does not know; give how many."""
-        known = self._ledger.known_paths()
+        known = self._ledger.studies.known_paths()
         unknown = [path for path in self._spool if self._name(path) not in known]
         unknown = [path for path in unknown if not self._finish_removing(path)]
         times = {path: path.stat().st_mtime for path in unknown}
@@ -111,7 +111,7 @@ class Registrar:
         """
         found = 0
         for folder in self._spool.folders():
-            known = self._ledger.known_among([self._name(path) for path in folder])
+            known = self._ledger.studies.known_among([self._name(path) for path in folder])
             unknown = [path for path in folder if self._name(path) not in known and self._spool.age(path) >= min_age]
             for path in unknown:
                 if not self._finish_removing(path):
@@ -125,7 +125,7 @@ class Registrar:
     def _finish_removing(self, path: Path) -> bool:
         """Delete a file that retention had marked when the node ended; one that came again since then stays."""
         at = path.stat().st_mtime
-        return self._ledger.was_removed(self._name(path), at) and self._spool.remove(path, at)
+        return self._ledger.retention.was_removed(self._name(path), at) and self._spool.remove(path, at)
 
     def stop(self) -> None:
         """Register what is in hand and end."""
@@ -163,11 +163,11 @@ class Registrar:
 
     def _register(self, described: list[ReceivedInstance]) -> None:
         try:
-            self._ledger.add_instances(described)
+            self._ledger.studies.add_instances(described)
         except DataError:  # PostgreSQL takes no text that is too long: one must not keep the others out
             for one in described:
                 try:
-                    self._ledger.add_instances([one])
+                    self._ledger.studies.add_instances([one])
                 except DataError:
                     log.error("a file in the spool has a name that the ledger does not take: left alone")
 

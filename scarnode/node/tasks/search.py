@@ -67,14 +67,14 @@ def search_study(
     SystemFaultError
         The search is put off.
     """
-    newest, paths = ledger.study_files(study_id)
-    unended = ledger.begin_search(study_id)
-    returned = ledger.returned_objects(study_id)
+    newest, paths = ledger.studies.study_files(study_id)
+    unended = ledger.studies.begin_search(study_id)
+    returned = ledger.studies.returned_objects(study_id)
     gone: set[Path] = set()
     try:
         if unended >= MAX_UNENDED:
             raise InputError(f"the node ended {unended} times while it was searched", f"study {study_id}", "Report it")
-        arrivals = {spool / path: place for place, path in enumerate(ledger.last_arrivals(study_id))}
+        arrivals = {spool / path: place for place, path in enumerate(ledger.studies.last_arrivals(study_id))}
         found = find_stacks([spool / path for path in paths], rules, arrivals)
         for path, fault in found.system_faults:
             if not (fault.missing and without_missing):
@@ -88,17 +88,17 @@ def search_study(
         identity = _identity(found, spool)
     except Exception as error:
         if (met := system_fault(error)) is not None:
-            ledger.put_off_search(study_id, f"the search waits: {met.why} (a fault of the system)")
+            ledger.studies.put_off_search(study_id, f"the search waits: {met.why} (a fault of the system)")
             raise met from error
         log.exception("study %d can not be searched", study_id)
         detail = f"{type(error).__name__}: {error}"
         failed = SeriesVerdict("", "(all)", Verdict.REVIEW, "SEARCH_FAILED", detail, score=0, instances=len(paths))
-        ledger.close_study(study_id, newest, [failed], [], note=f"the search for stacks failed: {detail}")
+        ledger.studies.close_study(study_id, newest, [failed], [], note=f"the search for stacks failed: {detail}")
         return
     problems = {str(path.relative_to(spool)): GONE if path in gone else why for path, why in found.unreadable}
     series = _settled(found.series, verdicts)
     plans = [*planned, *corrections]
-    ledger.close_study(study_id, newest, series, plans, problems, urgent=urgent, identity=identity)
+    ledger.studies.close_study(study_id, newest, series, plans, problems, urgent=urgent, identity=identity)
     counts = (study_id, len(series), len(planned), len(corrections), len(problems))
     log.info("study %d: %d series, %d stacks, %d corrections, %d unreadable", *counts)
 

@@ -10,8 +10,8 @@ import pytest
 
 from scarnode.dicom.query import PullRule
 from scarnode.dicom.scu import Destination, send
-from scarnode.ledger import Ledger
 from scarnode.ledger.cohort import read_cohort
+from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.pulls import Run
 from scarnode.node.tasks.nightly import is_due
 from scarnode.util.errors import ScarnodeError
@@ -186,12 +186,12 @@ def test_tables_that_are_no_cohort(tmp_path, text, said):
 
 def test_the_ledger_remembers_what_changed(tmp_path: Path):
     ledger = Ledger(f"sqlite:///{tmp_path}/l.sqlite", actor="test")
-    assert not ledger.was_pulled("a", "1.2", 5)
-    ledger.note_pulled("a", "1.2", 5)
-    assert ledger.was_pulled("a", "1.2", 5)
-    assert ledger.was_pulled("a", "1.2", None)
-    assert not ledger.was_pulled("a", "1.2", 6)
-    assert not ledger.was_pulled("b", "1.2", 5)
-    ledger.note_pulled("a", "1.2", 6)
-    assert ledger.was_pulled("a", "1.2", 6)
+    assert not ledger.pulls.was_pulled("a", "1.2", 5)
+    ledger.pulls.note_pulled("a", "1.2", 5)
+    assert ledger.pulls.was_pulled("a", "1.2", 5)
+    assert ledger.pulls.was_pulled("a", "1.2", None)
+    assert not ledger.pulls.was_pulled("a", "1.2", 6)
+    assert not ledger.pulls.was_pulled("b", "1.2", 5)
+    ledger.pulls.note_pulled("a", "1.2", 6)
+    assert ledger.pulls.was_pulled("a", "1.2", 6)
     ledger.close()
