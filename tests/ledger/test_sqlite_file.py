@@ -252,7 +252,7 @@ def test_a_rescued_copy_is_put_back_by_the_next_node_and_no_command_begins_anew(
         open_beside_node(url(path), "cli")
     lock = lock_ledger(url(path))
     found = Ledger(url(path), actor="node")
-    assert found.standing_alarms() == {"a"}
+    assert found.alarms.standing_alarms() == {"a"}
     assert rescued_copies(path) == []
     found.close()
     lock.close()
