@@ -23,8 +23,9 @@ from scarnode.dicom.query.model import Unit
 from scarnode.dicom.query.retrieve import PASSING, PERMANENT, get, move
 from scarnode.dicom.reactor import held
 from scarnode.dicom.scp import listen
-from scarnode.dicom.scu import About, Destination, WebDestination, echo, send
+from scarnode.dicom.scu import About, RemoteAE, echo, send
 from scarnode.dicom.scu.commitment import PERMANENT_ANSWERS
+from scarnode.dicom.web import WebDestination
 from scarnode.dicom.web.stow import DUPLICATES, PERMANENT_HTTP, PERMANENT_REASONS
 from scarnode.ledger.commitments import FINAL_REASONS
 from scarnode.pipeline.report import KINDS, USUAL, build_results
@@ -193,7 +194,7 @@ def test_sop_classes_and_contexts_that_are_proposed(results):
     ae.supported_contexts = [*AllStoragePresentationContexts, build_context(Verification)]
     handlers = [(evt.EVT_REQUESTED, requested), (evt.EVT_C_STORE, lambda event: 0), (evt.EVT_C_ECHO, lambda event: 0)]
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    destination = Destination("pacs", "127.0.0.1", server.server_address[1], "PACS")
+    destination = RemoteAE("127.0.0.1", server.server_address[1], "PACS")
     assert all(outcome.ok for outcome in send(list(results.values()), destination, "SCARNODE"))
     assert echo(destination, "SCARNODE").ok
     server.shutdown()
@@ -220,7 +221,7 @@ def test_what_a_status_leads_to(tmp_path):
     ae = AE("PACS")
     ae.add_supported_context(dcmread(path).SOPClassUID)
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda e: next(answers))])
-    destination = Destination("pacs", "127.0.0.1", server.server_address[1], "PACS")
+    destination = RemoteAE("127.0.0.1", server.server_address[1], "PACS")
     outcomes = send([path] * len(expected), destination, "SCARNODE")
     server.shutdown()
     assert [(o.status, (o.ok, o.permanent)) for o in outcomes] == expected
@@ -256,11 +257,11 @@ def test_what_is_asked_of_an_archive():
     server = ae.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_REQUESTED, requested), (evt.EVT_C_FIND, find)]
     )
-    peer = Destination("archive", "127.0.0.1", server.server_address[1], "ARCHIVE")
+    peer = RemoteAE("127.0.0.1", server.server_address[1], "ARCHIVE")
     archive, never = Archive("archive", peer), threading.Event()
     find_studies(archive, Wanted(accession="A"), "SCARNODE")
     find_series(archive, "1.2.3", "SCARNODE")
-    node = Destination("node", "127.0.0.1", 1, "SCARNODE")
+    node = RemoteAE("127.0.0.1", 1, "SCARNODE")
     for retrieve in (move, get):
         retrieve(archive, Unit("1.2.3"), node, "SCARNODE", lambda counts: None, never)
     server.shutdown()
@@ -297,7 +298,7 @@ def test_what_a_store_response_leads_to(tmp_path):
     seen: list[bytes] = []
     with web_server(*answers, requests=seen) as port:
         destination = WebDestination("web", f"http://127.0.0.1:{port}/dicom-web", timeout=5)
-        outcomes = [send([path], destination, "SCARNODE")[0] for _ in expected]
+        outcomes = [destination.send([path], "SCARNODE")[0] for _ in expected]
     assert [(o.status, (o.ok, o.permanent)) for o in outcomes] == expected
     waiting = {o.status for o in outcomes if o.about is About.DESTINATION}
     assert waiting == set(codes(next(row[0] for row in table("Table 12") if "Retry-After" in row[1]), base=10))

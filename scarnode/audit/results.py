@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from scarnode.audit import events
 from scarnode.audit.model import Outcome, Participant, Subject
 from scarnode.audit.subject import read_subject
 from scarnode.audit.trail import AuditTrail
-from scarnode.dicom.scu import Destination, WebDestination
+from scarnode.dicom.scu import Destination
 from scarnode.dicom.scu import Outcome as Delivered
 
 
 def record_sending(
     trail: AuditTrail,
     paths: Sequence[Path],
-    destination: Destination | WebDestination,
+    destination: Destination,
     person: Participant | None = None,
 ) -> None:
     """Record that files are about to go to a destination.
@@ -37,7 +36,7 @@ def record_sending(
 def record_sent(
     trail: AuditTrail,
     outcomes: Sequence[Delivered],
-    destination: Destination | WebDestination,
+    destination: Destination,
     last: Sequence[bool],
     person: Participant | None = None,
 ) -> None:
@@ -90,7 +89,6 @@ def _sum_up(paths: Sequence[Path]) -> dict[Subject, Counter[str]]:
     return found
 
 
-def _peer(destination: Destination | WebDestination) -> Participant:
-    if isinstance(destination, Destination):
-        return Participant(destination.ae_title, ae_title=destination.ae_title, address=destination.host)
-    return Participant(destination.url, address=urlsplit(destination.url).hostname or "")
+def _peer(destination: Destination) -> Participant:
+    title = destination.ae.ae_title if destination.ae else ""
+    return Participant(title or str(destination), ae_title=title, address=destination.host)

@@ -12,7 +12,7 @@ from scarnode.audit import events
 from scarnode.audit.folder import MessageFolder
 from scarnode.audit.model import Message, Source
 from scarnode.audit.syslog import Repository, envelope, transmit
-from scarnode.dicom.scu import next_delay
+from scarnode.util.backoff import next_delay
 from scarnode.util.errors import AuditError
 
 log = logging.getLogger(__name__)

@@ -39,7 +39,6 @@ def config_check(
     """
     from scarnode.config import read_settings
     from scarnode.config.exposed import exposed_secrets
-    from scarnode.dicom import scu
     from scarnode.dicom.tls import check_identity
     from scarnode.monitoring.notifier import CHANNELS, channel_of
 
@@ -65,7 +64,7 @@ def config_check(
         from scarnode.util.logs import keep_quiet_about_patients
 
         keep_quiet_about_patients()
-        answers = [(peer.name, scu.echo(peer, settings.node.ae_title)) for peer in peers]
+        answers = [(peer.name, peer.echo(settings.node.ae_title)) for peer in peers]
         for name, answer in answers:
             out.print(f"destination {name}: {'good' if answer.ok else 'NOT GOOD'}. {answer.detail}", soft_wrap=True)
         raise typer.Exit(0 if all(answer.ok for _, answer in answers) else 1)

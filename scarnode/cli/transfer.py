@@ -21,7 +21,7 @@ from scarnode.util.errors import ScarnodeError
 from scarnode.util.terminal import Table
 
 if TYPE_CHECKING:
-    from scarnode.dicom.scu import Destination
+    from scarnode.dicom.scu import RemoteAE
 
 app = typer.Typer()
 
@@ -45,20 +45,22 @@ def send(
     from scarnode.audit import record_sending, record_sent
     from scarnode.batch.study import list_files
     from scarnode.config import read_settings
+    from scarnode.dicom.scu import DimseDestination
     from scarnode.dicom.scu.push import push
 
     peer, title = _peer(to, calling, config)
     files = list_files(paths)
     trail = read_settings(config).audit_trail() if os.access(config, os.R_OK) else None
     person = person_of(trail) if trail else None
+    destination = DimseDestination(to, peer)
     if trail:
-        record_sending(trail, files, peer, person)
+        record_sending(trail, files, destination, person)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with stopped_by_ctrl_c() as stopping, Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
         task = bar.add_task("Sending", total=None)
         pushed = push(files, peer, title, lambda done, total: bar.update(task, completed=done, total=total), stopping)
     if trail:
-        record_sent(trail, pushed.outcomes, peer, [True] * len(pushed.outcomes), person)
+        record_sent(trail, pushed.outcomes, destination, [True] * len(pushed.outcomes), person)
     if not pushed.outcomes:
         where = ", ".join(map(str, paths))
         raise ScarnodeError("there is no DICOM object", where, "Give DICOM files (PS3.10), or folders with some")
@@ -84,25 +86,25 @@ def send(
     raise typer.Exit(130 if stopping.is_set() else 1 if pushed.refused else 0)
 
 
-def _peer(to: str, calling: str, config: Path) -> tuple[Destination, str]:
+def _peer(to: str, calling: str, config: Path) -> tuple[RemoteAE, str]:
     """Return the called peer and the calling AE title."""
     from scarnode.config import read_settings
     from scarnode.config.local_node import own_node
-    from scarnode.dicom.scu import Destination
+    from scarnode.dicom.scu import RemoteAE
 
     match = _ADDRESS.fullmatch(to)
     if match:
         title = calling or (read_settings(config).node.ae_title if config.exists() else "SCARNODE")
         host, port = match["host"].strip("[]"), int(match["port"])
         try:
-            return Destination("peer", host, port, match["title"], timeout=60.0), title
+            return RemoteAE(host, port, match["title"], timeout=60.0), title
         except ValueError as error:
             raise ScarnodeError(str(error), to, "Give AE@HOST:PORT, e.g. SCARNODE@10.1.2.3:11112") from None
     settings = read_settings(config)
     title = calling or settings.node.ae_title
     if not to:
         return own_node(settings), title
-    known = {name: peer for name, peer in settings.peers().items() if isinstance(peer, Destination)}
+    known = {name: peer.ae for name, peer in settings.peers().items() if peer.ae}
     if to not in known:
         names = ", ".join(known) or "none"
         raise ScarnodeError("no such address", to, f"Give AE@HOST:PORT, or a C-STORE destination: {names}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import (
@@ -14,8 +15,9 @@ from pydantic import (
 
 from scarnode.config.sections import PeerSection, TlsSection
 from scarnode.config.types import CertificatesFile, Kinds, Seconds, Section
-from scarnode.dicom.scu import Destination, WebDestination
-from scarnode.dicom.scu.destination import check_url
+from scarnode.dicom.scu import DimseDestination
+from scarnode.dicom.web import WebDestination
+from scarnode.dicom.web.stow import check_url
 from scarnode.pipeline.report import USUAL
 
 
@@ -26,18 +28,9 @@ class DestinationSection(PeerSection):
     commitment: bool = False
     """Whether storage commitment is requested."""
 
-    def peer(self, name: str, tls: TlsSection = TlsSection()) -> Destination:  # noqa: B008 (frozen)
-        """Return the destination for `scarnode.dicom.scu`."""
-        return Destination(
-            name,
-            self.host,
-            self.port,
-            self.ae_title,
-            self.objects,
-            self.timeout_seconds,
-            self.commitment,
-            tls=self.protection(tls),
-        )
+    def peer(self, name: str, tls: TlsSection = TlsSection()) -> DimseDestination:  # noqa: B008 (frozen)
+        """Return the destination."""
+        return DimseDestination(name, self.remote_ae(tls), self.objects, self.commitment)
 
 
 class WebDestinationSection(Section):
@@ -72,7 +65,7 @@ class WebDestinationSection(Section):
         return token
 
     def peer(self, name: str, tls: TlsSection = TlsSection()) -> WebDestination:  # noqa: B008 (frozen)
-        """Return the destination for `scarnode.dicom.scu`."""
+        """Return the destination."""
         password, token = self.password.get_secret_value(), self.token.get_secret_value()
         return WebDestination(
             name,
@@ -85,3 +78,12 @@ class WebDestinationSection(Section):
             self.timeout_seconds,
             identity=tls.identity(),
         )
+
+
+AnyDestinationSection = DestinationSection | WebDestinationSection
+"""A section of any kind of destination."""
+
+
+def kind_of(items: Mapping[str, str]) -> type[AnyDestinationSection]:
+    """Return the class of a section [destination:NAME] by its keys."""
+    return WebDestinationSection if items.get("url") else DestinationSection

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 from scarnode.dicom.scp.peers import AllowedPeer, Network, parse_source
-from scarnode.dicom.scu.destination import Destination
+from scarnode.dicom.scu.remote import RemoteAE
 from scarnode.dicom.tls import Protection, own_name
 
 if TYPE_CHECKING:
@@ -46,17 +46,17 @@ def own_peers(settings: Settings) -> tuple[AllowedPeer, ...]:
     return (AllowedPeer(settings.node.ae_title, here), *archives)
 
 
-def own_node(settings: Settings, timeout: float = 60.0) -> Destination:
+def own_node(settings: Settings, timeout: float = 60.0) -> RemoteAE:
     """Return the node of config.ini as a peer for this machine; by TLS where it has no other port."""
     node, tls = settings.node, settings.tls
     host = own_address(node.host)
     if not (tls.only and tls.port):
-        return Destination("this node", host, node.port or 1, node.ae_title, timeout=timeout)
+        return RemoteAE(host, node.port or 1, node.ae_title, timeout=timeout)
     identity = tls.identity()
     if identity is None:  # `TlsSection` refuses a port without one
         raise ValueError("a TLS port without a certificate")
     protection = Protection(identity, tls.ca_file or identity.certificate, own_name(identity))
-    return Destination("this node", host, tls.port, node.ae_title, timeout=timeout, tls=protection)
+    return RemoteAE(host, tls.port, node.ae_title, timeout=timeout, tls=protection)
 
 
 def make_link(

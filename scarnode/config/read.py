@@ -14,7 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
-from scarnode.config.destinations import DestinationSection, WebDestinationSection
+from scarnode.config.destinations import kind_of
 from scarnode.config.settings import Settings
 from scarnode.config.sources import PullSection, SourceSection
 from scarnode.config.types import Section
@@ -86,7 +86,7 @@ def read_settings(path: Path) -> Settings:
 def _kind(prefix: str, items: dict[str, str]) -> type[Section]:
     """Return the type of a named section."""
     if prefix == "destination:":
-        return WebDestinationSection if items.get("url") else DestinationSection
+        return kind_of(items)
     return SourceSection if prefix == "source:" else PullSection
 
 

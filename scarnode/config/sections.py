@@ -28,6 +28,7 @@ from scarnode.config.types import (
     split_list,
 )
 from scarnode.dicom.scp.limits import Limits
+from scarnode.dicom.scu.remote import RemoteAE
 from scarnode.dicom.tls import Identity, IdentityError, Protection, check_identity
 from scarnode.util.disk import FreeSpaceLimit
 
@@ -253,3 +254,7 @@ class PeerSection(Section):
     def protection(self, tls: TlsSection) -> Protection | None:
         """Return the TLS settings for the peer; None without TLS."""
         return Protection(tls.identity(), self.ca_file or tls.ca_file, self.tls_name) if self.tls else None
+
+    def remote_ae(self, tls: TlsSection) -> RemoteAE:
+        """Return the AE, and how it is reached."""
+        return RemoteAE(self.host, self.port, self.ae_title, self.timeout_seconds, self.protection(tls))

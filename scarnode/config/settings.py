@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from scarnode.audit import AuditTrail, Source
-from scarnode.config.destinations import DestinationSection, WebDestinationSection
+from scarnode.config.destinations import AnyDestinationSection
 from scarnode.config.notify import NotifySection
 from scarnode.config.sections import (
     AuditSection,
@@ -32,7 +32,7 @@ from scarnode.config.sections import (
 from scarnode.config.sources import PullSection, SourceSection
 from scarnode.config.web import WebSection
 from scarnode.dicom.query.model import Archive, PullRule
-from scarnode.dicom.scu import Destination, WebDestination
+from scarnode.dicom.scu import Destination
 from scarnode.pipeline.report import KINDS, USUAL
 from scarnode.pipeline.stack import Rules
 
@@ -60,7 +60,7 @@ class Settings(BaseModel):
     audit: AuditSection = AuditSection()
     log: LogSection = LogSection()
     recognition: Rules = Rules()
-    destinations: dict[str, DestinationSection | WebDestinationSection] = {}
+    destinations: dict[str, AnyDestinationSection] = {}
     sources: dict[str, SourceSection] = {}
     pulls: dict[str, PullSection] = {}
 
@@ -68,16 +68,16 @@ class Settings(BaseModel):
         """Return the hex digest of the settings that change a result (not where it is stored or sent)."""
         return hashlib.sha256(_RULES.dump_json(self.recognition)).hexdigest()
 
-    def peers(self) -> dict[str, Destination | WebDestination]:
-        """Return the destinations for `scarnode.dicom.scu`."""
+    def peers(self) -> dict[str, Destination]:
+        """Return the destinations."""
         return {name: section.peer(name, self.tls) for name, section in self.destinations.items()}
 
     def archives(self) -> dict[str, Archive]:
-        """Return the sources for `scarnode.dicom.query`."""
+        """Return the sources."""
         return {name: section.archive(name, self.tls) for name, section in self.sources.items()}
 
     def pull_rules(self) -> dict[str, PullRule]:
-        """Return the nightly rules for `scarnode.dicom.query`."""
+        """Return the nightly rules."""
         return {name: section.rule(name) for name, section in self.pulls.items()}
 
     def folders(self) -> dict[str, Path]:

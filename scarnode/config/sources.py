@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from scarnode.config.sections import PeerSection, TlsSection
 from scarnode.config.types import Section
 from scarnode.dicom.query.model import CHARACTER_SETS, Archive, PullRule
-from scarnode.dicom.scu import Destination
 
 
 def _since(value: Any) -> Any:
@@ -51,11 +50,8 @@ class SourceSection(PeerSection):
     """Number of responses after which the archive stops without a message; 0: it reports the limit."""
 
     def archive(self, name: str, tls: TlsSection = TlsSection()) -> Archive:  # noqa: B008 (frozen)
-        """Return the archive for `scarnode.dicom.query`."""
-        peer = Destination(
-            name, self.host, self.port, self.ae_title, timeout=self.timeout_seconds, tls=self.protection(tls)
-        )
-        return Archive(name, peer, self.how, self.character_set, self.most_answers)
+        """Return the archive."""
+        return Archive(name, self.remote_ae(tls), self.how, self.character_set, self.most_answers)
 
 
 class PullSection(Section):

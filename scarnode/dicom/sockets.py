@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+
+NO_SOCKET = (EMFILE, ENFILE, ENOMEM, ENOBUFS)
+"""Why this machine has no socket for a connection, wherever it leads."""
 
 
 def close_socket(connection: socket.socket) -> None:

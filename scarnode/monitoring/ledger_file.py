@@ -16,12 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from scarnode.config import Settings
 from scarnode.dicom.scp import Spool
-from scarnode.dicom.scu import next_delay
 from scarnode.ledger.database import files_of
 from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.sqlite_file import HELP, RESCUED, LedgerLock
 from scarnode.monitoring.model import Message, Notice
 from scarnode.monitoring.notifier import CHANNELS, FIRST_DELAY, LONGEST_DELAY, channel_of
+from scarnode.util.backoff import next_delay
 
 log = logging.getLogger(__name__)
 

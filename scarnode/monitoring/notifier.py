@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 
 from scarnode.config import Settings
-from scarnode.dicom.scu import next_delay
 from scarnode.ledger.ledger import Ledger
 from scarnode.monitoring.mail import MailChannel
 from scarnode.monitoring.model import Channel, Message
 from scarnode.monitoring.webhook import WebhookChannel
+from scarnode.util.backoff import next_delay
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from scarnode.config import Settings
 from scarnode.dicom.scp import CommitmentReport, Spool
-from scarnode.dicom.scu import Destination
 from scarnode.ledger.ledger import Ledger, lock_ledger
 from scarnode.ledger.nodes import new_name
 from scarnode.ledger.states import JobState
@@ -110,9 +109,7 @@ class Runtime:
         self.settings, self.settings_taken_at, self.settings_good = settings, time.time(), True
         self.objects = settings.objects()
         self.destinations = settings.peers()
-        self.committing = {
-            name: peer for name, peer in self.destinations.items() if isinstance(peer, Destination) and peer.commitment
-        }
+        self.committing = {name: peer.ae for name, peer in self.destinations.items() if peer.commitment and peer.ae}
         self.certificate_ends = certificate_ends(settings)
 
     def alarm(self, name: str) -> str:

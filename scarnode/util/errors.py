@@ -32,7 +32,7 @@ class ScarnodeError(Exception):
 
 
 def causes_of(error: BaseException) -> list[BaseException]:
-    """Return an error and its causes, the outermost first: chained, or wrapped as urllib3 does."""
+    """Return an error and its causes, the outermost first: chained, or wrapped."""
     found: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:

@@ -41,9 +41,9 @@ class FramesOnly(logging.Formatter):
 def keep_quiet_about_patients() -> None:
     """Silence loggers and warnings that quote header values or whole datasets: these are patient data."""
     warnings.simplefilter("ignore")  # pydicom's warnings hold the value, and name the calling module
-    for name in ("pydicom", "highdicom", "dicomweb_client", "retrying"):
+    for name in ("pydicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    for name in ("pynetdicom", "alembic", "urllib3", "PIL"):
+    for name in ("pynetdicom", "alembic", "httpx2", "httpcore2", "PIL"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

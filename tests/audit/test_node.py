@@ -18,7 +18,8 @@ from scarnode.audit.syslog import parse_url
 from scarnode.config import DeliverSection, RetentionSection
 from scarnode.dicom.reactor import held
 from scarnode.dicom.scp import AccessPolicy, AllowedPeer, Limits, Spool, listen
-from scarnode.dicom.scu import Destination, WebDestination
+from scarnode.dicom.scu import DimseDestination, RemoteAE
+from scarnode.dicom.web import WebDestination
 from scarnode.ledger import queries
 from scarnode.ledger.ledger import Ledger
 from scarnode.node.tasks.janitor import Janitor
@@ -209,11 +210,11 @@ def ledger(tmp_path):
 
 def test_a_delivery_is_announced_and_its_outcome_told(tmp_path, server, trail, ledger):
     patience = DeliverSection(first_delay_seconds=0.01, max_delay_seconds=0.02)
-    closed = Destination("pacs", "127.0.0.1", free_port(), "PACS", timeout=2)
+    closed = DimseDestination("pacs", RemoteAE("127.0.0.1", free_port(), "PACS", timeout=2))
     deliver_due(ledger, tmp_path / "results", closed, "SCARNODE", patience, audit=trail)
     time.sleep(0.05)
     with storescp(tmp_path / "pacs") as port:
-        there = Destination("pacs", "127.0.0.1", port, "STORESCP", timeout=5)
+        there = DimseDestination("pacs", RemoteAE("127.0.0.1", port, "STORESCP", timeout=5))
         assert deliver_due(ledger, tmp_path / "results", there, "SCARNODE", patience, audit=trail) == 3
     messages = sent(trail, server, 4)
     assert [(message.event, message.outcome) for message in messages] == [

@@ -15,8 +15,9 @@ from scarnode.config import (
     WebDestinationSection,
     read_settings,
 )
-from scarnode.dicom.scu import Destination, WebDestination
+from scarnode.dicom.scu import DimseDestination, RemoteAE
 from scarnode.dicom.tls import Identity, Protection
+from scarnode.dicom.web import WebDestination
 from scarnode.util.errors import ConfigError
 from tests.harness.certificates import Authority
 
@@ -75,7 +76,9 @@ def test_a_destination_is_given_as_the_deliver_room_takes_it(tmp_path):
         "[destination:one]\nhost = pacs\nport = 104\nae_title = PACS\nobjects = seg, labelmap\n"
         "[destination:two]\nurl = https://pacs/dicom-web/\nuser = me\npassword = p%s\nobjects = pdf\n",
     )
-    assert settings.destinations["one"].peer("one") == Destination("one", "pacs", 104, "PACS", ("seg", "labelmap"))
+    assert settings.destinations["one"].peer("one") == DimseDestination(
+        "one", RemoteAE("pacs", 104, "PACS"), ("seg", "labelmap")
+    )
     assert settings.destinations["two"].peer("two") == WebDestination(
         "two", "https://pacs/dicom-web", "me", "p%s", objects=("pdf",)
     )
@@ -163,10 +166,10 @@ def test_tls_of_the_node_and_of_a_destination(tmp_path, authority):
     settings = read(tmp_path, ours + "port = 2762\n" + pacs + "[destination:two]\nurl = https://pacs\n")
     identity = Identity(made.certificate, made.private_key)
     assert settings.tls.identity() == identity
-    assert settings.peers()["one"].tls == Protection(identity, authority.ca_file)
+    assert settings.peers()["one"].ae.tls == Protection(identity, authority.ca_file)
     assert settings.peers()["two"].identity == identity
-    assert read(tmp_path, pacs + "tls_name = pacs\n").peers()["one"].tls == Protection(None, None, "pacs")
-    assert read(tmp_path, pacs.replace("yes", "no")).peers()["one"].tls is None
+    assert read(tmp_path, pacs + "tls_name = pacs\n").peers()["one"].ae.tls == Protection(None, None, "pacs")
+    assert read(tmp_path, pacs.replace("yes", "no")).peers()["one"].ae.tls is None
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 
 from scarnode.dicom.reactor import held
-from scarnode.dicom.scu import Destination, echo, send
+from scarnode.dicom.scu import RemoteAE, echo, send
 from tests.harness import storescp
 from tests.harness.archive import Archive
 from tests.harness.peers import make_object
@@ -44,7 +44,7 @@ def test_an_answer_goes_to_who_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(DIMSEServiceProvider, "get_msg", get_late)
     files = [make_object(tmp_path / f"{number}.dcm") for number in range(3)]
     with storescp(tmp_path / "in") as port:
-        pacs = Destination("pacs", "127.0.0.1", port, "PACS", timeout=2)
+        pacs = RemoteAE("127.0.0.1", port, "PACS", timeout=2)
         assert echo(pacs, "SCARNODE").ok
         outcomes = send(files, pacs, "SCARNODE")
     assert all(outcome.ok for outcome in outcomes), outcomes

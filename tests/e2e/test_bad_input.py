@@ -20,7 +20,7 @@ import scarnode.node.node
 import scarnode.pipeline.segment
 from scarnode.config import read_settings
 from scarnode.dicom.reactor import held
-from scarnode.dicom.scu import Destination, Outcome, send
+from scarnode.dicom.scu import Outcome, RemoteAE, send
 from scarnode.phantom import PhantomSettings, make_phantom
 from scarnode.phantom.dicom import write_cine, write_dicom
 from scarnode.util.errors import ConfigError, ScarnodeError
@@ -87,7 +87,7 @@ def another_study(
 
 def push(node: Node, paths: list[Path]) -> tuple[Outcome, ...]:
     """Send files exactly as they lie there; dcmtk's storescu refuses to send damaged ones."""
-    return send(paths, Destination("node", node.host, node.port, node.ae_title, timeout=20), "SCANNER")
+    return send(paths, RemoteAE(node.host, node.port, node.ae_title, timeout=20), "SCANNER")
 
 
 def dataset_bytes(path: Path) -> bytes:
@@ -266,7 +266,7 @@ def test_noise_on_the_port(node):
 def test_a_sender_whose_line_goes_dead_in_the_middle_of_an_image_stops_nobody(node, lge, tmp_path):
     _, [path] = another_study(lge[:1], tmp_path / "study")
     with Relay(node.port, 30_000, "freeze") as port:
-        [outcome] = send([path], Destination("node", node.host, port, node.ae_title, timeout=1), "SCANNER")
+        [outcome] = send([path], RemoteAE(node.host, port, node.ae_title, timeout=1), "SCANNER")
         assert not outcome.ok
         assert node.echo()
         assert all(outcome.ok for outcome in push(node, another_study(lge[:1], tmp_path / "good")[1]))
@@ -383,7 +383,7 @@ def lose_a_line(stack: ExitStack, node: Node, path: Path) -> None:
     """Leave the node alone in the middle of an image, with the connection still open."""
     relay = Relay(node.port, 30_000, "freeze")
     port = stack.enter_context(relay)
-    send([path], Destination("node", node.host, port, node.ae_title, timeout=3), "SCANNER")
+    send([path], RemoteAE(node.host, port, node.ae_title, timeout=3), "SCANNER")
     assert relay.spent.is_set()
 
 

@@ -18,7 +18,7 @@ from pynetdicom import AE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from scarnode.dicom.reactor import held
-from scarnode.dicom.scu import Destination, send
+from scarnode.dicom.scu import RemoteAE, send
 from scarnode.phantom import PhantomSettings, make_phantom
 from scarnode.phantom.dicom import write_dicom
 from tests.harness import ledger as books
@@ -56,7 +56,7 @@ def a_study(
 
 
 def push(node: Node, paths: list[Path]) -> None:
-    outcomes = send(paths, Destination("node", node.host, node.port, node.ae_title, timeout=30), "SCANNER")
+    outcomes = send(paths, RemoteAE(node.host, node.port, node.ae_title, timeout=30), "SCANNER")
     assert all(outcome.ok for outcome in outcomes), outcomes
 
 

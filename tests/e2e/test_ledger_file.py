@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from scarnode.dicom.scu import Destination, send
+from scarnode.dicom.scu import RemoteAE, send
 from scarnode.web import Role, make_account
 from tests.harness.commands import commands
 from tests.harness.crowd import run_commands
@@ -132,7 +132,7 @@ def ready(node: Node, path: str = "/readyz") -> tuple[int, str]:
 
 def store(node: Node, paths: list[Path]) -> set[str]:
     """Send images; return how those were answered that were not stored."""
-    outcomes = send(paths, Destination("node", node.host, node.port, node.ae_title, timeout=10), "SCANNER")
+    outcomes = send(paths, RemoteAE(node.host, node.port, node.ae_title, timeout=10), "SCANNER")
     return {one.detail for one in outcomes if not one.ok}
 
 

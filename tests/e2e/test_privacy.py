@@ -12,7 +12,7 @@ from pydicom import DataElement, Dataset, dcmread
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
-from scarnode.dicom.scu import Destination, send
+from scarnode.dicom.scu import RemoteAE, send
 from scarnode.phantom import PhantomSettings, make_phantom
 from scarnode.phantom.dicom import write_dicom
 from tests.harness import ledger as books
@@ -81,7 +81,7 @@ def node(tmp_path_factory, talkative):
     ) as running:
         good = confidential(folder / "studies", "good")
         odd = confidential(folder / "studies", "odd one", PixelSpacing="Loxley^Robin", ImagePositionPatient="19410517")
-        to_node = Destination("node", running.host, running.port, running.ae_title, timeout=20)
+        to_node = RemoteAE(running.host, running.port, running.ae_title, timeout=20)
         assert all(outcome.ok for outcome in send([*good, *odd], to_node, "SCANNER"))
         searched = "SELECT DISTINCT study_id FROM series"
         wait_until(lambda: len(books.query(running.ledger_path, searched)) == 2, 60, "the search of both studies")

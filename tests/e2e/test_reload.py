@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from scarnode.dicom.scu import Destination, echo
+from scarnode.dicom.scu import RemoteAE, echo
 from scarnode.dicom.tls import Protection
 from tests.harness.certificates import Authority
 from tests.harness.ledger import query
@@ -48,7 +48,7 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def may_call(node: Node, title: str) -> bool:
-    return echo(Destination("node", node.host, node.port, node.ae_title, timeout=5), title).ok
+    return echo(RemoteAE(node.host, node.port, node.ae_title, timeout=5), title).ok
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_a_certificate_that_was_renewed_is_shown_after_a_reload(tmp_path):
         first.private_key.write_bytes(renewed.private_key.read_bytes())
         reload(node)
         assert shown().strip() in renewed.certificate.read_bytes()
-        by_tls = Destination("n", "127.0.0.1", port, node.ae_title, timeout=5, tls=Protection(None, other.ca_file))
+        by_tls = RemoteAE("127.0.0.1", port, node.ae_title, timeout=5, tls=Protection(None, other.ca_file))
         assert echo(by_tls, "X").ok
         first.private_key.write_text("half a file")
         reload(node, "not taken over")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scarnode.dicom.scu import Destination, echo
+from scarnode.dicom.scu import RemoteAE, echo
 from scarnode.dicom.tls import Identity, Protection
 from tests.harness import Node, echoscu, free_port, storescp, wait_until
 from tests.harness.certificates import Authority
@@ -48,7 +48,7 @@ def test_tls_alone(tmp_path, authority, tls):
     node.launch()
     try:
         protection = Protection(Identity(theirs.certificate, theirs.private_key), authority.ca_file)
-        by_tls = Destination("node", node.host, tls["port"], node.ae_title, timeout=5, tls=protection)
+        by_tls = RemoteAE(node.host, tls["port"], node.ae_title, timeout=5, tls=protection)
         wait_until(lambda: echo(by_tls, "X").ok, 60, "the node's answer by TLS")
         assert not node.echo()
     finally:

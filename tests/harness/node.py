@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from scarnode.dicom.scu import Destination, echo
+from scarnode.dicom.scu import RemoteAE, echo
 from tests.harness.tools import free_port, wait_until
 from tests.privacy import LOGS
 
@@ -163,7 +163,7 @@ class Node:
 
     def echo(self) -> bool:
         """Ask it by C-ECHO whether it is alive."""
-        return echo(Destination("node", self.host, self.port, self.ae_title, timeout=5), "HARNESS").ok
+        return echo(RemoteAE(self.host, self.port, self.ae_title, timeout=5), "HARNESS").ok
 
     def log(self) -> str:
         """Give everything it wrote to stdout and stderr, over all its starts."""

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from scarnode.config import DeliverSection
 from scarnode.dicom.scp import CommitmentReport, Reporters, Spool, listen
-from scarnode.dicom.scu import Destination
+from scarnode.dicom.scu import DimseDestination, RemoteAE
 from scarnode.ledger import queries
 from scarnode.ledger.commitments import MOST_RESENDS
 from scarnode.ledger.deliveries import settled
@@ -45,8 +45,8 @@ class AppState:
         return self.ledger.commitments.take_commitment_report(report, names, partial(resend_delay, PATIENCE))
 
     def peer(self, archive, **settings):
-        given = {"timeout": 5.0, "commitment": True, **settings}
-        return Destination("pacs", "127.0.0.1", archive.port, archive.ae_title, **given)
+        given = {"timeout": 5.0, **settings}
+        return DimseDestination("pacs", RemoteAE("127.0.0.1", archive.port, archive.ae_title, **given), commitment=True)
 
     def job(self, number=1):
         return finished_job(self.ledger, self.results, TO_PACS, number)
@@ -55,13 +55,13 @@ class AppState:
         return deliver_due(self.ledger, self.results, self.peer(archive), "SCARNODE", patience)
 
     def ask(self, archive, patience=LATER):
-        ask_commitments(self.ledger, self.peer(archive), "SCARNODE", patience, self.take)
+        ask_commitments(self.ledger, "pacs", self.peer(archive).ae, "SCARNODE", patience, self.take)
 
     def ask_shortly(self, archive, patience=LATER):
         """Ask without staying for a report on the same association."""
         stopping = threading.Event()
         stopping.set()
-        ask_commitments(self.ledger, self.peer(archive), "SCARNODE", patience, self.take, stopping)
+        ask_commitments(self.ledger, "pacs", self.peer(archive).ae, "SCARNODE", patience, self.take, stopping)
         return self.state()
 
     def states(self, job=1):

@@ -12,7 +12,8 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from sqlalchemy import text
 
 from scarnode.config import DeliverSection
-from scarnode.dicom.scu import Destination, WebDestination
+from scarnode.dicom.scu import DimseDestination, RemoteAE
+from scarnode.dicom.web import WebDestination
 from scarnode.ledger import queries
 from scarnode.node.postponed import PutOffs
 from scarnode.node.tasks.outbox import deliver_due
@@ -92,7 +93,7 @@ def pacs():
 
 
 def to(port, timeout=5.0):
-    return Destination("pacs", "127.0.0.1", port, "PACS", timeout=timeout)
+    return DimseDestination("pacs", RemoteAE("127.0.0.1", port, "PACS", timeout=timeout))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_an_object_that_breaks_the_association_holds_up_no_other(app_state, pacs
         return 0x0000
 
     destination, seen = pacs(on_store)
-    destination = to(destination.port, timeout=2 if how == "hang" else 10)
+    destination = to(destination.ae.port, timeout=2 if how == "hang" else 10)
     app_state.send(destination)
     assert app_state.states() == ["delivering", "done", "done"]  # the other jobs went at once
     assert app_state.due() == 2  # the bad object waits, those behind it do not

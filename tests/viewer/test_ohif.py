@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from scarnode.dicom.scu import Destination, send
+from scarnode.dicom.scu import RemoteAE, send
 from scarnode.pipeline.report import codes
 from scarnode.pipeline.segment import Tissue
 from scarnode.pipeline.segment.predict import Segmenter
@@ -56,7 +56,7 @@ def study(tmp_path_factory, orthanc):
     def get(name: str) -> Study:
         if name not in made:
             made[name] = make_study(tmp_path_factory.mktemp("study"), segmenter, 21 + len(made), **STUDIES[name])
-            destination = Destination("pacs", orthanc.host, orthanc.port, orthanc.ae_title)
+            destination = RemoteAE(orthanc.host, orthanc.port, orthanc.ae_title)
             assert all(outcome.ok for outcome in send(made[name].files, destination, "SCARNODE"))
         return made[name]
 

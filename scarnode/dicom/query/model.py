@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Literal
 
-from scarnode.dicom.scu.destination import Destination
+from scarnode.dicom.scu.remote import RemoteAE
 from scarnode.util.errors import ScarnodeError
 
 CHARACTER_SETS = {
@@ -45,8 +45,8 @@ class Archive:
     ----------
     name : str
         What config.ini calls it.
-    peer : Destination
-        Where it is; its `objects` mean nothing.
+    peer : RemoteAE
+        Where it is.
     how : str
         ``move`` (C-MOVE to the node) or ``get`` (C-GET).
     character_set : str
@@ -56,7 +56,7 @@ class Archive:
     """
 
     name: str
-    peer: Destination
+    peer: RemoteAE
     how: Literal["move", "get"] = "move"
     character_set: str = "ISO_IR 192"
     most_answers: int = 0

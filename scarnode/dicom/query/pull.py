@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scarnode.dicom.query.ask import find_series
 from scarnode.dicom.query.model import Archive, FoundSeries, FoundStudy, PulledStudy, Retrieved, SubOperations, Unit
 from scarnode.dicom.query.retrieve import get, move
-from scarnode.dicom.scu.destination import Destination
+from scarnode.dicom.scu.remote import RemoteAE
 
 MAX_TRIES = 4
 """How often images that did not come are asked for."""
@@ -32,7 +32,7 @@ class Link:
     Attributes
     ----------
     source : Archive
-    node : Destination
+    node : RemoteAE
         Us.
     calling_ae_title : str
     arrived : Arrived
@@ -40,7 +40,7 @@ class Link:
     """
 
     source: Archive
-    node: Destination
+    node: RemoteAE
     calling_ae_title: str
     arrived: Arrived
 

@@ -20,7 +20,7 @@ from scarnode.dicom.query.ask import SYNTAXES
 from scarnode.dicom.query.model import Archive, Retrieved, SubOperations, Unit
 from scarnode.dicom.scp.server import TRANSFER_SYNTAXES
 from scarnode.dicom.scu.association import ClientAssociation, association, refusal, silence
-from scarnode.dicom.scu.destination import Destination
+from scarnode.dicom.scu.remote import RemoteAE
 from scarnode.dicom.scu.store import Item, exchange
 from scarnode.dicom.sockets import close_socket
 
@@ -73,7 +73,7 @@ Monitor = Callable[[SubOperations], None]
 def move(
     source: Archive,
     unit: Unit,
-    node: Destination,
+    node: RemoteAE,
     calling_ae_title: str,
     watch: Monitor,
     stopping: threading.Event,
@@ -84,7 +84,7 @@ def move(
     ----------
     source : Archive
     unit : Unit
-    node : Destination
+    node : RemoteAE
         Us: the archive is told its AE title, and must know its address.
     calling_ae_title : str
     watch : callable
@@ -109,7 +109,7 @@ def move(
 def get(
     source: Archive,
     unit: Unit,
-    node: Destination,
+    node: RemoteAE,
     calling_ae_title: str,
     watch: Monitor,
     stopping: threading.Event,
@@ -136,7 +136,7 @@ def get(
 class _Bridge:
     """Hands images on to the node's own port; a context manager. One association for each kind of image."""
 
-    def __init__(self, node: Destination, archive: str) -> None:
+    def __init__(self, node: RemoteAE, archive: str) -> None:
         self._node, self._archive = node, archive
         self._lines: dict[tuple[str, str], tuple[ClientAssociation, ExitStack]] = {}
         self._stack = ExitStack()
@@ -276,7 +276,7 @@ def _judge(ended: Retrieved, line: ClientAssociation, source: Archive, todo: str
     return Retrieved(False, ended.permanent, status, counts, ended.failed, text.strip())
 
 
-def _how_to_move(source: Archive, node: Destination, status: int | None) -> str:
+def _how_to_move(source: Archive, node: RemoteAE, status: int | None) -> str:
     """Describe what must be set where, so that a C-MOVE arrives."""
     title, place = node.ae_title, f"{our_address(source.peer)}, port {node.port}"
     if status == 0xA801:
@@ -290,7 +290,7 @@ def _how_to_move(source: Archive, node: Destination, status: int | None) -> str:
     )
 
 
-def our_address(peer: Destination) -> str:
+def our_address(peer: RemoteAE) -> str:
     """Return the address by which a peer sees this machine."""
     family = socket.AF_INET6 if ":" in peer.host else socket.AF_INET
     try:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,12 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiat
 from pynetdicom.presentation import PresentationContext
 
 from scarnode.dicom.reactor import held
-from scarnode.dicom.scu.destination import About, Destination, Outcome, unable
-from scarnode.dicom.sockets import acknowledge_at_once, close_socket
+from scarnode.dicom.scu.destination import About, Outcome, unable
+from scarnode.dicom.scu.remote import RemoteAE
+from scarnode.dicom.sockets import NO_SOCKET, acknowledge_at_once, close_socket
 from scarnode.dicom.tls import client_context, explain
 from scarnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scarnode.util.errors import system_fault
-
-NO_SOCKET = (EMFILE, ENFILE, ENOMEM, ENOBUFS)
-"""Why this machine has no socket for an association, wherever it leads."""
 
 _MAX_PDU = 131072
 """What we can receive at once; what we send is bounded by the peer."""
@@ -39,7 +36,7 @@ _MAX_PDU = 131072
 class ClientAssociation:
     """What is known of an association besides what pynetdicom keeps."""
 
-    destination: Destination
+    destination: RemoteAE
     longest: float
     link: Association | None = None
     trouble: Outcome | None = None
@@ -147,7 +144,7 @@ class ClientAssociation:
 
 @contextmanager
 def association(
-    destination: Destination,
+    destination: RemoteAE,
     calling_ae_title: str,
     contexts: list[PresentationContext],
     longest: float,
@@ -158,7 +155,7 @@ def association(
 
     Parameters
     ----------
-    destination : Destination
+    destination : RemoteAE
     calling_ae_title : str
     contexts : list of PresentationContext
         What to propose.
@@ -252,7 +249,7 @@ def _no_association(line: ClientAssociation, started: float) -> Outcome:
     return unable(None, text, about=About.DESTINATION)
 
 
-def refusal(path: Path | None, refused: Sequence[PresentationContext], destination: Destination) -> Outcome:
+def refusal(path: Path | None, refused: Sequence[PresentationContext], destination: RemoteAE) -> Outcome:
     """Describe that the peer rejected every presentation context an object could go by.
 
     "Abstract syntax not supported" (3) and "transfer syntaxes not supported" (4) last until someone changes the

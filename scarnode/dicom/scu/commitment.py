@@ -17,7 +17,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made when py
 from pynetdicom.status import GENERAL_STATUS
 
 from scarnode.dicom.scu.association import ClientAssociation, association, refusal, silence
-from scarnode.dicom.scu.destination import Destination, Outcome, unable
+from scarnode.dicom.scu.destination import Outcome, unable
+from scarnode.dicom.scu.remote import RemoteAE
 
 REQUEST = 1
 """Action Type ID "request storage commitment" (PS3.4 Table J.3-1)."""
@@ -53,7 +54,7 @@ class CommitmentOrder:
 
 def request_commitment(
     orders: Sequence[CommitmentOrder],
-    destination: Destination,
+    destination: RemoteAE,
     calling_ae_title: str,
     answer: Callable[[Event], tuple[int, Dataset | None]],
     done: Callable[[], bool],
@@ -64,7 +65,7 @@ def request_commitment(
     Parameters
     ----------
     orders : sequence of CommitmentOrder
-    destination : Destination
+    destination : RemoteAE
     calling_ae_title : str
         Our own AE title: where the destination will report to, if it opens an association for that.
     answer : callable

@@ -1,14 +1,15 @@
-"""The types that enter and leave the deliver room, and what its status codes mean."""
+"""What a destination is, whatever it is called by: what becomes of the files it is sent, and what codes mean."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Protocol
 
-from scarnode.dicom.result_kinds import KINDS, USUAL
-from scarnode.dicom.tls import Identity, Protection
+from scarnode.dicom.result_kinds import KINDS
+from scarnode.dicom.scu.remote import RemoteAE
 from scarnode.util.errors import SystemFaultError, system_fault
 
 DUPLICATE_SOP_INSTANCE = 0x0111
@@ -24,143 +25,6 @@ their own as well (pynetdicom itself: 0xC211).
 
 SLOWEST_LINK = 64 * 1024
 """Bytes per second below which a transfer counts as hung."""
-
-
-@dataclass(frozen=True)
-class Destination:
-    """A peer that takes results by C-STORE.
-
-    Attributes
-    ----------
-    name : str
-        What config.ini calls it.
-    host : str
-        Name or address.
-    port : int
-    ae_title : str
-        The AE title we call.
-    objects : tuple of str
-        Which of `scarnode.dicom.result_kinds.KINDS` it gets.
-    timeout : float
-        Seconds for which the peer may leave us without an answer: to the TCP connection, the association request, a
-        C-STORE (here the time the transfer takes is added) and the release.
-    commitment : bool
-        It is asked for storage commitment of what it was sent.
-    tls : Protection or None
-        How it is spoken to by TLS; None: without.
-
-    Raises
-    ------
-    ValueError
-        If an attribute can not be used.
-    """
-
-    name: str
-    host: str
-    port: int
-    ae_title: str
-    objects: tuple[str, ...] = USUAL
-    timeout: float = 30.0
-    commitment: bool = False
-    tls: Protection | None = None
-
-    def __post_init__(self) -> None:
-        if not self.host.strip():
-            raise ValueError("host is empty")
-        if not 1 <= self.port <= 65535:
-            raise ValueError(f"port {self.port} is not within 1 to 65535")
-        title = self.ae_title.strip()
-        if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
-            raise ValueError(f"AE title {title!r} is not 1 to 16 printable ASCII characters without a backslash")
-        _check(self.objects, self.timeout)
-
-    def __str__(self) -> str:
-        return f"{self.ae_title} at {self.host}:{self.port}" + (" (TLS)" if self.tls else "")
-
-
-@dataclass(frozen=True)
-class WebDestination:
-    """A peer that takes results by STOW-RS.
-
-    Attributes
-    ----------
-    name : str
-        What config.ini calls it.
-    url : str
-        Of its DICOMweb service, e.g. ``https://pacs/dicom-web``; instances are posted to ``studies`` below it.
-    user, password : str
-        For HTTP Basic authentication; empty: none.
-    token : str
-        Sent as bearer token; empty: none.
-    ca_file : Path or None
-        PEM file of the certificate authorities that may vouch for the peer; None: the public ones.
-    objects : tuple of str
-        Which of `scarnode.dicom.result_kinds.KINDS` it gets.
-    timeout : float
-        Seconds for which the peer may leave us without an answer: to the TCP connection, and to a request (here the
-        time the transfer takes is added).
-    identity : Identity or None
-        What we show to a peer that asks for our certificate.
-
-    Raises
-    ------
-    ValueError
-        If an attribute can not be used.
-    """
-
-    name: str
-    url: str
-    user: str = ""
-    password: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
-    ca_file: Path | None = None
-    objects: tuple[str, ...] = USUAL
-    timeout: float = 30.0
-    identity: Identity | None = None
-
-    def __post_init__(self) -> None:
-        check_url(self.url)
-        if bool(self.user) != bool(self.password):
-            raise ValueError("user and password go together")
-        if self.user and self.token:
-            raise ValueError("a peer is given a token, or user and password, not both")
-        if not (self.token.isascii() and self.token.isprintable()):
-            raise ValueError("token is not printable ASCII")
-        _check(self.objects, self.timeout)
-
-    def __str__(self) -> str:
-        return self.url
-
-
-def check_url(url: str) -> str:
-    """Return the URL of a DICOMweb service without a slash at its end.
-
-    Raises
-    ------
-    ValueError
-        It is no such URL.
-    """
-    wanted = "an address like https://pacs.example.org/dicom-web"
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        raise ValueError(f"url is not {wanted}") from None
-    if not usable or not (url.isascii() and url.isprintable()) or " " in url:
-        raise ValueError(f"url is not {wanted}")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("url holds a user name or password; these are keys of their own: user, password")
-    if parts.query or parts.fragment:
-        raise ValueError(f"url is not {wanted}, without ? and #")
-    return url.rstrip("/")
-
-
-def _check(objects: tuple[str, ...], timeout: float) -> None:
-    """Refuse what no destination can have."""
-    if not objects or not set(objects) <= set(KINDS):
-        raise ValueError(f"objects {objects!r} are not one or more of {', '.join(KINDS)}")
-    if not 0 < timeout < float("inf"):
-        raise ValueError(f"timeout {timeout} is not a number of seconds above 0")
 
 
 class About(Enum):
@@ -206,6 +70,92 @@ class Outcome:
     about: About = About.OBJECT
     retry_after: float | None = None
     fault: SystemFaultError | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Whether a destination is there, and takes what it is to get.
+
+    Attributes
+    ----------
+    ok : bool
+    detail : str
+        One sentence.
+    todo : str
+        What a person can do, where it is not ok.
+    certificate_ends : float or None
+        When the certificate ends that it showed, in seconds since 1970.
+    """
+
+    ok: bool
+    detail: str
+    todo: str = ""
+    certificate_ends: float | None = None
+
+
+class Destination(Protocol):
+    """A peer that takes results. Its text (``str()``) is its address, for logs and pages.
+
+    Attributes
+    ----------
+    name : str
+        What config.ini calls it.
+    objects : tuple of str
+        Which of `scarnode.dicom.result_kinds.KINDS` it gets.
+    host : str
+        Name or address of its machine, for the audit trail.
+    ae : RemoteAE or None
+        The application entity that it is; None: it is not called by DIMSE.
+    commitment : bool
+        `ae` is asked for storage commitment of what it was sent.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def objects(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def host(self) -> str: ...  # noqa: D102
+
+    @property
+    def ae(self) -> RemoteAE | None: ...  # noqa: D102
+
+    @property
+    def commitment(self) -> bool: ...  # noqa: D102
+
+    def send(self, paths: Sequence[Path], calling_ae_title: str) -> tuple[Outcome, ...]:
+        """Send files; never raise for what a peer does.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+            DICOM files with file meta information.
+        calling_ae_title : str
+            Our own AE title.
+
+        Returns
+        -------
+        tuple of Outcome
+            One for each path, in their order. What the peer acknowledged before the connection broke is ok, the others
+            can be retried. An object stored with a warning is ok, and so is one that the peer has already.
+        """
+        ...
+
+    def echo(self, calling_ae_title: str) -> Outcome:
+        """Ask whether it is there and takes our calls; the outcome has no path."""
+        ...
+
+    def check(self, calling_ae_title: str) -> Check:
+        """Ask whether it is there and takes each of `objects`; send nothing."""
+        ...
+
+
+def check_objects(objects: tuple[str, ...]) -> None:
+    """Raise ValueError for kinds of object that no destination can get."""
+    if not objects or not set(objects) <= set(KINDS):
+        raise ValueError(f"objects {objects!r} are not one or more of {', '.join(KINDS)}")
 
 
 def unable(path: Path | None, detail: str, permanent: bool = False, about: About = About.OBJECT) -> Outcome:

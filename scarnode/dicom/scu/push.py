@@ -17,7 +17,8 @@ from pynetdicom import build_context
 
 from scarnode.dicom.part10 import IncompleteError, NotPart10Error, open_file, skip_meta
 from scarnode.dicom.scu.association import association
-from scarnode.dicom.scu.destination import About, Destination, Outcome, patience, unable
+from scarnode.dicom.scu.destination import About, Outcome, patience, unable
+from scarnode.dicom.scu.remote import RemoteAE
 from scarnode.dicom.scu.store import MOST_CONTEXTS, Item, exchange, read_item, untaken
 
 MAX_TRIES = 6
@@ -58,7 +59,7 @@ class Pushed:
 
 def push(
     paths: Sequence[Path],
-    destination: Destination,
+    destination: RemoteAE,
     calling_ae_title: str,
     watch: Callable[[int, int], None] = lambda done, total: None,
     stopping: threading.Event | None = None,
@@ -72,7 +73,7 @@ def push(
     ----------
     paths : sequence of Path
         What is no DICOM object is skipped; a file without preamble or file meta information goes out all the same.
-    destination : Destination
+    destination : RemoteAE
     calling_ae_title : str
     watch : callable
         Told bytes done and bytes in all after each file.
@@ -89,7 +90,7 @@ def push(
 
 def _push(
     paths: Sequence[Path],
-    destination: Destination,
+    destination: RemoteAE,
     calling_ae_title: str,
     watch: Callable[[int, int], None],
     stopping: threading.Event,
@@ -180,7 +181,7 @@ def _one_association(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
 
 
 def _send(
-    items: Sequence[Item], destination: Destination, calling_ae_title: str, stopping: threading.Event
+    items: Sequence[Item], destination: RemoteAE, calling_ae_title: str, stopping: threading.Event
 ) -> Iterator[tuple[Item, Outcome]]:
     """Send over one association; what comes behind an answer that did not come is not tried."""
     pairs = dict.fromkeys((item.sop_class_uid, item.transfer_syntax_uid) for item in items)

@@ -24,12 +24,12 @@ from scarnode.dicom.scu.destination import (
     DUPLICATE_SOP_INSTANCE,
     PERMANENT_STATUSES,
     About,
-    Destination,
     Outcome,
     patience,
     unable,
     unreadable,
 )
+from scarnode.dicom.scu.remote import RemoteAE
 
 # A file that is named by its path goes out in its own bytes instead of being decoded and encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -59,7 +59,7 @@ class Item:
     file: Path | None = None
 
 
-def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str) -> tuple[Outcome, ...]:
+def send(paths: Sequence[Path], destination: RemoteAE, calling_ae_title: str) -> tuple[Outcome, ...]:
     """C-STORE files to a destination over one association.
 
     A file goes out in its own encoded bytes when the peer takes its transfer syntax; an uncompressed one is encoded
@@ -69,7 +69,7 @@ def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str)
     ----------
     paths : sequence of Path
         DICOM files with file meta information.
-    destination : Destination
+    destination : RemoteAE
     calling_ae_title : str
         Our own AE title.
 
@@ -95,12 +95,12 @@ def send(paths: Sequence[Path], destination: Destination, calling_ae_title: str)
     return tuple(outcomes[index] for index in range(len(paths)))
 
 
-def echo(destination: Destination, calling_ae_title: str) -> Outcome:
+def echo(destination: RemoteAE, calling_ae_title: str) -> Outcome:
     """Ask a destination by C-ECHO whether it is there and takes our calls.
 
     Parameters
     ----------
-    destination : Destination
+    destination : RemoteAE
     calling_ae_title : str
         Our own AE title.
 
@@ -180,7 +180,7 @@ def _store(line: ClientAssociation, item: Item, message_id: int) -> Outcome:
 
 
 def untaken(
-    item: Item, refused: Sequence[PresentationContext], accepted: Sequence[UID], destination: Destination
+    item: Item, refused: Sequence[PresentationContext], accepted: Sequence[UID], destination: RemoteAE
 ) -> Outcome:
     """Describe why there is no presentation context for a file."""
     name = item.sop_class_uid.name
@@ -221,7 +221,7 @@ def exchange(line: ClientAssociation, link: Association, thing: Path | Dataset, 
     return _answered(item.path, int(answer.Status), line.destination)
 
 
-def _answered(path: Path, status: int, destination: Destination) -> Outcome:
+def _answered(path: Path, status: int, destination: RemoteAE) -> Outcome:
     """Read a C-STORE status."""
     category = code_to_category(status)
     meaning = STORAGE_SERVICE_CLASS_STATUS.get(status, ("", ""))[1] or category

@@ -1,34 +1,32 @@
-"""One HTTP request that ends in time and never raises: what STOW-RS and QIDO-RS go by."""
+"""One HTTP request that ends in time, and never raises for what a peer does: DICOMweb and webhooks go by it."""
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import requests
-from dicomweb_client import DICOMwebClient
-from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
-
-from scarnode.dicom.scu.destination import WebDestination, check_url
+from scarnode.dicom.sockets import NO_SOCKET, close_socket
+from scarnode.dicom.tls import Identity, client_context, explain
 from scarnode.dicom.uids import IMPLEMENTATION_VERSION_NAME
-from scarnode.util.errors import causes_of
+from scarnode.util.errors import SystemFaultError, causes_of, system_fault
 
-MEDIA_TYPES = "application/dicom+json, application/dicom+xml;q=0.5"
-"""Forms in which we read the answer to a request to store (PS3.18 10.5.3)."""
-
-_MOST_ANSWER = 1024 * 1024
+MOST_ANSWER = 1024 * 1024
 """Bytes of an answer that are read; the longest of real ones are a few thousand."""
+
+# They log addresses, which may hold a secret, and what peers wrote.
+for _name in ("httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -42,156 +40,152 @@ class Answer:
 
 @dataclass(frozen=True)
 class Silence:
-    """No answer: why, in one sentence, and whether there was a connection over which the request could go."""
+    """No answer.
+
+    Attributes
+    ----------
+    why : str
+        A phrase without anything that was sent, or that the peer wrote.
+    connected : bool
+        Whether there was a connection over which the request could go.
+    fault : SystemFaultError or None
+        This machine could not do it.
+    """
 
     why: str
     connected: bool
+    fault: SystemFaultError | None = None
 
 
-def ask(destination: WebDestination, limit: float, call: Callable[[DICOMwebClient], object]) -> Answer | Silence:
-    """Make one request on a connection of its own.
+def request(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: Iterable[bytes] = (),
+    *,
+    auth: tuple[str, str] | None = None,
+    identity: Identity | None = None,
+    ca_file: Path | None = None,
+    timeout: float,
+    sending: float | None = None,
+    most: int = MOST_ANSWER,
+) -> Answer | Silence:
+    """Make one request on a connection of its own. No redirect is followed, and the environment says nothing.
 
     Parameters
     ----------
-    destination : WebDestination
-    limit : float
-        Seconds that the request's bytes may take.
-    call : callable
-        Makes the request with the client it is given.
+    method, url : str
+    headers : mapping
+        With Content-Length, where there is a body.
+    body : iterable of bytes
+    auth : tuple of str, optional
+        User and password for HTTP Basic authentication.
+    identity : Identity, optional
+        Shown to a peer that asks for our certificate.
+    ca_file : Path, optional
+        PEM file of the authorities that may vouch for the peer; None: the public ones.
+    timeout : float
+        Seconds for which the peer may leave us without a byte: to connect, and of the answer.
+    sending : float, optional
+        Seconds that the request's bytes may take; None: `timeout`. The whole may take ``sending + 2 * timeout``.
+    most : int
+        Bytes of the answer's body that are read.
 
     Returns
     -------
     Answer or Silence
-
-    Notes
-    -----
-    The library's own reading of the answer is passed by: it knows a media type only when no parameter follows it, and
-    raises for statuses whose body says what became of the instance.
     """
-    answers: list[Answer] = []
+    import httpx2  # not light, and not for those who only read config.ini
 
-    def take(response: requests.Response, **_: object) -> None:
-        body = response.raw.read(_MOST_ANSWER, decode_content=True)
-        answers.append(Answer(response.status_code, body, _retry_after(response.headers.get("Retry-After", ""))))
-        response.close()
-
-    line = _Line(limit)
-    longest = threading.Timer(limit + 2 * destination.timeout, line.cut)  # also before and after the object's bytes
+    sending = timeout if sending is None else sending
+    try:
+        context = _context(url, identity, ca_file)
+    except (OSError, ValueError) as error:
+        return Silence(f"a file for TLS can not be used ({type(error).__name__})", False, _no_socket([error]))
+    line = _Line()
+    longest = threading.Timer(sending + 2 * timeout, line.cut)  # also before and after the request's bytes
     longest.daemon = True
     longest.start()
     try:
-        with _session(destination, line) as session:
-            client = DICOMwebClient(
-                check_url(destination.url),
-                session,
-                callback=take,
-                chunk_size=2**31,  # never "chunked": not every server behind a proxy takes it
-                timeout=destination.timeout,
-            )
-            client.set_http_retry_params(retry=False)  # the ledger repeats, and knows when
-            call(client)
-    except Exception as error:  # what requests, urllib3, ssl, http.client and the library raise for what a peer does
-        if not answers or line.expired.is_set():
-            return _trouble(destination, error, line, limit)
+        limits = httpx2.Timeout(connect=timeout, read=timeout, write=sending, pool=timeout)
+        given = {"User-Agent": IMPLEMENTATION_VERSION_NAME, "Accept-Encoding": "gzip, deflate", **headers}
+        with (
+            httpx2.Client(verify=context, trust_env=False, timeout=limits, auth=auth) as client,
+            client.stream(
+                method, url, headers=given, content=body or None, extensions={"trace": line.trace}
+            ) as response,
+        ):
+            content = _decoded(_read(response.iter_raw(), most), response.headers.get("Content-Encoding", ""), most)
+            answer = Answer(response.status_code, content, _retry_after(response.headers.get("Retry-After", "")))
+    except Exception as error:  # what httpx, httpcore, h11 and ssl raise for what a peer does
+        return Silence(_why(error, line, timeout, sending), line.connected, _no_socket(causes_of(error)))
     finally:
         longest.cancel()
         line.close()
     if line.expired.is_set():  # an answer that was cut off reads like a whole one
-        return _trouble(destination, TimeoutError(), line, limit)
-    return answers[-1]
-
-
-def _session(destination: WebDestination, line: _Line) -> requests.Session:
-    """Return an HTTP session that does what config.ini says, and nothing that the environment or the peer says."""
-    session = requests.Session()
-    session.trust_env = False  # no proxy, no .netrc
-    session.max_redirects = 0  # a redirected POST becomes a GET, and credentials would go elsewhere
-    session.verify = str(destination.ca_file) if destination.ca_file else True
-    if destination.identity:
-        session.cert = (str(destination.identity.certificate), str(destination.identity.private_key))
-    session.headers.update({"Accept": MEDIA_TYPES, "User-Agent": IMPLEMENTATION_VERSION_NAME})
-    if destination.user:
-        session.auth = HTTPBasicAuth(destination.user.encode(), destination.password.encode())
-    elif destination.token:
-        session.headers["Authorization"] = f"Bearer {destination.token}"
-    session.mount("http://", _Adapter(line))
-    session.mount("https://", _Adapter(line))
-    return session
+        return Silence(_late(sending + 2 * timeout), line.connected)
+    return answer
 
 
 class _Line:
-    """The connections of one request, so that they can be ended from outside.
+    """The connection of one request, so that it can be ended from outside.
 
-    requests bounds single reads only: a peer that trickles bytes would hold the sending thread for ever.
+    httpx bounds single reads and writes only: a peer that trickles bytes would hold the sending thread for ever.
     """
 
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
+    def __init__(self) -> None:
         self.expired = threading.Event()
         self.connected = False
         self._twins: list[socket.socket] = []
 
-    def watch(self, link: socket.socket) -> socket.socket:
-        """Keep a second handle on a connection: TLS takes the first one away."""
-        self._twins.append(link.dup())
-        if self.expired.is_set():
-            self.cut()
-        return link
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take httpcore's word (its extension "trace") of what it does.
+
+        A second handle on the connection is kept: TLS takes the first one away.
+        """
+        if event == "connection.connect_tcp.complete":
+            self._twins.append(info["return_value"].get_extra_info("socket").dup())
+            if self.expired.is_set():
+                self.cut()
+        elif event == "http11.send_request_headers.started":
+            self.connected = True
 
     def cut(self) -> None:
-        """End the connections under whoever waits for them."""
+        """End the connection under whoever waits for it."""
         self.expired.set()
         for twin in self._twins:
-            with suppress(OSError):
-                twin.shutdown(socket.SHUT_RDWR)
+            close_socket(twin)
 
     def close(self) -> None:
-        """Return the handles back."""
+        """Give the handles back."""
         for twin in self._twins:
             twin.close()
 
 
-class _Plain(HTTPConnection):
-    """HTTP, on a connection that a `_Line` knows."""
-
-    def __init__(self, line: _Line, **options: Any) -> None:
-        super().__init__(**options)
-        self._line = line
-
-    def _new_conn(self) -> socket.socket:
-        return self._line.watch(super()._new_conn())
-
-    def connect(self) -> None:
-        """Connect, then allow the request's bytes the time they need; the answer has a limit of its own."""
-        super().connect()  # TLS included
-        self._line.connected = True
-        self.timeout = self._line.limit
-        if self.sock is not None:
-            self.sock.settimeout(self._line.limit)
+def _context(url: str, identity: Identity | None, ca_file: Path | None) -> ssl.SSLContext:
+    if urlsplit(url).scheme == "https":
+        return client_context(identity, ca_file)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused: without one the client would load all authorities
 
 
-class _Secure(_Plain, HTTPSConnection):
-    """HTTP over TLS."""
+def _read(pieces: Iterable[bytes], most: int) -> bytes:
+    body = bytearray()
+    if most:
+        for piece in pieces:
+            body += piece
+            if len(body) >= most:
+                break
+    return bytes(body[:most])
 
 
-class _Adapter(HTTPAdapter):
-    """Gives requests the connections above."""
-
-    def __init__(self, line: _Line) -> None:
-        super().__init__(max_retries=0)
-        self._line = line
-
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """Return the pool for a request."""
-        pool = super().get_connection_with_tls_context(*args, **options)
-        kind = partial(_Secure if pool.scheme == "https" else _Plain, self._line)
-        pool.ConnectionCls = kind  # type: ignore[attr-defined]  # requests' hint names the base class
-        return pool
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send a request, with the Host header that HTTP wants: dicomweb-client's lacks the port."""
-        request.headers.pop("Host", None)
-        return super().send(request, *args, **options)
+def _decoded(body: bytes, coding: str, most: int) -> bytes:
+    """Undo a Content-Encoding; httpx would do so without a bound."""
+    if coding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, most)
+    except zlib.error:
+        return b""
 
 
 def _retry_after(value: str) -> float | None:
@@ -204,26 +198,38 @@ def _retry_after(value: str) -> float | None:
     return None
 
 
-def _trouble(destination: WebDestination, error: Exception, line: _Line, limit: float) -> Silence:
+def _why(error: Exception, line: _Line, timeout: float, sending: float) -> str:
     """Describe why no answer came; never in a library's words, which may quote what was sent."""
+    import httpx2
+
     causes = causes_of(error)
-
-    def among(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
-
-    refused = [cause.verify_message for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)]
+    tls = [cause for cause in causes if isinstance(cause, ssl.SSLError)]
+    refused = [cause for cause in tls if isinstance(cause, ssl.SSLCertVerificationError)]
     if refused:
-        return Silence(f"The certificate of {destination} is not accepted: {refused[0]}.", False)
+        return explain(refused[0])
     if line.expired.is_set():
-        text = f"{destination} did not answer within {limit + 2 * destination.timeout:.3g} s."
-    elif among(requests.ConnectTimeout):
-        text = f"No connection to {destination}: no answer within {destination.timeout:g} s."
-    elif among(TimeoutError, requests.Timeout):
-        text = f"{destination} did not answer within {destination.timeout:g} s."
-    elif among(ssl.SSLError):
-        text = f"TLS with {destination} failed: does it speak https, in a version that we speak too?"
-    elif among(NewConnectionError):
-        text = f"No connection to {destination}: refused, unknown host, or no way there."
-    else:
-        text = f"The connection to {destination} was lost, or spoke no HTTP, before it answered."
-    return Silence(text, line.connected)
+        return _late(sending + 2 * timeout)
+    if fault := _no_socket(causes):
+        return f"this machine has no connection to give: {fault.why}"
+    text = "the connection was lost, or no HTTP was spoken on it, before an answer came"
+    if isinstance(error, httpx2.ConnectTimeout):
+        text = f"no connection: {_late(timeout)}"
+    elif isinstance(error, httpx2.TimeoutException):
+        text = _late(sending if isinstance(error, httpx2.WriteTimeout) else timeout)
+    elif tls:
+        text = f"TLS failed ({explain(tls[0])}): does it speak https, in a version that we speak too?"
+    elif isinstance(error, httpx2.ConnectError):
+        text = "no connection: refused, unknown host, or no way there"
+    return text
+
+
+def _late(seconds: float) -> str:
+    return f"no answer within {seconds:.3g} s"
+
+
+def _no_socket(causes: Iterable[BaseException]) -> SystemFaultError | None:
+    """Return the fault of a machine that has no socket, or memory, left."""
+    for cause in causes:
+        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in NO_SOCKET):
+            return system_fault(cause)
+    return None

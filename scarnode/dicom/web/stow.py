@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
+from urllib.parse import urlencode, urlsplit
+from uuid import uuid4
 
-from dicomweb_client import DICOMwebClient
-from pydicom import dcmread, dcmwrite
-from pydicom.dataset import Dataset, FileDataset
+from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
+from scarnode.dicom.result_kinds import USUAL
 from scarnode.dicom.scu.destination import (
     DUPLICATE_SOP_INSTANCE,
     PERMANENT_STATUSES,
     About,
+    Check,
     Outcome,
-    WebDestination,
+    check_objects,
     patience,
     unable,
     unreadable,
 )
+from scarnode.dicom.scu.remote import check_timeout
+from scarnode.dicom.tls import Identity
 from scarnode.dicom.uids import derived_uid
-from scarnode.dicom.web.http import Answer, Silence, ask
+from scarnode.dicom.web.http import Answer, Silence, request
+from scarnode.dicom.web.store_response import MEDIA_TYPES, fate_of
 
 DUPLICATES = frozenset({DUPLICATE_SOP_INSTANCE, 0xB00E})
 """FailureReasons that say "I have that instance already": the standard's, and that of Microsoft's DICOM service."""
@@ -47,100 +49,205 @@ PERMANENT_HTTP = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 405, 406, 40
 BUSY_HTTP = frozenset({429, 503})
 """HTTP statuses of a service that takes nothing from us now, whatever the object (RFC 6585 4, RFC 9110 15.6.4)."""
 
+_PIECE = 256 * 1024
+"""Bytes of an instance that are handed to the connection at once."""
+
+
+@dataclass(frozen=True)
+class WebDestination:
+    """A peer that takes results by STOW-RS (`scarnode.dicom.scu.Destination`).
+
+    Attributes
+    ----------
+    name : str
+        What config.ini calls it.
+    url : str
+        Of its DICOMweb service, e.g. ``https://pacs/dicom-web``; instances are posted to ``studies`` below it.
+    user, password : str
+        For HTTP Basic authentication; empty: none.
+    token : str
+        Sent as bearer token; empty: none.
+    ca_file : Path or None
+        PEM file of the certificate authorities that may vouch for the peer; None: the public ones.
+    objects : tuple of str
+        Which of `scarnode.dicom.result_kinds.KINDS` it gets.
+    timeout : float
+        Seconds for which the peer may leave us without an answer: to the TCP connection, and to a request (here the
+        time the transfer takes is added).
+    identity : Identity or None
+        What we show to a peer that asks for our certificate.
+
+    Raises
+    ------
+    ValueError
+        If an attribute can not be used.
+    """
+
+    name: str
+    url: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    objects: tuple[str, ...] = USUAL
+    timeout: float = 30.0
+    identity: Identity | None = None
+
+    def __post_init__(self) -> None:
+        check_url(self.url)
+        if bool(self.user) != bool(self.password):
+            raise ValueError("user and password go together")
+        if self.user and self.token:
+            raise ValueError("a peer is given a token, or user and password, not both")
+        if not (self.token.isascii() and self.token.isprintable()):
+            raise ValueError("token is not printable ASCII")
+        check_objects(self.objects)
+        check_timeout(self.timeout)
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def host(self) -> str:
+        """Return the name or address of its machine."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def ae(self) -> None:
+        """Return None: it is not called by DIMSE."""
+        return None
+
+    @property
+    def commitment(self) -> bool:
+        """Return False: storage commitment is asked for by DIMSE."""
+        return False
+
+    def send(self, paths: Sequence[Path], calling_ae_title: str = "") -> tuple[Outcome, ...]:
+        """Store files, one request each: a bad object or a limit of size fails alone.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+            DICOM files with file meta information.
+        calling_ae_title : str
+            Not used: DICOMweb has no AE titles.
+
+        Returns
+        -------
+        tuple of Outcome
+            One for each path, in their order. Ok is only what the answer's ReferencedSOPSequence names, with or without
+            a WarningReason, and what is there already. Where no answer comes, or the service takes nothing now, the
+            files after it are not tried.
+        """
+        outcomes: list[Outcome] = []
+        ended: Outcome | None = None
+        for path in paths:
+            found = _read(path)
+            if isinstance(found, Outcome):
+                outcomes.append(found)
+            elif ended:
+                outcomes.append(replace(ended, path=path))
+            else:
+                answer = self._post(found)
+                if isinstance(answer, Silence):
+                    outcomes.append(self._unanswered(path, answer))
+                else:
+                    outcomes.append(_stored(path, found.uid, answer, self))
+                ended = _end(answer, outcomes[-1], self)
+        return tuple(outcomes)
+
+    def echo(self, calling_ae_title: str = "") -> Outcome:
+        """Ask by QIDO-RS for a study that nobody has: is it there, and does it take our credentials?"""
+        nowhere = urlencode({"StudyInstanceUID": derived_uid("scarnode", "echo"), "limit": 1})
+        answer = self._request("GET", f"studies?{nowhere}", {"Accept": "application/dicom+json"})
+        if isinstance(answer, Silence):
+            return self._unanswered(None, answer)
+        text = f"{self} answered a search for studies with {_named(answer.status)}"
+        permanent = answer.status in PERMANENT_HTTP
+        if answer.status == HTTPStatus.OK and not answer.body.lstrip().startswith(b"["):
+            return Outcome(None, False, permanent, answer.status, f"{text}, but not in DICOM JSON.")
+        return Outcome(None, answer.status in (200, 204), permanent, answer.status, f"{text}.")
+
+    def check(self, calling_ae_title: str = "") -> Check:
+        """Ask as `echo` does: a service does not say beforehand which objects it takes."""
+        answer = self.echo()
+        todo = "" if answer.ok else "Check url, user, password or token, and ca_file; is its DICOMweb service on?"
+        return Check(answer.ok, answer.detail, todo)
+
+    def _post(self, item: _Item) -> Answer | Silence:
+        """Store one instance (PS3.18 10.5.1); its length is told before: not every server takes "chunked"."""
+        boundary = uuid4().hex
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        tail = f"\r\n--{boundary}--".encode()
+        headers = {
+            "Accept": MEDIA_TYPES,
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+            "Content-Length": str(len(head) + len(item.data) + len(tail)),
+        }
+        pieces = (item.data[start : start + _PIECE] for start in range(0, len(item.data), _PIECE))
+        sending = patience(len(item.data), self.timeout)
+        return self._request("POST", "studies", headers, chain([head], pieces, [tail]), sending)
+
+    def _request(
+        self, method: str, path: str, headers: dict[str, str], body: Iterable[bytes] = (), sending: float | None = None
+    ) -> Answer | Silence:
+        if self.token:
+            headers = {**headers, "Authorization": f"Bearer {self.token}"}
+        return request(
+            method,
+            f"{check_url(self.url)}/{path}",
+            headers,
+            body,
+            auth=(self.user, self.password) if self.user else None,
+            identity=self.identity,
+            ca_file=self.ca_file,
+            timeout=self.timeout,
+            sending=sending,
+        )
+
+    def _unanswered(self, path: Path | None, silence: Silence) -> Outcome:
+        about = About.OBJECT if silence.connected or path is None else About.DESTINATION
+        detail = f"{silence.why[0].upper()}{silence.why[1:]} ({self})."
+        return replace(unable(path, detail, about=about), fault=silence.fault)
+
+
+def check_url(url: str) -> str:
+    """Return the URL of a DICOMweb service without a slash at its end.
+
+    Raises
+    ------
+    ValueError
+        It is no such URL.
+    """
+    wanted = "an address like https://pacs.example.org/dicom-web"
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(f"url is not {wanted}") from None
+    if not usable or not (url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError(f"url is not {wanted}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("url holds a user name or password; these are keys of their own: user, password")
+    if parts.query or parts.fragment:
+        raise ValueError(f"url is not {wanted}, without ? and #")
+    return url.rstrip("/")
+
 
 @dataclass(frozen=True)
 class _Item:
-    """A file that can be sent: dataset, SOP Instance UID, size in bytes."""
+    """A file that can be sent: its bytes, and the SOP Instance UID in them."""
 
-    dataset: FileDataset
+    data: bytes = field(repr=False)
     uid: str
-    size: int
-
-
-def send(paths: Sequence[Path], destination: WebDestination) -> tuple[Outcome, ...]:
-    """Store files at a destination by STOW-RS, one request each: a bad object or a limit of size fails alone.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        DICOM files with file meta information.
-    destination : WebDestination
-
-    Returns
-    -------
-    tuple of Outcome
-        One for each path, in their order. Ok is only what the answer's ReferencedSOPSequence names, with or without
-        a WarningReason, and what is there already. Where no answer comes, or the service takes nothing now, the
-        files after it are not tried.
-    """
-    outcomes: list[Outcome] = []
-    ended: Outcome | None = None
-    for path in paths:
-        found = _read(path)
-        if isinstance(found, Outcome):
-            outcomes.append(found)
-        elif ended:
-            outcomes.append(replace(ended, path=path))
-        else:
-            limit = patience(found.size, destination.timeout)
-            answer = ask(destination, limit, partial(_store, found.dataset))
-            if isinstance(answer, Silence):
-                about = About.OBJECT if answer.connected else About.DESTINATION
-                outcomes.append(unable(path, answer.why, about=about))
-            else:
-                outcomes.append(_stored(path, found.uid, answer, destination))
-            ended = _end(answer, outcomes[-1], destination)
-    return tuple(outcomes)
-
-
-def _store(dataset: Dataset, client: DICOMwebClient) -> None:
-    client.store_instances([dataset])
-
-
-def _end(answer: Answer | Silence, outcome: Outcome, destination: WebDestination) -> Outcome | None:
-    """Return the outcome of the objects that are not tried any more, None where the next one may be."""
-    if outcome.about is About.DESTINATION:
-        return outcome
-    if isinstance(answer, Silence):
-        text = f"{destination} did not answer for the object before this one."
-        return unable(None, text, about=About.NOT_TRIED)
-    return None
-
-
-def echo(destination: WebDestination) -> Outcome:
-    """Ask a destination by QIDO-RS for a study that nobody has: is it there, and does it take our credentials?
-
-    Parameters
-    ----------
-    destination : WebDestination
-
-    Returns
-    -------
-    Outcome
-        With path None.
-    """
-    nowhere = {"StudyInstanceUID": derived_uid("scarnode", "echo")}
-    answer = ask(
-        destination,
-        destination.timeout,
-        lambda client: client.search_for_studies(limit=1, search_filters=nowhere),
-    )
-    if isinstance(answer, Silence):
-        return unable(None, answer.why)
-    text = f"{destination} answered a search for studies with {_named(answer.status)}"
-    permanent = answer.status in PERMANENT_HTTP
-    if answer.status == HTTPStatus.OK and not answer.body.lstrip().startswith(b"["):
-        return Outcome(None, False, permanent, answer.status, f"{text}, but not in DICOM JSON.")
-    return Outcome(None, answer.status in (200, 204), permanent, answer.status, f"{text}.")
 
 
 def _read(path: Path) -> _Item | Outcome:
-    """Return the file as the library takes it, or why it can not be sent."""
+    """Return the file's bytes, or why it can not be sent."""
     try:
-        dataset = dcmread(path)
-        encoded = BytesIO()
-        dcmwrite(encoded, dataset)  # as the library will do it, where a fault would look like the peer's
-        item = _Item(dataset, str(dataset.SOPInstanceUID), encoded.tell())
+        data = path.read_bytes()
+        dataset = dcmread(BytesIO(data))  # all of it: a fault of the file must not look like the peer's
+        item = _Item(data, str(dataset.SOPInstanceUID))
         str(dataset.file_meta.TransferSyntaxUID)
     except InvalidDicomError:
         return unable(path, "The file is not a DICOM file.", permanent=True)
@@ -155,9 +262,19 @@ def _read(path: Path) -> _Item | Outcome:
     return item
 
 
+def _end(answer: Answer | Silence, outcome: Outcome, destination: WebDestination) -> Outcome | None:
+    """Return the outcome of the objects that are not tried any more, None where the next one may be."""
+    if outcome.about is About.DESTINATION:
+        return outcome
+    if isinstance(answer, Silence):
+        text = f"{destination} did not answer for the object before this one."
+        return unable(None, text, about=About.NOT_TRIED)
+    return None
+
+
 def _stored(path: Path, uid: str, answer: Answer, destination: WebDestination) -> Outcome:
     """Read what the answer says of the one instance that was sent."""
-    failure, warning = _fate(answer.body, uid)
+    failure, warning = fate_of(answer.body, uid)
     if failure is not None:
         text = f"{destination} answered {_reason(failure)}"
         if failure in DUPLICATES:
@@ -173,65 +290,6 @@ def _stored(path: Path, uid: str, answer: Answer, destination: WebDestination) -
     if answer.status in BUSY_HTTP or answer.status == HTTPStatus.UNAUTHORIZED:
         about = About.DESTINATION
     return Outcome(path, False, permanent, answer.status, f"{text}: not stored.", about, answer.retry_after)
-
-
-def _fate(body: bytes, uid: str) -> tuple[int | None, int | None]:
-    """Return (FailureReason, None), or (None, WarningReason or 0) where the instance is named as stored, or two None.
-
-    PS3.18 10.5.3.1: Store Instances Response Module.
-    """
-    said = _model(body)
-    # OtherFailuresSequence (0008,119A): of what could not even be identified. We sent one instance: it is meant.
-    for item in (*_items(said, "00081198"), *_items(said, "0008119A")):
-        if _value(item, "00081155") in (uid, None):
-            reason = _value(item, "00081197")
-            return (reason if isinstance(reason, int) else 0x0110), None
-    for item in _items(said, "00081199"):
-        if _value(item, "00081155") == uid:
-            warning = _value(item, "00081196")
-            return None, (warning if isinstance(warning, int) else 0)
-    return None, None
-
-
-def _model(body: bytes) -> dict[str, Any]:
-    """Return an answer in the DICOM JSON Model, whichever form it has; empty where it is none of them."""
-    try:
-        if body.lstrip()[:1] == b"<":
-            return _from_xml(ElementTree.fromstring(body))
-        model = json.loads(body)
-    except (ValueError, ElementTree.ParseError, RecursionError):
-        return {}
-    if isinstance(model, list) and model:
-        model = model[0]
-    return model if isinstance(model, dict) else {}
-
-
-def _from_xml(element: ElementTree.Element) -> dict[str, Any]:
-    """Bring the Native DICOM Model (PS3.19 A.1) into the DICOM JSON Model, as far as a store response needs it."""
-    model: dict[str, Any] = {}
-    for attribute in element:
-        vr = attribute.get("vr", "")
-        if vr == "SQ":
-            values: list[Any] = [_from_xml(item) for item in attribute if item.tag.endswith("Item")]
-        else:
-            texts = [(value.text or "").strip() for value in attribute]
-            values = [int(text) if vr == "US" and text.isdecimal() else text for text in texts]
-        model[attribute.get("tag", "")] = {"vr": vr, "Value": values}
-    return model
-
-
-def _items(model: dict[str, Any], tag: str) -> list[dict[str, Any]]:
-    """Return the items of a sequence; whatever is not one is left out."""
-    element = model.get(tag)
-    values = element.get("Value") if isinstance(element, dict) else None
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-
-
-def _value(model: dict[str, Any], tag: str) -> Any:
-    """Return the first value of an attribute, None where there is none."""
-    element = model.get(tag)
-    values = element.get("Value") if isinstance(element, dict) else None
-    return values[0] if isinstance(values, list) and values else None
 
 
 def _reason(code: int) -> str:

@@ -241,7 +241,7 @@ class Coordinator:
             if mine:
                 stopping = StopOrLockLost(mine, runtime.stopping)
                 take = runtime.take_commitment_report
-                ask_commitments(runtime.ledger, peer, settings.node.ae_title, settings.deliver, take, stopping)
+                ask_commitments(runtime.ledger, name, peer, settings.node.ae_title, settings.deliver, take, stopping)
 
     def _pull(self, name: str) -> None:
         """Run a nightly rule when it is due."""

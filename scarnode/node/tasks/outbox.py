@@ -15,13 +15,15 @@ from pynetdicom.events import Event
 from scarnode.audit import AuditTrail, record_sending, record_sent
 from scarnode.config import DeliverSection
 from scarnode.dicom.scp import TakeReport, answer_report
-from scarnode.dicom.scu import About, Destination, Outcome, WebDestination, next_delay, send
+from scarnode.dicom.scu import About, Destination, Outcome, RemoteAE
+from scarnode.dicom.scu.commitment import CommitmentOrder, request_commitment
 from scarnode.ledger.commitments import LONGEST_WAIT
 from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.model import DeliveryReport, DueCommitment, DueDelivery
 from scarnode.ledger.retry import retry_until_database_returns
 from scarnode.ledger.task_locks import Ending
 from scarnode.node.postponed import DELIVERY, PutOffs
+from scarnode.util.backoff import next_delay
 from scarnode.util.clock import monotonic_time
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 def deliver_due(
     ledger: Ledger,
     results: Path,
-    destination: Destination | WebDestination,
+    destination: Destination,
     calling_ae_title: str,
     patience: DeliverSection,
     stopping: Ending | None = None,
@@ -48,7 +50,7 @@ def deliver_due(
     ledger : Ledger
     results : Path
         Root that the paths of result files count from.
-    destination : Destination or WebDestination
+    destination : Destination
     calling_ae_title : str
     patience : DeliverSection
         When and how often to try again.
@@ -75,15 +77,14 @@ def deliver_due(
         paths = [results / delivery.path for delivery in deliveries]
         if audit:
             record_sending(audit, paths, destination)
-        outcomes = list(send(paths, destination, calling_ae_title))
+        outcomes = list(destination.send(paths, calling_ae_title))
         faults = _put_off(ledger, deliveries, outcomes, put_offs, results_away) if put_offs else set()
         kept = [pair for index, pair in enumerate(zip(deliveries, outcomes, strict=True)) if index not in faults]
         if not kept:
             continue
         deliveries, outcomes = [list(side) for side in zip(*kept, strict=True)]
         own = [pair for pair in zip(deliveries, outcomes, strict=True) if pair[1].about is About.OBJECT]
-        commit = isinstance(destination, Destination) and destination.commitment
-        reports = [_report(delivery, outcome, patience, commit) for delivery, outcome in own]
+        reports = [_report(delivery, outcome, patience, destination.commitment) for delivery, outcome in own]
         if audit:  # before the ledger: a crash in between tells it twice, not never
             tries = zip(deliveries, outcomes, strict=True)
             record_sent(
@@ -134,7 +135,8 @@ def _put_off(
 
 def ask_commitments(
     ledger: Ledger,
-    destination: Destination,
+    name: str,
+    ae: RemoteAE,
     calling_ae_title: str,
     patience: DeliverSection,
     take: TakeReport,
@@ -145,7 +147,9 @@ def ask_commitments(
     Parameters
     ----------
     ledger : Ledger
-    destination : Destination
+    name : str
+        Of the destination.
+    ae : RemoteAE
     calling_ae_title : str
     patience : DeliverSection
     take : callable
@@ -153,18 +157,16 @@ def ask_commitments(
     stopping : Ending, optional
         Set: reports on the same association are not waited for.
     """
-    from scarnode.dicom.scu.commitment import CommitmentOrder, request_commitment
-
     asked: list[DueCommitment] = []
     orders: list[CommitmentOrder] = []
-    for due in ledger.commitments.due_commitments(destination.name):
+    for due in ledger.commitments.due_commitments(name):
         if due.requests >= patience.commitment_max_requests:
-            text = f"{destination} did not report on {due.requests} requests for storage commitment."
-            ledger.commitments.commitment_not_requested(due, destination.name, text, lambda attempt: None, made=False)
+            text = f"{ae} did not report on {due.requests} requests for storage commitment."
+            ledger.commitments.commitment_not_requested(due, name, text, lambda attempt: None, made=False)
             continue
         wait = min(patience.commitment_wait_seconds * 2.0**due.requests, LONGEST_WAIT)
         asked.append(due)
-        orders.append(CommitmentOrder(ledger.commitments.open_commitment(due, destination.name, wait), due.instances))
+        orders.append(CommitmentOrder(ledger.commitments.open_commitment(due, name, wait), due.instances))
     if not asked:
         return
     uids = [order.transaction_uid for order in orders]
@@ -175,14 +177,14 @@ def ask_commitments(
     def answer(event: Event) -> tuple[int, Dataset | None]:
         return answer_report(event, take)
 
-    outcomes = request_commitment(orders, destination, calling_ae_title, answer, done)
+    outcomes = request_commitment(orders, ae, calling_ae_title, answer, done)
     for due, outcome in zip(asked, outcomes, strict=True):
         if outcome.ok:
             text = f"storage commitment asked for, request {due.requests + 1}"
-            ledger.commitments.commitment_requested(due, destination.name, text)
+            ledger.commitments.commitment_requested(due, name, text)
         else:
             delays = _delays(outcome, patience)
-            ledger.commitments.commitment_not_requested(due, destination.name, outcome.detail, delays, made=True)
+            ledger.commitments.commitment_not_requested(due, name, outcome.detail, delays, made=True)
             log.warning("job %d: %s", due.job_id, outcome.detail)
 
 

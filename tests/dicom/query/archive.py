@@ -18,7 +18,7 @@ from pynetdicom.sop_class import (
 )
 
 from scarnode.dicom.query import Archive
-from scarnode.dicom.scu import Destination
+from scarnode.dicom.scu import RemoteAE
 
 MODELS = {
     evt.EVT_C_FIND: StudyRootQueryRetrieveInformationModelFind,
@@ -49,7 +49,7 @@ def fake_archive(
     ae.add_supported_context("1.2.840.10008.1.1")
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     try:
-        peer = Destination("fake", "127.0.0.1", server.server_address[1], "ARCHIVE", timeout=timeout)
+        peer = RemoteAE("127.0.0.1", server.server_address[1], "ARCHIVE", timeout=timeout)
         yield Archive("fake", peer, how, **more)
     finally:
         for association in server.active_associations:
@@ -58,14 +58,14 @@ def fake_archive(
 
 
 @contextmanager
-def fake_node(store: Callable[[evt.Event], int]) -> Iterator[Destination]:
+def fake_node(store: Callable[[evt.Event], int]) -> Iterator[RemoteAE]:
     """Run what takes images in the place of the node."""
     ae = AE("SCARNODE")
     for context in AllStoragePresentationContexts:
         ae.add_supported_context(context.abstract_syntax, ExplicitVRLittleEndian)
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
     try:
-        yield Destination("node", "127.0.0.1", server.server_address[1], "SCARNODE", timeout=5)
+        yield RemoteAE("127.0.0.1", server.server_address[1], "SCARNODE", timeout=5)
     finally:
         for association in server.active_associations:
             association.abort()

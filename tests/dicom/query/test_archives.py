@@ -28,7 +28,7 @@ from scarnode.dicom.query import (
     read_period,
     retrieve,
 )
-from scarnode.dicom.scu import Destination, send
+from scarnode.dicom.scu import RemoteAE, send
 from scarnode.util.errors import ScarnodeError
 from tests.dicom.query.archive import answer, fake_archive, fake_node
 from tests.dicom.query.studies import make_study
@@ -46,8 +46,8 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(retrieve, "CANCEL_PATIENCE", 1.0)
 
 
-def link(archive: Archive, node: Destination | None = None, arrived=lambda study, series: 10**6) -> Link:
-    return Link(archive, node or Destination("node", "127.0.0.1", 11112, TITLE), TITLE, arrived)
+def link(archive: Archive, node: RemoteAE | None = None, arrived=lambda study, series: 10**6) -> Link:
+    return Link(archive, node or RemoteAE("127.0.0.1", 11112, TITLE), TITLE, arrived)
 
 
 def pull_one(archive: Archive, node=None, images: int = 3, stopping=None, watch=lambda counts: None, **more):
@@ -144,7 +144,7 @@ def test_failures_say_what_to_do():
 
     with fake_archive(refusing) as archive, pytest.raises(QueryError, match=r"0xC001.*administrator"):
         find_studies(archive, Wanted(accession="A"), TITLE)
-    nobody = Archive("gone", Destination("gone", "127.0.0.1", free_port(), "X", timeout=2))
+    nobody = Archive("gone", RemoteAE("127.0.0.1", free_port(), "X", timeout=2))
     with pytest.raises(QueryError, match=r"\[source:gone\].*Check host, port and ae_title"):
         find_studies(nobody, Wanted(accession="A"), TITLE)
     with fake_archive(move=refusing) as archive, pytest.raises(QueryError, match="Allow Query/Retrieve there"):
@@ -204,7 +204,7 @@ def test_an_archive_that_does_not_know_us_says_what_to_enter_where():
 class Moves:
     """Takes C-MOVE, sends what it is told to, and remembers what it was asked for."""
 
-    def __init__(self, node: Destination, paths, failing=()) -> None:
+    def __init__(self, node: RemoteAE, paths, failing=()) -> None:
         self.node, self.paths, self.failing, self.asked = node, paths, list(failing), []
 
     def __call__(self, event):
@@ -383,7 +383,7 @@ def test_what_the_node_refuses_the_archive_hears(images):
 
 
 def test_without_the_node_nothing_is_fetched(images):
-    nobody = Destination("node", "127.0.0.1", free_port(), TITLE, timeout=2)
+    nobody = RemoteAE("127.0.0.1", free_port(), TITLE, timeout=2)
     with fake_archive(get=gives(images), how="get") as archive:
         done = pull_one(archive, nobody, 4)
     assert not done.ok
@@ -413,7 +413,7 @@ def dcmqrscp(tmp_path):
         f"AETable BEGIN\nQRSCP {tmp_path}/db RW (100, 1024mb) ANY\nAETable END\n"
     )
     process = subprocess.Popen([program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peer = Destination("dcmqrscp", "127.0.0.1", port, "QRSCP", timeout=10)
+    peer = RemoteAE("127.0.0.1", port, "QRSCP", timeout=10)
     try:
         from scarnode.dicom.scu import echo
 
@@ -438,11 +438,11 @@ def test_dcmtks_archive(dcmqrscp, tmp_path, how):
     take = lambda event: came.add(str(event.request.AffectedSOPInstanceUID)) or 0  # noqa: E731
     server = ae.start_server(("127.0.0.1", node_port), block=False, evt_handlers=[(evt.EVT_C_STORE, take)])
     try:
-        node = Destination("node", "127.0.0.1", node_port, TITLE, timeout=5)
+        node = RemoteAE("127.0.0.1", node_port, TITLE, timeout=5)
         way = link(archive, node, lambda *_: len(came))
         [found] = find_studies(archive, Wanted(accession="ACC-7"), TITLE)
         done = pull_study(way, found, choose_series(way, found, "MR"))
-        unknown = link(archive, Destination("node", "127.0.0.1", node_port, "NOBODY"), lambda *_: 0)
+        unknown = link(archive, RemoteAE("127.0.0.1", node_port, "NOBODY"), lambda *_: 0)
         lost = pull_study(unknown, found, choose_series(unknown, found, "MR")) if how == "move" else None
     finally:
         threading.Thread(target=server.shutdown, daemon=True).start()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scarnode.dicom.scu import Destination, send
+from scarnode.dicom.scu import RemoteAE, send
 from tests.dicom.query.studies import Kept, make_study
 from tests.harness import ledger as books
 from tests.harness.node import Node
@@ -42,7 +42,7 @@ def orthanc(tmp_path_factory, kept, port):
     modalities = {"node": ["SCARNODE", "127.0.0.1", port]}
     folder = tmp_path_factory.mktemp("orthanc")
     with Orthanc(folder, DicomModalities=modalities, LimitFindResults=LIMIT, **allowed) as running:
-        target = Destination("orthanc", running.host, running.port, running.ae_title)
+        target = RemoteAE(running.host, running.port, running.ae_title)
         outcomes = send([path for study in kept.values() for path in study.paths], target, "SCANNER")
         assert all(outcome.ok for outcome in outcomes)
         yield running

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scarnode.dicom.query import PullRule
-from scarnode.dicom.scu import Destination, send
+from scarnode.dicom.scu import RemoteAE, send
 from scarnode.ledger.cohort import read_cohort
 from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.pulls import Run
@@ -68,7 +68,7 @@ def keep(orthanc):
     """Put files into the archive."""
 
     def keep_(paths) -> None:
-        outcomes = send(list(paths), Destination("o", orthanc.host, orthanc.port, orthanc.ae_title), "SCANNER")
+        outcomes = send(list(paths), RemoteAE(orthanc.host, orthanc.port, orthanc.ae_title), "SCANNER")
         assert all(outcome.ok for outcome in outcomes)
 
     return keep_

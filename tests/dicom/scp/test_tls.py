@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from scarnode.dicom.scp import AccessPolicy, Limits, Reason, Spool, listen
-from scarnode.dicom.scu import Destination, echo
+from scarnode.dicom.scu import RemoteAE, echo
 from scarnode.dicom.tls import Identity, Protection, server_context
 from tests.dicom.scp.builders import instance, write
 from tests.dicom.scp.wire import connect, echo_command, p_data, read_pdu, request_pdu, seconds_until_end
@@ -64,7 +64,7 @@ def tls_options(made, authority) -> list[str]:
 def echoed(port, authority, made=None) -> bool:
     identity = Identity(made.certificate, made.private_key) if made else None
     protection = Protection(identity, authority.ca_file)
-    return echo(Destination("node", "127.0.0.1", port, "SCARNODE", timeout=5, tls=protection), "X").ok
+    return echo(RemoteAE("127.0.0.1", port, "SCARNODE", timeout=5, tls=protection), "X").ok
 
 
 def test_dcmtk_sends_by_tls(open_port, authority, scanner, tmp_path):

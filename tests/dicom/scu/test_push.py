@@ -15,7 +15,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from scarnode.dicom.scu import Destination, push
+from scarnode.dicom.scu import RemoteAE, push
 from tests.harness.dcmtk import storescp
 from tests.harness.peers import Relay, make_object
 from tests.harness.senders import dataset_bytes
@@ -26,8 +26,8 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
 
 
-def to(port: int, title: str = "PACS", timeout: float = 5.0) -> Destination:
-    return Destination("peer", "127.0.0.1", port, title, timeout=timeout)
+def to(port: int, title: str = "PACS", timeout: float = 5.0) -> RemoteAE:
+    return RemoteAE("127.0.0.1", port, title, timeout=timeout)
 
 
 def test_bytes_and_contexts_are_the_files_own(tmp_path, scp):

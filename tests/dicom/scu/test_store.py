@@ -22,15 +22,15 @@ from pydicom.uid import (
 from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.dsutils import split_dataset
 
-from scarnode.dicom.scu import About, Destination, Outcome, echo, send
+from scarnode.dicom.scu import About, DimseDestination, Outcome, RemoteAE, echo, send
 from tests.harness import Orthanc, free_port, storescp, wait_until
 from tests.harness.peers import PATIENT, Relay, make_object, raw_peer
 
 PRIVATE_SOP_CLASS = "1.2.826.0.1.3680043.10.511.99"
 
 
-def to(port: int, title: str = "PACS", timeout: float = 5.0) -> Destination:
-    return Destination("pacs", "127.0.0.1", port, title, timeout=timeout)
+def to(port: int, title: str = "PACS", timeout: float = 5.0) -> RemoteAE:
+    return RemoteAE("127.0.0.1", port, title, timeout=timeout)
 
 
 def kinds(outcomes: tuple[Outcome, ...]) -> list[str]:
@@ -386,7 +386,7 @@ def test_nobody_answers_the_connection(objects):
 
 
 def test_a_host_name_that_does_not_exist(objects):
-    destination = Destination("pacs", "no-such-host.invalid", 104, "PACS", timeout=1)
+    destination = RemoteAE("no-such-host.invalid", 104, "PACS", timeout=1)
     outcomes = send(objects, destination, "SCARNODE")
     assert kinds((*outcomes, echo(destination, "SCARNODE"))) == ["retry"] * 4
     assert "can not be reached" in outcomes[0].detail
@@ -436,12 +436,16 @@ def test_more_sop_classes_than_fit_into_one_association_go_with_the_next(tmp_pat
         {"ae_title": "SEVENTEEN LETTERS"},
         {"ae_title": "BACK\\SLASH"},
         {"ae_title": "ÄE"},
-        {"objects": ()},
-        {"objects": ("seg", "gif")},
         {"timeout": 0},
         {"timeout": float("nan")},
     ],
 )
 def test_a_destination_that_can_not_be_is_refused(change):
     with pytest.raises(ValueError, match=next(iter(change)).replace("ae_title", "AE title")):
-        Destination(**{"name": "pacs", "host": "pacs", "port": 104, "ae_title": "PACS", **change})
+        RemoteAE(**{"host": "pacs", "port": 104, "ae_title": "PACS", **change})
+
+
+@pytest.mark.parametrize("objects", [(), ("seg", "gif")])
+def test_a_destination_gets_kinds_of_object_that_there_are(objects):
+    with pytest.raises(ValueError, match="objects"):
+        DimseDestination("pacs", RemoteAE("pacs", 104, "PACS"), objects)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from scarnode.dicom.scp import AccessPolicy, listen
-from scarnode.dicom.scu import About, Destination, echo, send
+from scarnode.dicom.scu import About, RemoteAE, echo, send
 from scarnode.dicom.tls import Identity, Protection, server_context
 from tests.harness import Orthanc, storescp
 from tests.harness.certificates import Authority
@@ -26,8 +26,8 @@ def pacs(authority):
     return authority.issue("pacs")
 
 
-def at(port: int, protection: Protection | None, title: str = "PACS", host: str = "127.0.0.1") -> Destination:
-    return Destination("pacs", host, port, title, timeout=4, tls=protection)
+def at(port: int, protection: Protection | None, title: str = "PACS", host: str = "127.0.0.1") -> RemoteAE:
+    return RemoteAE(host, port, title, timeout=4, tls=protection)
 
 
 def test_dcmtk_takes_results_by_tls(objects, tmp_path, authority, node, pacs):
@@ -119,6 +119,6 @@ def test_a_file_that_is_gone_is_named(peer, authority, pacs, tmp_path):
 def test_a_peer_that_stalls_in_the_handshake_is_left(authority):
     with raw_peer(lambda connection: time.sleep(20)) as port:
         started = time.monotonic()
-        destination = Destination("pacs", "127.0.0.1", port, "PACS", timeout=1, tls=Protection(None, authority.ca_file))
+        destination = RemoteAE("127.0.0.1", port, "PACS", timeout=1, tls=Protection(None, authority.ca_file))
         assert not echo(destination, "X").ok
         assert time.monotonic() - started < 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import logging
 import socket
@@ -11,13 +12,15 @@ import struct
 import subprocess
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
-from scarnode.dicom.scu import Outcome, WebDestination, echo, send
+from scarnode.dicom.scu import Outcome
 from scarnode.dicom.tls import Identity, server_context
+from scarnode.dicom.web import WebDestination
 from tests.harness import Orthanc, find_tool, free_port, wait_until
 from tests.harness.certificates import Authority
 from tests.harness.peers import PATIENT, Relay, make_object, raw_peer
@@ -26,6 +29,14 @@ from tests.harness.web import http, item, read_request, response, web_server
 
 def at(port: int, timeout: float = 5.0, scheme: str = "http", **more) -> WebDestination:
     return WebDestination("web", f"{scheme}://127.0.0.1:{port}/dicom-web", timeout=timeout, **more)
+
+
+def send(paths, destination: WebDestination, title: str) -> tuple[Outcome, ...]:
+    return destination.send(paths, title)
+
+
+def echo(destination: WebDestination, title: str) -> Outcome:
+    return destination.echo(title)
 
 
 def kinds(outcomes) -> list[str]:
@@ -288,6 +299,28 @@ def test_a_server_that_sends_without_end(objects):
     with raw_peer(talk) as port:
         assert kinds(send(objects[:1], at(port, 2), "SCARNODE")) == ["retry"]
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "gzip, gzip"])
+def test_a_compressed_answer_takes_no_more_memory_than_another(objects, coding):
+    bomb = gzip.compress(b" " * 50_000_000)
+    tracemalloc.start()
+    try:
+        with web_server(http(200, gzip.compress(bomb) if "," in coding else bomb, Content_Encoding=coding)) as port:
+            assert kinds(send(objects[:1], at(port), "SCARNODE")) == ["retry"]
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_machine_without_a_free_descriptor_blames_itself(objects, monkeypatch):
+    def no_socket(*_args, **_options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", no_socket)
+    outcomes = send(objects, WebDestination("web", "http://127.0.0.1:9/dicom-web", timeout=1), "SCARNODE")
+    assert [outcome.fault.number for outcome in outcomes] == [errno.EMFILE] * 3
+    assert kinds(outcomes) == ["retry"] * 3
 
 
 @pytest.mark.parametrize("then", ["freeze", "cut", "half-close", "trickle"])
