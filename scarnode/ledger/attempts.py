@@ -7,6 +7,7 @@ import random
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from scarnode.util.backoff import longest_delay
 from scarnode.ledger.states import JobState, change_state
 from scarnode.ledger.store import Store
 from scarnode.ledger.tables import Job
@@ -28,7 +29,7 @@ LONGEST_PAUSE_SECONDS = 600.0
 
 def _pause(times: int) -> float:
     """Return the seconds until the next attempt after so many that came to nothing (1 or more)."""
-    return min(FIRST_RETRY_SECONDS * 2.0 ** (times - 1), LONGEST_PAUSE_SECONDS)
+    return longest_delay(times, FIRST_RETRY_SECONDS, LONGEST_PAUSE_SECONDS)
 
 
 def fail_attempt(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from scarnode.util.backoff import longest_delay
 from scarnode.util.disk import DISK_FULL
 from scarnode.util.errors import SystemFaultError
 
@@ -73,7 +74,7 @@ class PutOffs:
                 one.missing_looks += 1
             else:
                 one.missing_since, one.missing_looks = None, 0
-            pause = min(FIRST_PAUSE * 2.0 ** min(one.tries - 1, 30), LONGEST_PAUSE)
+            pause = longest_delay(one.tries, FIRST_PAUSE, LONGEST_PAUSE)
             pause = NO_ROOM_PAUSE if fault.number in DISK_FULL else pause
             one.due = now + pause
             return pause

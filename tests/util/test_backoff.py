@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scarnode.dicom.scu import next_delay
+from scarnode.util.backoff import longest_delay, next_delay
 
 attempts = st.integers(1, 10**6)
 seconds = st.floats(1e-3, 1e6)
@@ -36,3 +36,10 @@ def test_results_that_failed_together_do_not_come_back_together():
 def test_a_schedule_that_makes_no_sense_is_refused(attempt, base, cap):
     with pytest.raises(ValueError, match=r"attempt|base"):
         next_delay(attempt, base, cap, random.Random())
+
+
+def test_without_jitter_the_delay_doubles_from_the_first_to_the_longest():
+    assert [longest_delay(attempt, 2.0, 30.0) for attempt in (1, 2, 3, 4, 5, 6, 10**6)] == [2, 4, 8, 16, 30, 30, 30]
+    assert longest_delay(1, 7200.0, 3600.0) == 3600.0
+    with pytest.raises(ValueError, match="from 1"):
+        longest_delay(0, 1.0, 2.0)

@@ -11,6 +11,7 @@ from scarnode.dicom.query.ask import find_series
 from scarnode.dicom.query.model import Archive, FoundSeries, FoundStudy, PulledStudy, Retrieved, SubOperations, Unit
 from scarnode.dicom.query.retrieve import get, move
 from scarnode.dicom.scu.remote import RemoteAE
+from scarnode.util.backoff import longest_delay
 
 MAX_TRIES = 4
 """How often images that did not come are asked for."""
@@ -115,12 +116,11 @@ def _retrieve(
     link: Link, unit: Unit, size: int, watch: Callable[[SubOperations], None], stopping: threading.Event
 ) -> Retrieved:
     """Ask for a unit until all of it came, or asking again is pointless."""
-    ask, pause = (get if link.source.how == "get" else move), FIRST_PAUSE
+    ask = get if link.source.how == "get" else move
     came, wanted, got = 0, unit, _NOTHING
     for attempt in range(MAX_TRIES):
         if attempt:
-            stopping.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            stopping.wait(longest_delay(attempt, FIRST_PAUSE, LONGEST_PAUSE))
         if stopping.is_set():
             return Retrieved(False, False, None, SubOperations(0, came), (), "Cancelled.", cancelled=True)
         before = came if wanted.instances else 0

@@ -20,6 +20,7 @@ from scarnode.dicom.scu.association import association
 from scarnode.dicom.scu.destination import About, Outcome, patience, unable
 from scarnode.dicom.scu.remote import RemoteAE
 from scarnode.dicom.scu.store import MOST_CONTEXTS, Item, exchange, read_item, untaken
+from scarnode.util.backoff import longest_delay
 
 MAX_TRIES = 6
 """How often a file is offered that the peer does not take for now (A700, an abort, no association)."""
@@ -108,7 +109,7 @@ def _push(
             waiting.append(found)
         else:
             outcomes[path] = found
-    total, done, taken, links, pause = sum(item.size for item in waiting), 0, 0, 0, FIRST_PAUSE
+    total, done, taken, links, failed = sum(item.size for item in waiting), 0, 0, 0, 0
     tries = {item.path: 0 for item in waiting}
     while waiting and not stopping.is_set():
         links += 1
@@ -129,9 +130,8 @@ def _push(
         again.sort(key=lambda item: outcomes[item.path].about is not About.NOT_TRIED)  # what broke a line goes last
         waiting = untouched + again + later
         if again:
-            pause = FIRST_PAUSE if taken > before else pause
-            stopping.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            failed = 1 if taken > before else failed + 1
+            stopping.wait(longest_delay(failed, FIRST_PAUSE, LONGEST_PAUSE))
     for item in waiting:
         outcomes[item.path] = Outcome(item.path, False, False, None, "Not sent: stopped.", About.NOT_TRIED)
     ordered = tuple(outcomes[path] for path in dict.fromkeys(paths) if path in outcomes)

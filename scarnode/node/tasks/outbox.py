@@ -23,7 +23,7 @@ from scarnode.ledger.model import DeliveryReport, DueCommitment, DueDelivery
 from scarnode.ledger.retry import retry_until_database_returns
 from scarnode.ledger.task_locks import Ending
 from scarnode.node.postponed import DELIVERY, PutOffs
-from scarnode.util.backoff import next_delay
+from scarnode.util.backoff import longest_delay, next_delay
 from scarnode.util.clock import monotonic_time
 
 log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ def ask_commitments(
             text = f"{ae} did not report on {due.requests} requests for storage commitment."
             ledger.commitments.commitment_not_requested(due, name, text, lambda attempt: None, made=False)
             continue
-        wait = min(patience.commitment_wait_seconds * 2.0**due.requests, LONGEST_WAIT)
+        wait = longest_delay(due.requests + 1, patience.commitment_wait_seconds, LONGEST_WAIT)
         asked.append(due)
         orders.append(CommitmentOrder(ledger.commitments.open_commitment(due, name, wait), due.instances))
     if not asked:
