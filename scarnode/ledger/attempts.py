@@ -7,10 +7,10 @@ import random
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from scarnode.util.backoff import longest_delay
 from scarnode.ledger.states import JobState, change_state
 from scarnode.ledger.store import Store
 from scarnode.ledger.tables import Job
+from scarnode.util.backoff import longest_delay
 
 MAX_INTERRUPTIONS = 20
 """How often a job may be running when the node crashes before it counts as the job's fault.
