@@ -16,7 +16,7 @@ from scarnode.ledger.ledger import Ledger
 from scarnode.ledger.queries import JobFilter, SeriesFilter
 from scarnode.ledger.story import tell_story
 from scarnode.web import queries as pages
-from scarnode.web.study_status import explain
+from scarnode.web.study_status import study_status
 from tests.harness.clock import ManualClock
 from tests.ledger.history import START, received, uid
 
@@ -107,7 +107,7 @@ WEB: dict[str, Question] = {
     "web: find by accession number": lambda ledger: pages.find_studies(ledger, "A5003"),
     "web: find by name": lambda ledger: pages.find_studies(ledger, "Synthetic^Patient1003"),
     "web: job": lambda ledger: (pages.job_parts(ledger, 5), tell_story(ledger, 5)),
-    "web: why no result": lambda ledger: explain(ledger, 3, 60.0),
+    "web: why no result": lambda ledger: study_status(ledger, 3, 60.0),
     "web: files of no study": lambda ledger: pages.unreadable_of(ledger, None),
 }
 """What the web pages ask."""

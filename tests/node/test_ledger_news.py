@@ -11,7 +11,8 @@ from scarnode.dicom.scp import ReceivedInstance
 from scarnode.ledger.ledger import Ledger
 from scarnode.node.ledger_news import EVERY, NAME, LedgerNews
 from scarnode.util.clock import monotonic_time
-from tests.ledger.history import Clock, received
+from tests.harness.clock import ManualClock
+from tests.ledger.history import received
 
 QUIET = 30.0
 
@@ -64,7 +65,7 @@ def by_another_process(ledger, statement):
 
 
 def study(ledger, last_received_at):
-    ledger.studies.add_instances([ReceivedInstance(**received(Clock(monotonic_time()), 1, 1, 1, "MR", 1))])
+    ledger.studies.add_instances([ReceivedInstance(**received(ManualClock(monotonic_time()), 1, 1, 1, "MR", 1))])
     by_another_process(ledger, f"UPDATE study SET last_received_at = {last_received_at}")
 
 
