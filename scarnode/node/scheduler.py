@@ -23,6 +23,10 @@ MOST_AT_ONCE = 1000
 """Tasks that may run at the same time: all of them. A thread is made when it is first needed."""
 
 
+LONGEST_WAIT = timedelta(seconds=1.0)
+"""After this time the scheduler looks at the clock again."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What is to be done again and again.
@@ -71,6 +75,15 @@ class _JobStore(MemoryJobStore):
             for job in self.get_all_jobs():
                 job.modify(next_run_time=now)
         return super().get_due_jobs(now)
+
+    def get_next_run_time(self) -> datetime | None:
+        """Return when the first job is due, but a moment at most `LONGEST_WAIT` away.
+
+        APScheduler reads the clock again for the time to wait. A clock that is set back by hours while a task begins
+        would else make it wait for these hours.
+        """
+        first = super().get_next_run_time()
+        return None if first is None else min(first, datetime.now(timezone.utc) + LONGEST_WAIT)
 
 
 class Scheduler:

@@ -237,7 +237,7 @@ class Shrinking(FreeSpaceLimit):
 
     full = False
 
-    def room(self, folder: Path) -> DiskUsage:
+    def usage(self, folder: Path) -> DiskUsage:
         taken = sum(path.stat().st_size for path in (folder / "partial").iterdir())
         return DiskUsage(0 if self.full else max(0, 2_000_000 - taken), 2_000_000, 1 if self.full else 0)
 

@@ -131,7 +131,7 @@ def test_a_copy_that_does_not_fit_leaves_the_acknowledged_file_and_nothing_else(
     path = spool.store(incoming(dataset=big(STUDY_ELEMENT)))
     before = path.read_bytes()
     asked = iter([1 << 30] + [0] * 9)
-    spool.floor = SimpleNamespace(room=lambda _folder: SimpleNamespace(spare=next(asked)))
+    spool.floor = SimpleNamespace(usage=lambda _folder: SimpleNamespace(spare=next(asked)))
     with pytest.raises(OSError, match="floor"):
         spool.store(replace(incoming(dataset=big(STUDY_ELEMENT)), calling_ae="ANOTHER"))
     assert next(asked) == 0
