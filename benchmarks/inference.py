@@ -34,6 +34,7 @@ from scarnode.pipeline.segment import Tissue, shipped_weights
 from scarnode.pipeline.segment.certainty import dice
 from scarnode.pipeline.segment.engine import Engine, best_dtype
 from scarnode.pipeline.segment.predict import Segmenter
+from scarnode.pipeline.segment.quality import UNSURE_MYOCARDIUM
 from scarnode.pipeline.segment.unet import SliceConv, UNet
 from scarnode.pipeline.segment.weights import read_weights
 from scarnode.pipeline.segment.windows import DEPTH, window_indices
@@ -179,19 +180,22 @@ def whole_segmenter(cases: list[Case], rounds: int) -> tuple[Table, str]:
     """Time `Segmenter.segment` (finder, both readings, agreement, back to the grid) against float32, and compare."""
     segmenters = {"float32": Segmenter(dtype=torch.float32), str(best_dtype(CPU)).removeprefix("torch."): Segmenter()}
     seconds: dict[str, list[float]] = {name: [] for name in segmenters}
-    scar, wall, volumes = [], [], []
+    scar, wall, unsure, volumes = [], [], [], []
     for case in cases:
-        labels = {}
+        labels, flags = {}, set()
         for turn in range(rounds + 1):
             for name, segmenter in segmenters.items():
                 start = time.perf_counter()
-                labels[name] = segmenter.segment(case.image, case.pixel_spacing).labels
+                found = segmenter.segment(case.image, case.pixel_spacing)
+                labels[name] = found.labels
+                flags |= set(found.flags)
                 if turn:
                     seconds[name].append(time.perf_counter() - start)
         one, other = labels.values() if len(labels) == 2 else 2 * list(labels.values())
         scar.append(2 * int(((one == Tissue.SCAR) & (other == Tissue.SCAR)).sum()))
         volumes.append((int((one == Tissue.SCAR).sum()), int((other == Tissue.SCAR).sum())))
-        wall.append(dice(one >= Tissue.MYOCARDIUM, other >= Tissue.MYOCARDIUM))
+        alike = dice(one >= Tissue.MYOCARDIUM, other >= Tissue.MYOCARDIUM)
+        (unsure if UNSURE_MYOCARDIUM in flags else wall).append((1.0 if alike is None else alike, case.name))
     table = Table(title=f"Segmenter, {len(cases)} stacks, median of {rounds} each")
     for heading in ("", "ms a stack"):
         table.add_column(heading)
@@ -199,8 +203,13 @@ def whole_segmenter(cases: list[Case], rounds: int) -> tuple[Table, str]:
         table.add_row(name, f"{1000 * statistics.median(taken):.0f}")
     first, second = np.sum(volumes, axis=0)
     largest = max((abs(b - a) / a for a, b in volumes if a >= 100), default=0.0)
+    lowest = [
+        f"{min(some)[0]:.4f} ({min(some)[1]}) in the {len(some)} stacks {which} {UNSURE_MYOCARDIUM}"
+        for which, some in (("without", wall), ("with", unsure))
+        if some
+    ]
     agreement = (
-        f"against float32: Dice of the myocardium at least {min(w for w in wall if w is not None):.4f}, of all scar "
+        f"against float32: Dice of the myocardium at least {', '.join(lowest)}; of all scar "
         f"together {sum(scar) / max(first + second, 1):.4f}; scar voxels {first} and {second}, in a stack with 100 or "
         f"more at most {100 * largest:.1f} % apart"
     )
